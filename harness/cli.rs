@@ -1,6 +1,337 @@
-//! The command line.
+//! The command line: captures the host once, is the only one that prints, and knows the exit codes.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::scenario::Tier;
+
+mod adhoc;
+pub mod bootstrap;
+mod check;
+pub mod doctor;
+mod error;
+pub mod host;
+mod judge;
+pub mod load;
+mod progress;
+pub mod run;
+mod shell;
+pub mod snapshots;
+mod state;
+
+pub use error::CliError;
+
+/// Reproducibility test harness for the Linux kernel build: builds a kernel-like tree twice, changes
+/// nothing, applies edits, and compares every incremental build with a clean one.
+#[derive(Debug, Parser)]
+#[command(name = "kbuild-repro", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 passed · 1 findings · 2 usage or scenario error · 3 the host cannot do it ·
+4 nothing was compared · 70 harness error · 130 interrupted
+
+First steps:
+  kbuild-repro run --bootstrap              install what is missing, run every quick scenario
+  kbuild-repro run scenarios/mini/clean.toml --verbose
+  kbuild-repro noop -- make M=$PWD modules  what does a second make in my tree do, and why?";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios: files, directories, or patterns of ids; by default every one this host can run
+    Run(RunArgs),
+    /// List the scenarios: id, tree, tier, title
+    List(SelectArgs),
+    /// Validate scenarios without building: syntax, keys, and every edit against its tree
+    Check(CheckArgs),
+    /// Recompute verdict and report of a recorded run, without building
+    Judge(JudgeArgs),
+    /// Show what this host can do: tools with versions, namespaces, overlay, ptrace, disk
+    Doctor(DoctorArgs),
+    /// Print the JSON schema of scenario files or of the report
+    Schema(SchemaArgs),
+    /// Get a kernel source into the cache, e.g. `debian:6.12`
+    Fetch(FetchArgs),
+    /// Open a shell inside the sandbox, in a tree that a run kept, at the failing build
+    Shell(ShellArgs),
+    /// Build the tree here, build it again, and say what ran: `noop -- make M=$PWD modules`
+    Noop(adhoc::AdhocArgs),
+    /// Build, touch or change a file, rebuild, and compare with a clean build
+    Incremental(adhoc::IncrementalArgs),
+    /// Build the tree here twice from clean and compare
+    Twice(adhoc::AdhocArgs),
+}
+
+/// Which scenarios.
+#[derive(Debug, Clone, Args)]
+pub struct SelectArgs {
+    /// Scenario files, directories of them, or patterns of ids (`*` is any run of characters; a plain word matches anywhere)
+    #[arg(value_name = "FILE|FILTER")]
+    pub what: Vec<String>,
+    /// Only scenarios of these tiers; without it `quick`, and `graft` where its kernel is cached
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub tier: Vec<TierArg>,
+    /// The directory of scenarios; by default `scenarios` here or in a directory above
+    #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_SCENARIOS")]
+    pub scenarios: Option<PathBuf>,
+}
+
+/// A tier on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TierArg {
+    /// The mini tree
+    Quick,
+    /// The graft tree
+    Graft,
+    /// Whole source trees
+    Kernel,
+    /// Sweeps
+    Long,
+    /// All of them
+    All,
+}
+
+impl TierArg {
+    fn takes(self, tier: Tier) -> bool {
+        match self {
+            Self::Quick => tier == Tier::Quick,
+            Self::Graft => tier == Tier::Graft,
+            Self::Kernel => tier == Tier::Kernel,
+            Self::Long => tier == Tier::Long,
+            Self::All => true,
+        }
+    }
+}
+
+/// How a run is done.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
+}
+
+/// Options of everything that builds.
+#[derive(Debug, Clone, Args)]
+pub struct HowArgs {
+    /// Install missing system packages first
+    #[arg(long)]
+    pub(crate) bootstrap: bool,
+    /// Keep the trees, for `shell`
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Write the run record here; by default below $XDG_STATE_HOME/kbuild-repro/runs
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Where kernel sources are kept; by default $XDG_CACHE_HOME/kbuild-repro
+    #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_CACHE")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Where trees are built; by default $TMPDIR or /tmp
+    #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_SCRATCH")]
+    pub(crate) scratch: Option<PathBuf>,
+    /// Where accepted snapshots are; by default `snapshots` beside the directory of scenarios
+    #[arg(long, value_name = "DIR")]
+    pub(crate) snapshots: Option<PathBuf>,
+    /// Jobs in all; by default one a processor
+    #[arg(long, short, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// The most disk that trees may take, e.g. 500M, 20G
+    #[arg(long, value_name = "SIZE", value_parser = run::parse_size)]
+    pub(crate) disk_budget: Option<u64>,
+    /// The most time, e.g. 90s, 30m, 8h: what matters most is run first, what is left out is said
+    #[arg(long, value_name = "TIME", value_parser = run::parse_time)]
+    pub(crate) time_budget: Option<std::time::Duration>,
+    /// A guarantee that this host cannot give is an error
+    #[arg(long)]
+    pub(crate) require_hermetic: bool,
+    /// A skipped scenario is an error
+    #[arg(long, env = "KBUILD_REPRO_REQUIRE_ALL", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) require_all: bool,
+    /// How much isolation to use; for testing the harness itself
+    #[arg(long, value_enum, default_value = "auto", hide = true, env = "KBUILD_REPRO_ISOLATION")]
+    pub(crate) isolation: IsolationArg,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// How much isolation, on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IsolationArg {
+    Auto,
+    UserNs,
+    Direct,
+}
+
+/// How a report is shown.
+#[derive(Debug, Clone, Args)]
+pub struct OutputArgs {
+    /// The report on standard output: for people, or one JSON document
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    /// Write the JSON report to this file as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// No progress; only the report
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Every build, every finding, known ones too
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For machines
+    Json,
+}
+
+/// What to validate.
+#[derive(Debug, Clone, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    select: SelectArgs,
+    /// Where kernel sources are kept
+    #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_CACHE")]
+    cache: Option<PathBuf>,
+    /// Errors for people, or as JSON
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Args)]
+struct JudgeArgs {
+    /// A run's directory or name; by default the latest
+    #[arg(value_name = "RUN")]
+    run: Option<PathBuf>,
+    /// Judge against these accepted snapshots
+    #[arg(long, value_name = "DIR")]
+    snapshots: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+struct DoctorArgs {
+    /// For people, or as JSON
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// Where kernel sources are kept
+    #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_CACHE")]
+    cache: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+struct SchemaArgs {
+    /// Which schema
+    #[arg(value_enum, default_value = "scenario")]
+    of: SchemaOf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SchemaOf {
+    /// Scenario files
+    Scenario,
+    /// The JSON report
+    Report,
+}
+
+#[derive(Debug, Clone, Args)]
+struct FetchArgs {
+    /// `debian:6.12`, a tarball, or `git:DIR@REV`
+    #[arg(value_name = "SOURCE")]
+    source: String,
+    /// Where kernel sources are kept
+    #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_CACHE")]
+    cache: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+struct ShellArgs {
+    /// The scenario
+    #[arg(value_name = "FILE|FILTER")]
+    what: String,
+    /// The build, e.g. `edit-1/incremental`; by default the first that a finding names
+    #[arg(long)]
+    build: Option<String>,
+    /// Run this in place of an interactive shell
+    #[arg(last = true)]
+    command: Vec<String>,
+    #[command(flatten)]
+    how: HowArgs,
+    /// The directory of scenarios
+    #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_SCENARIOS")]
+    scenarios: Option<PathBuf>,
+}
+
+/// What every command is given: the place where it prints, and whether to stop.
+pub struct Session<'a> {
+    pub(crate) out: &'a mut (dyn Write + Send),
+    pub(crate) cancel: Arc<AtomicBool>,
+}
 
 /// Runs the command line and returns its exit code.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+#[must_use]
+pub fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|a| a == crate::sandbox::SUBCOMMAND) {
+        return crate::sandbox::helper::main();
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let cancel = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        // The second signal of a kind ends the harness at once; its builds die with it.
+        let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&cancel));
+        let _ = signal_hook::flag::register(signal, Arc::clone(&cancel));
+    }
+    let mut out = std::io::stdout();
+    let mut session = Session { out: &mut out, cancel: Arc::clone(&cancel) };
+    match dispatch(cli.command, &mut session) {
+        Ok(code) => ExitCode::from(code),
+        Err(_) if cancel.load(Ordering::Relaxed) => ExitCode::from(130),
+        Err(error) => {
+            error.print();
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError> {
+    match command {
+        Command::Run(args) => run::run(&args, session),
+        Command::List(args) => check::list(&args, session),
+        Command::Check(args) => check::check(&args.select, args.cache.as_deref(), args.format, session),
+        Command::Judge(args) => judge::judge(args.run.as_deref(), args.snapshots.as_deref(), &args.output, session),
+        Command::Doctor(args) => check::doctor(args.cache.as_deref(), args.format, session),
+        Command::Schema(args) => {
+            let schema = match args.of {
+                SchemaOf::Scenario => crate::scenario::json_schema(),
+                SchemaOf::Report => crate::report::json::schema(),
+            };
+            let text = serde_json::to_string_pretty(schema).map_err(CliError::internal)?;
+            writeln!(session.out, "{text}")?;
+            Ok(0)
+        }
+        Command::Fetch(args) => load::fetch(&args.source, args.cache.as_deref(), session),
+        Command::Shell(args) => shell::shell(&args, session),
+        Command::Noop(args) => adhoc::noop(&args, session),
+        Command::Incremental(args) => adhoc::incremental(&args, session),
+        Command::Twice(args) => adhoc::twice(&args, session),
+    }
 }

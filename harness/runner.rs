@@ -1,1 +1,243 @@
-//! Stage `runner`.
+//! Stage `runner`: the run plan of a scenario, and its execution.
+//!
+//! ```text
+//! control     clean  no-op  no-op …   edit 1: incremental  no-op   edit 2: incremental  no-op …
+//! experiment  clean
+//! oracle 1    clean  no-op            (the sources as after edit 1)
+//! oracle 2    clean  no-op …
+//! ```
+//!
+//! Each line is a [`Chain`]: builds in one tree, in order. Chains do not depend on each other and run side
+//! by side, as many as there are job slots. The plan is a list that can be looked at without running.
+//! What is to be seen of a build is the business of an [`Observer`].
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::{ObjTree, OracleWhen, Scenario, Tier, TreeKind};
+use crate::tree::TreePlan;
+
+mod command;
+mod execute;
+mod instance;
+mod jobs;
+mod labels;
+pub mod slots;
+mod status;
+
+pub use command::{ARTIFACTS, pinned_environment};
+pub use execute::{Context, RunError, RunErrorKind, run};
+pub use instance::{Source, directory_size};
+pub use labels::{labels, tail};
+pub use status::Status;
+
+/// The tree a build is made in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The first clean build, and every build after an edit.
+    Control,
+    /// The second clean build.
+    Experiment,
+    /// A clean build of the sources as after an edit.
+    Oracle,
+}
+
+/// The kinds of build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// In a fresh tree.
+    Clean,
+    /// Again, with nothing changed.
+    Noop,
+    /// After an edit.
+    Incremental,
+}
+
+/// One build of the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedBuild {
+    /// Its name: `control/clean`, `edit-1/incremental`.
+    pub id: String,
+    /// The kind.
+    pub mode: Mode,
+    /// The edit it follows, from 0.
+    pub edit: Option<usize>,
+}
+
+/// Builds in one tree, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// The tree.
+    pub role: Role,
+    /// A directory name for it.
+    pub instance: String,
+    /// The builds.
+    pub builds: Vec<PlannedBuild>,
+}
+
+/// How many no-op builds the control gets at least: some faults show only at the second.
+pub const MIN_NOOPS: usize = 2;
+/// After how many no-op builds that all change something it is said to change for ever.
+pub const MAX_NOOPS: usize = 4;
+
+/// Which parts of the main job are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// The second clean build.
+    pub experiment: bool,
+    /// The builds with nothing changed.
+    pub noops: bool,
+}
+
+impl Parts {
+    /// The whole main job.
+    pub const ALL: Self = Self { experiment: true, noops: true };
+}
+
+/// The run plan of a scenario.
+#[must_use]
+pub fn plan(scenario: &Scenario, parts: Parts) -> Vec<Chain> {
+    let build = |id: String, mode, edit| PlannedBuild { id, mode, edit };
+    let mut control = vec![build("control/clean".into(), Mode::Clean, None)];
+    if parts.noops {
+        control.extend((1..=MIN_NOOPS).map(|n| build(format!("control/noop-{n}"), Mode::Noop, None)));
+    }
+    for n in 0..scenario.edit.len() {
+        let name = scenario.edit_name(n);
+        control.push(build(format!("{name}/incremental"), Mode::Incremental, Some(n)));
+        if parts.noops {
+            control.push(build(format!("{name}/noop"), Mode::Noop, Some(n)));
+        }
+    }
+    let mut chains = vec![Chain { role: Role::Control, instance: "control".into(), builds: control }];
+    if parts.experiment {
+        let builds = vec![build("experiment/clean".into(), Mode::Clean, None)];
+        chains.push(Chain { role: Role::Experiment, instance: "experiment".into(), builds });
+    }
+    let last = scenario.compare.oracle == Some(OracleWhen::Last);
+    let first = if last { scenario.edit.len().saturating_sub(1) } else { 0 };
+    chains.extend((first..scenario.edit.len()).map(|n| oracle(scenario, n, parts)));
+    chains
+}
+
+/// The chain of the clean build after edit `n`.
+#[must_use]
+pub fn oracle(scenario: &Scenario, n: usize, parts: Parts) -> Chain {
+    let name = scenario.edit_name(n);
+    let mut builds = vec![PlannedBuild { id: format!("{name}/oracle"), mode: Mode::Clean, edit: Some(n) }];
+    if parts.noops {
+        builds.push(PlannedBuild { id: format!("{name}/oracle-noop"), mode: Mode::Noop, edit: Some(n) });
+    }
+    Chain { role: Role::Oracle, instance: format!("oracle-{name}"), builds }
+}
+
+/// A build that was made, while its tree is still there.
+#[derive(Debug)]
+pub struct Built<'a> {
+    /// What was planned.
+    pub build: &'a PlannedBuild,
+    /// The tree.
+    pub role: Role,
+    /// The tree's directory name.
+    pub instance: &'a str,
+    /// The commands, as a shell would take them.
+    pub commands: Vec<String>,
+    /// How it ended.
+    pub status: Status,
+    /// Wall time of its commands.
+    pub wall: Duration,
+    /// Processor time of its commands.
+    pub cpu: Duration,
+    /// The object tree, on the host.
+    pub objtree: PathBuf,
+    /// The log file, on the host.
+    pub log: PathBuf,
+}
+
+/// Something that happens while a scenario is run, for progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// So many builds are planned; more can be added later.
+    Planned(usize),
+    /// A build has its job slot and starts.
+    Started(String),
+    /// A build ended.
+    Ended(String, Status, Duration),
+}
+
+/// Looks at builds as they are made. Chains run side by side, hence `Sync`.
+pub trait Observer: Sync {
+    /// Looks at a build and records it; says whether its artifacts differ from those of the build
+    /// before it in the same tree.
+    ///
+    /// # Errors
+    /// Why the tree could not be looked at: a harness error.
+    fn built(&self, built: &Built<'_>) -> Result<bool, String>;
+
+    /// Whether the artifacts of two builds that were looked at differ.
+    fn differ(&self, build: &str, other: &str) -> bool;
+
+    /// Follows the progress.
+    fn event(&self, event: Event);
+
+    /// Where the log of a build goes.
+    fn log(&self, build: &str) -> PathBuf;
+}
+
+/// Seconds that one build may take.
+#[must_use]
+pub fn timeout(scenario: &Scenario) -> Duration {
+    Duration::from_secs(scenario.limits.timeout.unwrap_or(match scenario.tier() {
+        Tier::Quick => 120,
+        Tier::Graft => 600,
+        Tier::Kernel | Tier::Long => 7200,
+    }))
+}
+
+/// Bytes that the trees of the scenario may take on disk, if there is a bound.
+#[must_use]
+pub fn disk_limit(scenario: &Scenario) -> Option<u64> {
+    let mib = scenario.limits.disk.or(match scenario.tier() {
+        Tier::Quick => Some(1024),
+        Tier::Graft => Some(4096),
+        Tier::Kernel | Tier::Long => None,
+    });
+    mib.map(|mib| mib << 20)
+}
+
+/// Bytes on disk that a run of the scenario is expected to need.
+#[must_use]
+pub fn disk_needed(scenario: &Scenario) -> u64 {
+    let chains = plan(scenario, Parts::ALL).len() as u64;
+    let one: u64 = match scenario.tier() {
+        Tier::Quick => 16 << 20,
+        Tier::Graft => 64 << 20,
+        // Measured: a tinyconfig 6.12 with debug information takes 0.6 GB.
+        Tier::Kernel | Tier::Long => 1 << 30,
+    };
+    // Not all oracles stand at once: a chain's tree is removed when it is through.
+    one * chains.min(4)
+}
+
+/// Whether output goes beside the sources.
+#[must_use]
+pub fn in_tree(scenario: &Scenario, plan: &TreePlan) -> bool {
+    match (scenario.make.objtree, plan.kind) {
+        (Some(objtree), _) => objtree == ObjTree::InTree,
+        (None, TreeKind::Kernel) => false,
+        (None, TreeKind::Make) => true,
+    }
+}
+
+/// The file beside a build's log that holds the build as a script.
+#[must_use]
+pub fn script_path(log: &Path) -> PathBuf {
+    log.with_file_name("build.sh")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,348 @@
+//! What the `.BTF` section of a kernel or module says, as facts and as text.
+//!
+//! BTF of a module is *split*: its type ids go on after the last of its base, its string offsets after the
+//! base's strings (`Documentation/bpf/btf.rst`). The base is the BTF of the vmlinux beside the module, or the
+//! module's own `.BTF.base` section where there is one.
+
+use serde::{Deserialize, Serialize};
+
+use super::Digest;
+use super::btf_check;
+use super::btf_text::{self, Rendered};
+use super::btf_wire::{Kind, Type, Wire};
+use super::walk::escape_bytes;
+
+/// Names are kept for modules, and for other BTF no larger than this many functions: a vmlinux has 50,000.
+const MAX_NAMES_WITHOUT_SPLIT: u32 = 1024;
+/// The longest text [`full_text`] makes, in bytes; a distribution's largest module gives some 4 MB.
+const MAX_TEXT: usize = 64 << 20;
+
+/// Why bytes are no BTF, or do not belong to the base they were read with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BtfError {
+    /// Less than a header.
+    #[error("`{have}` bytes are too few for a BTF header")]
+    TooShort {
+        /// Bytes there are.
+        have: usize,
+    },
+    /// More than 4 GiB, which no field of BTF can address.
+    #[error("BTF longer than 4 GiB")]
+    TooLong,
+    /// Neither byte order gives `0xeb9f`.
+    #[error("`{0:#06x}` is not the magic of BTF")]
+    Magic(u16),
+    /// A version other than 1.
+    #[error("BTF version `{0}` is not known")]
+    Version(u8),
+    /// A header shorter than the first version's, or longer than the section.
+    #[error("header length `{0}` cannot be")]
+    Header(u32),
+    /// A part of the section that lies outside it.
+    #[error("{what} at `{offset}` with length `{size}` lie outside the section")]
+    Range {
+        /// `types`, `strings` or `layout`.
+        what: &'static str,
+        /// Bytes after the header.
+        offset: u32,
+        /// Length in bytes.
+        size: u32,
+    },
+    /// A string section whose last byte is not NUL.
+    #[error("the last string does not end")]
+    Strings,
+    /// A record that reaches beyond the type section.
+    #[error("type `{id}` at offset `{offset}` is cut off")]
+    Type {
+        /// Its id within the section, counting from 1.
+        id: usize,
+        /// Bytes after the beginning of the type section.
+        offset: usize,
+    },
+    /// Split BTF without its base.
+    #[error("split BTF needs the BTF it was split from")]
+    BaseNeeded,
+    /// A base that is itself split.
+    #[error("the base is split BTF itself")]
+    BaseIsSplit,
+    /// A name beyond the strings of base and section: what the kernel calls "Invalid name_offset".
+    #[error("type `{id}` has its name at `{offset}`, beyond the strings")]
+    NameOffset {
+        /// The type's id.
+        id: u32,
+        /// Offset into the strings of base and section.
+        offset: u32,
+    },
+    /// A reference to a type that neither base nor section has.
+    #[error("type `{id}` refers to type `{to}`, which does not exist")]
+    TypeId {
+        /// The referring type's id.
+        id: u32,
+        /// The id it refers to.
+        to: u32,
+    },
+    /// A name where none may be, or one that is no C identifier: the kernel's "Invalid name".
+    #[error("type `{id}` cannot be named `{name}`")]
+    Name {
+        /// The type's id.
+        id: u32,
+        /// Its name, or that of a member.
+        name: String,
+    },
+    /// A reference to a type of the wrong kind, such as a function whose type is a struct.
+    #[error("type `{id}`, a `{kind}`, cannot refer to a `{to}`")]
+    Target {
+        /// The type's id.
+        id: u32,
+        /// Its kind.
+        kind: String,
+        /// The kind it refers to.
+        to: String,
+    },
+    /// More text than is of use to anyone.
+    #[error("its text would be longer than `{MAX_TEXT}` bytes")]
+    TextTooLong,
+}
+
+impl BtfError {
+    /// What the reader of the message can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::BaseNeeded | Self::BaseIsSplit => {
+                Some("the base is the .BTF section of the vmlinux of the same build")
+            }
+            Self::NameOffset { .. } | Self::TypeId { .. } | Self::Name { .. } | Self::Target { .. } => {
+                Some("was the module built against another vmlinux?")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Stand-alone BTF that split BTF builds on; parse it once for all modules.
+#[derive(Debug, Clone)]
+pub struct Base(Wire<'static>);
+
+impl Base {
+    /// Takes the bytes of a vmlinux's `.BTF` section, or of a module's `.BTF.base`.
+    ///
+    /// # Errors
+    /// [`BtfError`] when they are no BTF, or split themselves.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
+        let wire = Wire::parse(bytes)?;
+        if is_split(&wire) {
+            return Err(BtfError::BaseIsSplit);
+        }
+        Ok(Self(wire))
+    }
+}
+
+/// What a run record keeps of a file's `.BTF`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BtfFacts {
+    /// How many `.BTF` sections the file has; the rest is about the first.
+    pub sections: u32,
+    /// Number of types in the section itself, without `void` and without the base's.
+    pub types: u32,
+    /// How many of them are functions.
+    pub functions: u32,
+    /// The functions' names, sorted, a name as often as it occurs; empty for BTF the size of a vmlinux's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub function_names: Vec<String>,
+    /// Functions that are not in `function_names` because their name lies in the strings of an unknown base.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unnamed: u32,
+    /// Bytes of the type section behind the first record of a kind that is not known; nothing of them is in
+    /// the counts above.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unread: u32,
+    /// Whether it is split BTF, which is of no use without its base.
+    pub base: bool,
+    /// SHA-256 of the section.
+    pub sha256: Digest,
+    /// Why nothing could be read, or the first name or reference the kernel would refuse; the latter is only
+    /// looked for in stand-alone BTF and where the base is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+impl BtfFacts {
+    /// Reads the bytes of one section of a file that has `sections` of them. Never fails: what is no BTF has
+    /// no types and a `problem`.
+    pub fn of(bytes: &[u8], sections: u32, base: Option<&Base>) -> Self {
+        let facts = Self { sections, sha256: Digest::of(bytes), ..Self::default() };
+        let wire = match Wire::parse(bytes) {
+            Ok(wire) => wire,
+            Err(e) => {
+                return Self { problem: Some(e.to_string()), ..facts };
+            }
+        };
+        let split = is_split(&wire);
+        let view = View::new(&wire, split, base.map(|base| &base.0));
+        let functions = wire.iter().filter(|t| t.kind == Kind::Func).count() as u32;
+        let mut function_names = Vec::new();
+        if split || functions <= MAX_NAMES_WITHOUT_SPLIT {
+            let named = wire.iter().filter(|t| t.kind == Kind::Func);
+            function_names.extend(named.filter_map(|t| view.name(t.name)).map(escape_bytes));
+            function_names.sort_unstable();
+        }
+        let unnamed = if split { functions - function_names.len() as u32 } else { 0 };
+        let checkable = !split || base.is_some();
+        Self {
+            types: wire.len(),
+            functions,
+            unnamed,
+            function_names,
+            // A part of a section, whose length is a u32.
+            unread: wire.unread().len() as u32,
+            base: split,
+            problem: checkable.then(|| btf_check::check(&view).err()).flatten().map(|e| e.to_string()),
+            ..facts
+        }
+    }
+
+    /// For a section too large to be BTF: only its digest is known.
+    pub(super) fn unread(sections: u32, sha256: Digest) -> Self {
+        Self { sections, sha256, problem: Some("larger than any BTF, not read".to_owned()), ..Self::default() }
+    }
+}
+
+/// Canonical text of BTF, for snapshots: a header, then every type in the order of the section.
+///
+/// Types are called by their C names, never by id, so the text does not change when only the ids of the base
+/// do. The order of types is part of the text, because it is part of what a build must reproduce; the `content`
+/// digest in the header is the same for any order. `base` is ignored for stand-alone BTF.
+///
+/// # Errors
+/// [`BtfError`], in particular [`BtfError::NameOffset`], [`BtfError::TypeId`], [`BtfError::Name`] and
+/// [`BtfError::Target`] when `base` is not the one the bytes were made for.
+pub fn full_text(btf: &[u8], base: Option<&[u8]>) -> Result<String, BtfError> {
+    let wire = Wire::parse(btf)?;
+    if !is_split(&wire) {
+        return full_text_with(btf, None);
+    }
+    let base = base.ok_or(BtfError::BaseNeeded)?;
+    full_text_with(btf, Some(&Base::parse(base.to_vec())?))
+}
+
+/// As [`full_text`], with a base parsed before.
+///
+/// # Errors
+/// As [`full_text`].
+pub fn full_text_with(btf: &[u8], base: Option<&Base>) -> Result<String, BtfError> {
+    let wire = Wire::parse(btf)?;
+    let split = is_split(&wire);
+    if split && base.is_none() {
+        return Err(BtfError::BaseNeeded);
+    }
+    let view = View::new(&wire, split, base.map(|base| &base.0));
+    btf_check::check(&view)?;
+    let rendered = Rendered::new(&view, Some(MAX_TEXT)).ok_or(BtfError::TextTooLong)?;
+    Ok(btf_text::full(&view, &rendered))
+}
+
+/// A short text for BTF the size of a vmlinux's: counts by kind, digests, and the functions that are tagged
+/// (kfuncs). References that lead nowhere are named as such, not refused.
+///
+/// # Errors
+/// [`BtfError`] when the bytes are no BTF.
+pub fn summary_text(btf: &[u8]) -> Result<String, BtfError> {
+    let wire = Wire::parse(btf)?;
+    let view = View::new(&wire, is_split(&wire), None);
+    let rendered = Rendered::new(&view, None).ok_or(BtfError::TextTooLong)?;
+    Ok(btf_text::summary(&view, &rendered))
+}
+
+/// Whether BTF cannot stand alone. libbpf begins the strings of stand-alone BTF with the empty string, as the
+/// kernel demands, and those of split BTF without; and split BTF refers to what it does not have.
+fn is_split(wire: &Wire<'_>) -> bool {
+    if wire.strings().first() != Some(&0) {
+        return true;
+    }
+    let (strings, types) = (wire.strings().len() as u64, wire.len());
+    let mut beyond = false;
+    for record in wire.iter() {
+        record.names(|offset| beyond |= u64::from(offset) >= strings);
+        // After an unknown kind, ids that lead nowhere may be those that could not be counted.
+        record.references(|id| beyond |= id > types && wire.unread().is_empty());
+    }
+    beyond
+}
+
+/// BTF together with its base: resolves names and ids.
+pub(super) struct View<'a> {
+    pub(super) own: &'a Wire<'a>,
+    base: Option<&'a Wire<'a>>,
+    pub(super) split: bool,
+    /// Id of the section's first type; `None` for split BTF without its base.
+    first_id: Option<u32>,
+    /// Offset of the section's first string; `None` where it cannot be known.
+    first_string: Option<u32>,
+}
+
+impl<'a> View<'a> {
+    fn new(own: &'a Wire<'a>, split: bool, base: Option<&'a Wire<'a>>) -> Self {
+        let base = base.filter(|_| split);
+        let (first_id, first_string) = match base {
+            None if split => (None, guess_first_string(own)),
+            None => (Some(1), Some(0)),
+            // Both come from sections shorter than 4 GiB.
+            Some(base) => (Some(base.len() + 1), Some(base.strings().len() as u32)),
+        };
+        Self { own, base, split, first_id, first_string }
+    }
+
+    /// The name at `offset` of base and section taken as one.
+    pub(super) fn name(&self, offset: u32) -> Option<&'a [u8]> {
+        if offset == 0 {
+            return Some(b"");
+        }
+        let own = self.first_string.and_then(|first| offset.checked_sub(first));
+        match own {
+            Some(offset) => self.own.string(offset),
+            None => self.base?.string(offset),
+        }
+    }
+
+    /// The type with `id`; `None` for `void` and for what does not exist.
+    pub(super) fn get(&self, id: u32) -> Option<Type<'a>> {
+        let own = self.first_id.and_then(|first| id.checked_sub(first));
+        match own {
+            Some(index) => self.own.get(index),
+            None => self.base?.get(id.checked_sub(1)?),
+        }
+    }
+
+    /// The id of the section's type at `index`, counting from 0; for split BTF without base as if it had none.
+    pub(super) fn id_of(&self, index: u32) -> u32 {
+        self.first_id.unwrap_or(1).saturating_add(index)
+    }
+}
+
+/// Where the strings of split BTF begin, from the section alone.
+///
+/// libbpf keeps exactly the strings that are used, so the greatest offset in use is that of the last string.
+/// Believed only when then every string is used, and every offset in this range is the beginning of one.
+fn guess_first_string(wire: &Wire<'_>) -> Option<u32> {
+    let mut used = Vec::new();
+    wire.iter().for_each(|t| t.names(|offset| used.push(offset)));
+    used.sort_unstable();
+    used.dedup();
+    let mut starts = Vec::new();
+    let mut start = 0;
+    for string in wire.strings().split_inclusive(|&b| b == 0) {
+        starts.push(start);
+        start += string.len() as u32;
+    }
+    let first = used.last()?.checked_sub(*starts.last()?)?;
+    let own = &used[used.partition_point(|&offset| offset < first)..];
+    (first > 0 && own.iter().map(|offset| offset - first).eq(starts)).then_some(first)
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,495 @@
+//! BTF as text: one line per type, one more per member, ids replaced by names.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+use super::Digest;
+use super::btf::View;
+use super::btf_wire::{Kind, Type};
+use super::walk::escape_bytes;
+
+/// How deep a reference is followed. Modifier chains in C are short; only loops are longer.
+const MAX_DEPTH: u32 = 24;
+/// How long one reference may become, in bytes, before anonymous types inside it are cut short with `…`; each
+/// of them has its own entry in the section anyway.
+const MAX_REFERENCE: usize = 2048;
+/// How long one entry may become, in bytes, before its elements are cut short with `…`. The largest of a real
+/// kernel have some 100 KB; only made-up BTF has more, and must not eat the memory.
+const MAX_ENTRY: usize = 8 << 20;
+
+/// The text of every type, and what is counted and hashed along the way.
+pub(super) struct Rendered {
+    /// All types, in the order of the section; empty when only digests were asked for.
+    text: String,
+    /// SHA-256 over the sorted digests of the types' texts: the same for any order.
+    content: Digest,
+    /// SHA-256 over the digests in order.
+    order: Digest,
+    kinds: BTreeMap<Kind, u32>,
+    /// Tag → the functions that carry it.
+    tagged: BTreeMap<String, Vec<String>>,
+}
+
+impl Rendered {
+    /// Keeps the text up to `limit` bytes and gives `None` beyond, or keeps none at all.
+    pub(super) fn new(view: &View<'_>, limit: Option<usize>) -> Option<Self> {
+        let mut rendered = Self {
+            text: String::new(),
+            content: Digest::default(),
+            order: Digest::default(),
+            kinds: BTreeMap::new(),
+            tagged: BTreeMap::new(),
+        };
+        let mut digests = Vec::with_capacity(view.own.len() as usize);
+        let mut order = Sha256::new();
+        let mut entry = String::new();
+        for record in view.own.iter() {
+            entry.clear();
+            write_type(view, &record, &mut entry);
+            *rendered.kinds.entry(record.kind).or_default() += 1;
+            if let Some((tag, function)) = function_tag(view, &record) {
+                rendered.tagged.entry(tag).or_default().push(function);
+            }
+            let digest = Digest::of(entry.as_bytes());
+            order.update(digest.0);
+            digests.push(digest);
+            if let Some(limit) = limit {
+                rendered.text.push_str(&entry);
+                if rendered.text.len() > limit {
+                    return None;
+                }
+            }
+        }
+        // Records that could not be told apart still count: by their bytes, as one.
+        if !view.own.unread().is_empty() {
+            let digest = Digest::of(view.own.unread());
+            order.update(digest.0);
+            digests.push(digest);
+        }
+        digests.sort_unstable();
+        let mut content = Sha256::new();
+        digests.iter().for_each(|digest| content.update(digest.0));
+        rendered.content = Digest(content.finalize().into());
+        rendered.order = Digest(order.finalize().into());
+        rendered.tagged.values_mut().for_each(|names| names.sort_unstable());
+        Some(rendered)
+    }
+}
+
+/// The header and every type.
+pub(super) fn full(view: &View<'_>, rendered: &Rendered) -> String {
+    let mut out = header(view, rendered);
+    out.push('\n');
+    out.push_str(&rendered.text);
+    let unread = view.own.unread();
+    if !unread.is_empty() {
+        let _ = writeln!(
+            out,
+            "unread: {} bytes from a record of unknown kind on, sha256 {}",
+            unread.len(),
+            Digest::of(unread)
+        );
+    }
+    out
+}
+
+/// The header and the tagged functions.
+pub(super) fn summary(view: &View<'_>, rendered: &Rendered) -> String {
+    let mut out = header(view, rendered);
+    for (tag, functions) in &rendered.tagged {
+        let _ = writeln!(out, "functions tagged \"{tag}\": {}", functions.len());
+        for function in functions {
+            let _ = writeln!(out, "  {function}");
+        }
+    }
+    out
+}
+
+fn header(view: &View<'_>, rendered: &Rendered) -> String {
+    let mut out = String::from(if view.split { "split BTF" } else { "BTF" });
+    if view.own.big_endian {
+        out.push_str(", big-endian");
+    }
+    if view.own.flags != 0 {
+        let _ = write!(out, ", flags {:#x}", view.own.flags);
+    }
+    let _ = writeln!(out, ": {} types", view.own.len());
+    for (kind, count) in &rendered.kinds {
+        let _ = writeln!(out, "  {} {count}", kind.label());
+    }
+    let _ = writeln!(out, "content {}", rendered.content);
+    let _ = writeln!(out, "order   {}", rendered.order);
+    out
+}
+
+/// `("bpf_kfunc", "bpf_foo")` for a declaration tag on a function as a whole.
+fn function_tag(view: &View<'_>, record: &Type<'_>) -> Option<(String, String)> {
+    let target = view.get(record.word)?;
+    let whole = record.tail_word(0) == u32::MAX;
+    if record.kind != Kind::DeclTag || target.kind != Kind::Func || !whole {
+        return None;
+    }
+    Some((name(view, record.name), name(view, target.name)))
+}
+
+fn name(view: &View<'_>, offset: u32) -> String {
+    match view.name(offset) {
+        Some(bytes) => escape_bytes(bytes),
+        None => "(name of the base)".to_owned(),
+    }
+}
+
+/// The name, or `(anon)`.
+fn name_or_anon(view: &View<'_>, offset: u32) -> String {
+    if offset == 0 { "(anon)".to_owned() } else { name(view, offset) }
+}
+
+fn reference(view: &View<'_>, id: u32) -> String {
+    let mut out = String::new();
+    write_reference(view, id, 0, &mut out);
+    out
+}
+
+/// One type's own entry: complete, so that texts differ wherever records do (ids and string offsets aside).
+fn write_type(view: &View<'_>, record: &Type<'_>, out: &mut String) {
+    use Kind::*;
+    let label = record.kind.label();
+    let own_name = name_or_anon(view, record.name);
+    // Writing to a String cannot fail, here and below.
+    let _ = match record.kind {
+        Int => {
+            let bits = record.tail_word(0);
+            let (encoding, offset, width) = (bits >> 24 & 0xf, bits >> 16 & 0xff, bits & 0xff);
+            write!(out, "int {own_name}: {} bytes, {width} bits", record.word)
+                .and_then(|()| write_if(out, offset != 0, format_args!(" at {offset}")))
+                .and_then(|()| write!(out, "{}", encoding_name(encoding)))
+        }
+        Ptr => write!(out, "ptr → {}", reference(view, record.word)),
+        Array => {
+            out.push_str("array ");
+            write_array(view, record, 0, out);
+            write!(out, ", index {}", reference(view, record.tail_word(1)))
+        }
+        Struct | Union => write!(out, "{label} {own_name}: {} bytes", record.word)
+            .and_then(|()| write_if(out, record.flag, format_args!(", bit fields"))),
+        Datasec => write!(out, "datasec {own_name}: {} bytes", record.word),
+        Enum | Enum64 => {
+            let sign = if record.flag { "signed" } else { "unsigned" };
+            write!(out, "{label} {own_name}: {} bytes, {sign}", record.word)
+        }
+        Fwd => {
+            let of = if record.flag { "union" } else { "struct" };
+            write!(out, "fwd {of} {own_name}")
+        }
+        Float => write!(out, "float {own_name}: {} bytes", record.word),
+        Typedef => write!(out, "typedef {own_name} → {}", reference(view, record.word)),
+        Volatile | Const | Restrict => write!(out, "{label} → {}", reference(view, record.word)),
+        Func => {
+            out.push_str("func ");
+            match view.get(record.word) {
+                Some(proto) if proto.kind == FuncProto => {
+                    write_signature(view, &own_name, &proto, None, out);
+                }
+                _ => {
+                    let _ = write!(out, "{own_name}: {}", reference(view, record.word));
+                }
+            }
+            write!(out, " [{}]", linkage(record.vlen))
+        }
+        FuncProto => {
+            out.push_str("func_proto ");
+            write_signature(view, "", record, None, out);
+            Ok(())
+        }
+        Var => {
+            let linkage = linkage(record.tail_word(0));
+            write!(out, "var {own_name}: {} [{linkage}]", reference(view, record.word))
+        }
+        DeclTag => {
+            let component = record.tail_word(0) as i32;
+            write!(out, "decl_tag \"{own_name}\" on {}", reference(view, record.word))
+                .and_then(|()| write_if(out, component != -1, format_args!(" component {component}")))
+        }
+        TypeTag => write!(out, "type_tag \"{own_name}\" → {}", reference(view, record.word)),
+        Unknown(_) => write!(
+            out,
+            "{label} {own_name}: word {:#x}, vlen {}, {} bytes, sha256 {}",
+            record.word,
+            record.vlen,
+            record.tail().len(),
+            Digest::of(record.tail())
+        ),
+    };
+    write_odd_bits(record, &own_name, out);
+    out.push('\n');
+    write_elements(view, record, out);
+}
+
+fn write_if(out: &mut String, when: bool, text: std::fmt::Arguments<'_>) -> std::fmt::Result {
+    if when { out.write_fmt(text) } else { Ok(()) }
+}
+
+/// What the kernel wants to be zero and the entry does not show otherwise.
+fn write_odd_bits(record: &Type<'_>, own_name: &str, out: &mut String) {
+    use Kind::*;
+    let flag_has_meaning = matches!(record.kind, Struct | Union | Enum | Enum64 | Fwd);
+    if record.flag && !flag_has_meaning {
+        out.push_str(" kind_flag");
+    }
+    let vlen_has_meaning =
+        matches!(record.kind, Struct | Union | Enum | Enum64 | FuncProto | Datasec | Func | Unknown(_));
+    if record.vlen != 0 && !vlen_has_meaning {
+        let _ = write!(out, " vlen {}", record.vlen);
+    }
+    let nameless = matches!(record.kind, Ptr | Array | Volatile | Const | Restrict | FuncProto);
+    if nameless && record.name != 0 {
+        let _ = write!(out, " named {own_name}");
+    }
+    if matches!(record.kind, Array | Fwd) && record.word != 0 {
+        let _ = write!(out, " word {:#x}", record.word);
+    }
+}
+
+/// Members, enumerators and variables, one line each.
+fn write_elements(view: &View<'_>, record: &Type<'_>, out: &mut String) {
+    use Kind::*;
+    match record.kind {
+        Struct | Union => write_lines(record.elements(), out, |[name_off, id, place], out| {
+            // BTF_MEMBER_BIT_OFFSET and BTF_MEMBER_BITFIELD_SIZE, packed only under kind_flag.
+            let (offset, width) = if record.flag { (place & 0x00ff_ffff, place >> 24) } else { (place, 0) };
+            let member = name_or_anon(view, name_off);
+            write!(out, "{member}: {} @{offset}", reference(view, id))?;
+            write_if(out, width != 0, format_args!(" width {width}"))
+        }),
+        Enum => write_lines(record.elements(), out, |[name_off, value], out| {
+            let value = enum_value(record.flag, value);
+            write!(out, "{} = {value}", name_or_anon(view, name_off))
+        }),
+        Enum64 => write_lines(record.elements(), out, |element: [u32; 3], out| {
+            let value = enum64_value(record.flag, element);
+            write!(out, "{} = {value}", name_or_anon(view, element[0]))
+        }),
+        Datasec => write_lines(record.elements(), out, |[id, offset, size], out| {
+            write!(out, "{} @{offset} size {size}", reference(view, id))
+        }),
+        _ => {}
+    }
+}
+
+fn write_lines<T>(
+    elements: impl Iterator<Item = T>,
+    out: &mut String,
+    write: impl Fn(T, &mut String) -> std::fmt::Result,
+) {
+    for element in elements {
+        if out.len() > MAX_ENTRY {
+            out.push_str("  …\n");
+            return;
+        }
+        out.push_str("  ");
+        let _ = write(element, out);
+        out.push('\n');
+    }
+}
+
+fn enum_value(signed: bool, value: u32) -> i64 {
+    if signed { i64::from(value as i32) } else { i64::from(value) }
+}
+
+fn enum64_value(signed: bool, [_, low, high]: [u32; 3]) -> i128 {
+    let value = u64::from(high) << 32 | u64::from(low);
+    if signed { i128::from(value as i64) } else { i128::from(value) }
+}
+
+fn encoding_name(encoding: u32) -> String {
+    let mut text = String::new();
+    for (bit, name) in [(1, ", signed"), (2, ", char"), (4, ", bool"), (8, ", bit 3")] {
+        if encoding & bit != 0 {
+            text.push_str(name);
+        }
+    }
+    text
+}
+
+/// `enum btf_func_linkage` and `BTF_VAR_*` agree on the first three.
+fn linkage(value: u32) -> String {
+    match value {
+        0 => "static".to_owned(),
+        1 => "global".to_owned(),
+        2 => "extern".to_owned(),
+        other => format!("linkage {other}"),
+    }
+}
+
+/// `name(int a, ...) -> int`. Without `depth` it is an entry of its own, whose parameters are complete each;
+/// inside a reference they share its depth and length.
+fn write_signature(view: &View<'_>, name_text: &str, proto: &Type<'_>, depth: Option<u32>, out: &mut String) {
+    let write = |id, out: &mut String| match depth {
+        Some(depth) => write_reference(view, id, depth, out),
+        None => out.push_str(&reference(view, id)),
+    };
+    let limit = depth.map_or(MAX_ENTRY, |_| MAX_REFERENCE);
+    out.push_str(name_text);
+    out.push('(');
+    for (index, [name_off, id]) in proto.elements::<2>().enumerate() {
+        if index > 0 {
+            out.push_str(", ");
+        }
+        if out.len() > limit {
+            out.push('…');
+            break;
+        }
+        // A last parameter without name and type is C's `...`.
+        if id == 0 && name_off == 0 {
+            out.push_str("...");
+            continue;
+        }
+        write(id, out);
+        push_declared(view, name_off, out);
+    }
+    out.push_str(") -> ");
+    write(proto.word, out);
+}
+
+/// The name that a type declares, with C's spacing; nothing for an anonymous member or parameter.
+fn push_declared(view: &View<'_>, name_off: u32, out: &mut String) {
+    if name_off != 0 {
+        if !out.ends_with('*') {
+            out.push(' ');
+        }
+        out.push_str(&name(view, name_off));
+    }
+}
+
+/// A type as C would name it, with functions and arrays written in reading order.
+fn write_reference(view: &View<'_>, id: u32, depth: u32, out: &mut String) {
+    use Kind::*;
+    if id == 0 {
+        out.push_str("void");
+        return;
+    }
+    let Some(record) = view.get(id) else {
+        out.push_str("(type of the base)");
+        return;
+    };
+    if depth >= MAX_DEPTH || out.len() > MAX_REFERENCE {
+        out.push('…');
+        return;
+    }
+    let next = depth + 1;
+    match record.kind {
+        Ptr => {
+            let function = view.get(record.word).is_some_and(|t| t.kind == FuncProto);
+            if function {
+                out.push('(');
+            }
+            write_reference(view, record.word, next, out);
+            if function {
+                out.push(')');
+            }
+            out.push_str(if out.ends_with('*') { "*" } else { " *" });
+        }
+        Const | Volatile | Restrict => {
+            let label = record.kind.label();
+            // `const char *` is a pointer to const, `char *const` a const pointer.
+            if view.get(record.word).is_some_and(|t| t.kind == Ptr) {
+                write_reference(view, record.word, next, out);
+                out.push_str(&label);
+            } else {
+                out.push_str(&label);
+                out.push(' ');
+                write_reference(view, record.word, next, out);
+            }
+        }
+        Array => write_array(view, &record, next, out),
+        Struct | Union | Enum | Enum64 => {
+            let label = if record.kind == Enum64 { Enum } else { record.kind }.label();
+            if record.name == 0 {
+                write_anonymous(view, &label, &record, next, out);
+            } else {
+                let _ = write!(out, "{label} {}", name(view, record.name));
+            }
+        }
+        Fwd => {
+            let label = if record.flag { "union" } else { "struct" };
+            let _ = write!(out, "{label} {}", name_or_anon(view, record.name));
+        }
+        FuncProto => {
+            out.push_str("func");
+            write_signature(view, "", &record, Some(next), out);
+        }
+        Func | Var => {
+            let _ = write!(out, "{} {}", record.kind.label(), name_or_anon(view, record.name));
+        }
+        TypeTag => {
+            write_reference(view, record.word, next, out);
+            let _ = write!(out, " __tag(\"{}\")", name(view, record.name));
+        }
+        Int | Float | Typedef => out.push_str(&name_or_anon(view, record.name)),
+        Datasec | DeclTag | Unknown(_) => {
+            let label = record.kind.label();
+            let _ = write!(out, "{label} {}", name_or_anon(view, record.name));
+        }
+    }
+}
+
+/// `int[2][3]`: dimensions of nested arrays in C's order, outermost first.
+fn write_array(view: &View<'_>, array: &Type<'_>, depth: u32, out: &mut String) {
+    let mut dimensions = String::new();
+    let mut element = *array;
+    for _ in 0..MAX_DEPTH {
+        let _ = write!(dimensions, "[{}]", element.tail_word(2));
+        match view.get(element.tail_word(0)) {
+            Some(inner) if inner.kind == Kind::Array => element = inner,
+            _ => break,
+        }
+    }
+    write_reference(view, element.tail_word(0), depth, out);
+    out.push_str(&dimensions);
+}
+
+/// `struct { int a; int b; }`, cut short where it gets long.
+fn write_anonymous(view: &View<'_>, label: &str, record: &Type<'_>, depth: u32, out: &mut String) {
+    use Kind::*;
+    out.push_str(label);
+    out.push_str(" {");
+    let mut cut = false;
+    let mut full = |out: &mut String| {
+        cut |= out.len() > MAX_REFERENCE;
+        cut
+    };
+    match record.kind {
+        Struct | Union => {
+            for [name_off, id, _] in record.elements::<3>() {
+                if full(out) {
+                    break;
+                }
+                out.push(' ');
+                write_reference(view, id, depth, out);
+                push_declared(view, name_off, out);
+                out.push(';');
+            }
+        }
+        Enum => {
+            for [name_off, value] in record.elements::<2>() {
+                if full(out) {
+                    break;
+                }
+                let value = enum_value(record.flag, value);
+                let _ = write!(out, " {} = {value},", name_or_anon(view, name_off));
+            }
+        }
+        _ => {
+            for element in record.elements::<3>() {
+                if full(out) {
+                    break;
+                }
+                let value = enum64_value(record.flag, element);
+                let _ = write!(out, " {} = {value},", name_or_anon(view, element[0]));
+            }
+        }
+    }
+    out.push_str(if cut { " … }" } else { " }" });
+}

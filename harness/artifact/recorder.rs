@@ -1,0 +1,276 @@
+//! Looks at builds as they are made and records them: the runner's [`Observer`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rayon::prelude::*;
+use wildmatch::WildMatch;
+
+use super::record::{BuildRecord, SnapshotRecord};
+use super::{Artifact, Base, Digest, FileEntry, FileKind, describe_with_base, hash_file, unescape_path, walk};
+use crate::artifact::btf;
+use crate::artifact::section;
+use crate::runner::{Built, Event, Mode, Observer, PlannedBuild, Role, labels, tail};
+
+/// Lines of the log that the record of a failed build keeps.
+const TAIL: usize = 20;
+
+/// What a recorder has to know.
+#[derive(Debug)]
+pub struct Plan {
+    /// The directory of the scenario's record.
+    pub dir: PathBuf,
+    /// A directory where one copy of every artifact is kept while the scenario runs.
+    pub store: PathBuf,
+    /// Patterns of the artifacts.
+    pub artifacts: Vec<String>,
+    /// Artifacts whose BTF is wanted as text.
+    pub snapshots: Vec<String>,
+}
+
+/// The BTF text of each artifact that is kept as a snapshot, or why there is none.
+pub type Texts = Vec<(String, Result<String, String>)>;
+
+/// Records builds.
+pub struct Recorder<'a> {
+    plan: Plan,
+    patterns: Vec<WildMatch>,
+    events: &'a (dyn Fn(Event) + Sync),
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    builds: Vec<BuildRecord>,
+    trees: BTreeMap<String, Tree>,
+    snapshots: Texts,
+}
+
+/// What was in a tree after its last build.
+#[derive(Default, Clone)]
+struct Tree {
+    files: BTreeMap<String, (FileEntry, Option<Digest>)>,
+    artifacts: Vec<(String, Digest, u32)>,
+}
+
+impl<'a> Recorder<'a> {
+    /// A recorder; `events` follows the progress.
+    #[must_use]
+    pub fn new(plan: Plan, events: &'a (dyn Fn(Event) + Sync)) -> Self {
+        let patterns = plan.artifacts.iter().map(|pattern| WildMatch::new(pattern)).collect();
+        Self { plan, patterns, events, state: Mutex::default() }
+    }
+
+    /// Everything recorded: builds in the order of `order` (ids), others after them, and snapshot texts.
+    #[must_use]
+    pub fn finish(self, order: &[String]) -> (Vec<BuildRecord>, Texts) {
+        let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let rank = |build: &BuildRecord| {
+            // A further no-op stands behind the planned ones of its tree.
+            let known = order.iter().position(|id| *id == build.id);
+            let kin = || order.iter().rposition(|id| id.starts_with("control/noop"));
+            (known.or_else(kin).unwrap_or(usize::MAX), build.id.clone())
+        };
+        state.builds.sort_by_key(rank);
+        (state.builds, state.snapshots)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_artifact(&self, path: &str) -> bool {
+        // Under O= kbuild leaves a link to the sources behind and host tools no one compares.
+        self.patterns.iter().any(|pattern| pattern.matches(path))
+    }
+
+    fn record(&self, built: &Built<'_>) -> Result<bool, String> {
+        let before = self.state().trees.get(built.instance).cloned().unwrap_or_default();
+        let entries = walk(&built.objtree, |_, _| true).map_err(|error| chain(&error))?;
+        let entries: Vec<FileEntry> = entries.into_iter().filter(|entry| entry.kind == FileKind::File).collect();
+        let is_new = |entry: &FileEntry| {
+            before.files.get(&entry.path).is_none_or(|(old, _)| (old.mtime, old.ino) != (entry.mtime, entry.ino))
+        };
+        let written: BTreeSet<String> = entries.iter().filter(|e| is_new(e)).map(|e| e.path.clone()).collect();
+        let on_disk = |path: &str| built.objtree.join(unescape_path(path));
+        let base = section(&on_disk("vmlinux"), ".BTF").ok().flatten().and_then(|bytes| Base::parse(bytes).ok());
+        let (mut artifacts, others): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| self.is_artifact(&entry.path));
+        artifacts.sort_by(|a, b| a.path.cmp(&b.path));
+        let artifacts: Vec<Artifact> = artifacts
+            .par_iter()
+            .map(|entry| describe_with_base(&on_disk(&entry.path), &entry.path, base.as_ref()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| chain(&error))?;
+        for artifact in &artifacts {
+            self.keep(&on_disk(&artifact.path), artifact.sha256)
+                .map_err(|error| format!("cannot keep a copy of `{}`: {error}", artifact.path))?;
+        }
+        // Files that were not written since keep their digest; an artifact is always read again.
+        let files: BTreeMap<String, (FileEntry, Option<Digest>)> = others
+            .into_par_iter()
+            .filter(|entry| !is_bookkeeping(&entry.path))
+            .map(|entry| {
+                let old =
+                    before.files.get(&entry.path).filter(|(old, _)| *old == entry).and_then(|(_, digest)| *digest);
+                let digest = old.or_else(|| hash_file(&on_disk(&entry.path)).ok().map(|(digest, _)| digest));
+                (entry.path.clone(), (entry, digest))
+            })
+            .collect();
+        let now: Vec<(String, Digest, u32)> =
+            artifacts.iter().map(|artifact| (artifact.path.clone(), artifact.sha256, artifact.mode)).collect();
+        let changed = now != before.artifacts;
+        if built.build.mode == Mode::Clean && built.role == Role::Control && built.status.ok() {
+            let texts =
+                self.plan.snapshots.iter().map(|path| (path.clone(), text(&on_disk(path), path, base.as_ref())));
+            let texts: Vec<_> = texts.collect();
+            self.state().snapshots = texts;
+        }
+        let read = |what: io::Result<Vec<String>>| what.map_err(|error| format!("cannot read the log: {error}"));
+        let record = BuildRecord {
+            id: built.build.id.clone(),
+            role: built.role,
+            mode: built.build.mode,
+            edit: built.build.edit,
+            commands: built.commands.clone(),
+            status: built.status.clone(),
+            wall_ms: millis(built.wall),
+            cpu_ms: millis(built.cpu),
+            labels: read(labels(&built.log))?,
+            log: built.log.strip_prefix(&self.plan.dir).unwrap_or(&built.log).display().to_string(),
+            log_tail: if built.status.ok() { Vec::new() } else { read(tail(&built.log, TAIL))? },
+            artifacts,
+            files: files.iter().filter_map(|(path, (_, digest))| Some((path.clone(), (*digest)?))).collect(),
+            written,
+        };
+        let mut tree = Tree { files, artifacts: now };
+        // Artifacts have their times looked at, too.
+        for artifact in &record.artifacts {
+            if let Ok(meta) = fs::symlink_metadata(on_disk(&artifact.path)) {
+                tree.files.insert(artifact.path.clone(), (entry_of(&artifact.path, &meta), None));
+            }
+        }
+        let mut state = self.state();
+        state.trees.insert(built.instance.to_owned(), tree);
+        state.builds.push(record);
+        Ok(changed)
+    }
+
+    /// Keeps one copy of a content. Not a hard link: an in-place step would change it, too.
+    fn keep(&self, path: &Path, digest: Digest) -> io::Result<()> {
+        let kept = self.kept(digest);
+        if kept.exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.plan.store)?;
+        let temporary = tempfile::NamedTempFile::new_in(&self.plan.store)?;
+        fs::copy(path, temporary.path())?;
+        temporary.persist(&kept).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    fn kept(&self, digest: Digest) -> PathBuf {
+        self.plan.store.join(digest.to_string())
+    }
+}
+
+fn entry_of(path: &str, meta: &fs::Metadata) -> FileEntry {
+    use std::os::unix::fs::MetadataExt as _;
+    FileEntry {
+        path: path.to_owned(),
+        kind: FileKind::File,
+        size: meta.len(),
+        mtime: super::Mtime { secs: meta.mtime(), nanos: u32::try_from(meta.mtime_nsec()).unwrap_or(0) },
+        ino: meta.ino(),
+        mode: meta.mode() & 0o7777,
+    }
+}
+
+/// Files by which kbuild keeps its books: they hold paths and times of their own and are no one's input by
+/// content.
+fn is_bookkeeping(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.starts_with('.') || name.ends_with(".d")
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// The BTF of an artifact as snapshot text: a module's in full, vmlinux's as a summary.
+fn text(path: &Path, name: &str, base: Option<&Base>) -> Result<String, String> {
+    let bytes = section(path, ".BTF").map_err(|error| chain(&error))?.ok_or(format!("`{name}` has no .BTF"))?;
+    let text = if name == "vmlinux" { btf::summary_text(&bytes) } else { btf::full_text_with(&bytes, base) };
+    text.map_err(|error| error.to_string())
+}
+
+impl Observer for Recorder<'_> {
+    fn built(&self, built: &Built<'_>) -> Result<bool, String> {
+        self.record(built)
+    }
+
+    fn differ(&self, build: &str, other: &str) -> bool {
+        let state = self.state();
+        let find = |id: &str| state.builds.iter().find(|record| record.id == id && record.status.ok());
+        let (Some(a), Some(b)) = (find(build), find(other)) else { return false };
+        b.artifacts.iter().any(|want| a.artifact(&want.path).is_none_or(|have| have.sha256 != want.sha256))
+    }
+
+    fn event(&self, event: Event) {
+        (self.events)(event);
+    }
+
+    fn log(&self, build: &str) -> PathBuf {
+        let dir = self.plan.dir.join(build);
+        // If it cannot be made, opening the log says so.
+        let _ = fs::create_dir_all(&dir);
+        dir.join("log")
+    }
+}
+
+/// The snapshots of a record, each with its variant.
+#[must_use]
+pub fn snapshots(texts: Texts, variant: Option<&str>) -> Vec<SnapshotRecord> {
+    texts
+        .into_iter()
+        .map(|(artifact, contents)| SnapshotRecord { artifact, variant: variant.map(str::to_owned), contents })
+        .collect()
+}
+
+/// Copies the files that a finding is about from the store into the record, and says where they are.
+///
+/// # Errors
+/// What the file system answers.
+pub fn keep_evidence(
+    store: &Path,
+    dir: &Path,
+    builds: &[BuildRecord],
+    build: &str,
+    artifact: &str,
+) -> io::Result<Option<String>> {
+    let Some(record) = builds.iter().find(|record| record.id == build) else { return Ok(None) };
+    let Some(artifact) = record.artifact(artifact) else { return Ok(None) };
+    let relative = format!("evidence/{build}/{}", artifact.path);
+    let target = dir.join("evidence").join(build).join(unescape_path(&artifact.path));
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::copy(store.join(artifact.sha256.to_string()), &target)?;
+    Ok(Some(relative))
+}
+
+/// A planned build's id, for callers that only have the plan.
+#[must_use]
+pub fn ids(builds: &[PlannedBuild]) -> Vec<String> {
+    builds.iter().map(|build| build.id.clone()).collect()
+}

@@ -1,0 +1,208 @@
+//! `noop`, `incremental`, `twice`: the main job without a scenario file, on the user's own tree. Each makes a
+//! scenario of its command line and runs that, so that nothing here is another way to build.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::load::{Found, Ready};
+use super::run::{Run, capture};
+use super::{CliError, HowArgs, Session};
+use crate::runner::Parts;
+use crate::scenario::{
+    Change, Compare, Edit, Expect, Limits, Loaded, Make, ObjTree, OneOrMany, Scenario, Tier, Tree, TreeKind, True,
+};
+use crate::tree::source::SourceSpec;
+
+/// A build of the user's own.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AdhocArgs {
+    /// The make command line, e.g. `-- make M=$PWD modules`
+    #[arg(last = true, required = true, value_name = "MAKE")]
+    command: Vec<String>,
+    /// The source tree; by default the directory here
+    #[arg(long, value_name = "DIR")]
+    tree: Option<PathBuf>,
+    /// Build in the tree itself, not on an overlay of it
+    #[arg(long)]
+    in_place: bool,
+    /// Goals run first to bring a tree with objects back to its sources; by default `clean` if the tree has objects
+    #[arg(long, value_name = "GOAL", value_delimiter = ',')]
+    clean: Vec<String>,
+    /// Files to compare, as patterns; by default what a kernel build makes, and `*.o`, `*.a`, `*.so`
+    #[arg(long, value_name = "PATTERN")]
+    artifact: Vec<String>,
+    /// Write the scenario that was run to this file
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+/// An edit of the user's own tree.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct IncrementalArgs {
+    #[command(flatten)]
+    adhoc: AdhocArgs,
+    /// The file to touch, relative to the tree
+    #[arg(long, value_name = "FILE", required = true)]
+    edit: Vec<String>,
+    /// Append this to the file, in place of only touching it
+    #[arg(long, value_name = "TEXT")]
+    append: Option<String>,
+}
+
+/// What is compared in a tree of no known kind.
+const ARTIFACTS: &[&str] = &["*.ko", "vmlinux", "Module.symvers", "modules.order", "*.o", "*.a", "*.so"];
+
+pub(crate) fn noop(args: &AdhocArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    run(args, "noop", Vec::new(), Parts { experiment: false, noops: true }, session)
+}
+
+pub(crate) fn twice(args: &AdhocArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    if args.in_place {
+        return Err(CliError::usage("two clean builds cannot both be in place", "leave out --in-place"));
+    }
+    run(args, "twice", Vec::new(), Parts { experiment: true, noops: false }, session)
+}
+
+pub(crate) fn incremental(args: &IncrementalArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    if args.adhoc.in_place {
+        return Err(CliError::usage(
+            "the clean build to compare with cannot be in place",
+            "leave out --in-place: the tree here is not changed",
+        ));
+    }
+    let change = |file: &String| Change {
+        file: Some(file.clone()),
+        touch: args.append.is_none().then_some(True),
+        append: args.append.clone(),
+        ..Change::default()
+    };
+    let mut changes = args.edit.iter().map(change);
+    let first = changes.next().unwrap_or_default();
+    let edit = Edit { change: first, also: changes.collect(), ..Edit::default() };
+    run(&args.adhoc, "incremental", vec![edit], Parts { experiment: false, noops: true }, session)
+}
+
+fn run(args: &AdhocArgs, what: &str, edit: Vec<Edit>, parts: Parts, session: &mut Session<'_>) -> Result<u8, CliError> {
+    let host = capture()?;
+    let tree = args.tree.as_ref().map_or(host.cwd.clone(), |tree| host.cwd.join(tree));
+    let tree = tree
+        .canonicalize()
+        .map_err(|error| CliError::usage(format!("cannot use the tree `{}`: {error}", tree.display()), "--tree DIR"))?;
+    let place = tree.to_str().ok_or_else(|| {
+        CliError::usage(format!("the path `{}` is not UTF-8", tree.display()), "rename the directory")
+    })?;
+    let mut make = make_line(&args.command)?;
+    make.clean_first = if args.clean.is_empty() && has_objects(&tree) && !args.in_place {
+        vec!["clean".into()]
+    } else {
+        args.clean.clone()
+    };
+    let artifacts: Vec<String> = if args.artifact.is_empty() {
+        ARTIFACTS.iter().map(ToString::to_string).collect()
+    } else {
+        args.artifact.clone()
+    };
+    let scenario = Scenario {
+        title: format!("{what}: {}", args.command.join(" ")).replace('\n', " "),
+        why: None,
+        link: Vec::new(),
+        extends: OneOrMany::None,
+        tier: Some(Tier::Kernel),
+        needs: Vec::new(),
+        tree: Tree {
+            srctree: place.to_owned(),
+            kind: Some(TreeKind::Make),
+            config: Vec::new(),
+            symbols: BTreeMap::new(),
+            overlay: None,
+            patches: Vec::new(),
+            file: Vec::new(),
+            edit: Vec::new(),
+            prepare: Vec::new(),
+            at: Some(place.to_owned()),
+            host: Vec::new(),
+        },
+        make,
+        experiment: None,
+        compare: Compare { only: artifacts, ..Compare::default() },
+        limits: Limits::default(),
+        edit,
+        expect: Expect::default(),
+        known: Vec::new(),
+        snapshots: None,
+    };
+    let text = toml::to_string_pretty(&scenario).map_err(CliError::internal)?;
+    if let Some(path) = &args.write {
+        let path = host.cwd.join(path);
+        std::fs::write(&path, &text)
+            .map_err(|error| CliError::usage(format!("cannot write `{}`: {error}", path.display()), "--write FILE"))?;
+        super::progress::note(&format!("the scenario: {}", path.display()));
+    }
+    // Read back from its text: one way in, and a path that a scenario cannot hold is told here.
+    let Loaded { scenario, document } =
+        crate::scenario::parse("the command line", &text, &()).map_err(CliError::Scenario)?;
+    let name = args.write.as_ref().map_or("FILE.toml".to_owned(), |path| path.display().to_string());
+    let found = Found { id: what.to_owned(), file: tree.join("scenario.toml"), name, by_name: true };
+    let source = SourceSpec::Directory(tree.clone());
+    let ready = Ready { found, loaded: Loaded { scenario, document }, source };
+    let in_place = args.in_place.then_some(tree);
+    let mut run = Run::new(host, &args.how, None, parts, in_place)?;
+    run.args = std::env::args().skip(1).collect();
+    let report = run.all(vec![ready], true, session)?;
+    run.show(&report, session)?;
+    Ok(report.exit_code)
+}
+
+/// Goals, variables and jobs of a make command line.
+fn make_line(words: &[String]) -> Result<Make, CliError> {
+    let unknown = |word: &str| {
+        CliError::usage(
+            format!("`{word}` is not understood in a make command line"),
+            "understood are goals, NAME=VALUE, -jN, -C DIR; e.g. `-- make M=$PWD modules`",
+        )
+    };
+    let mut words = words.iter();
+    let program = words.next().cloned().unwrap_or_default();
+    if program.is_empty() || program.starts_with('-') || program.contains('=') {
+        return Err(unknown(&program));
+    }
+    let mut make = Make { program: Some(program), objtree: Some(ObjTree::InTree), ..Make::default() };
+    while let Some(word) = words.next() {
+        let mut value = |rest: &str| match rest {
+            "" => words.next().cloned().ok_or_else(|| unknown(word)),
+            rest => Ok(rest.trim_start_matches('=').to_owned()),
+        };
+        if let Some(rest) = word.strip_prefix("-j").or_else(|| word.strip_prefix("--jobs=")) {
+            // A bare -j is make's "no limit"; the job slots are the limit here.
+            if !rest.is_empty() {
+                make.jobs = Some(rest.parse().map_err(|_| unknown(word))?);
+            }
+        } else if let Some(rest) = word.strip_prefix("-C").or_else(|| word.strip_prefix("--directory")) {
+            let dir = value(rest)?;
+            // The kernel's build directory for M= is elsewhere: make goes there itself.
+            make.goals.push("-C".into());
+            make.goals.push(dir);
+        } else if word.starts_with('-') {
+            return Err(unknown(word));
+        } else if let Some((name, value)) = word.split_once('=') {
+            make.vars.insert(name.to_owned(), value.to_owned());
+        } else {
+            make.goals.push(word.clone());
+        }
+    }
+    Ok(make)
+}
+
+/// Whether a tree was built in: objects at its top or below the first level.
+fn has_objects(tree: &std::path::Path) -> bool {
+    let object =
+        |path: &std::path::Path| path.extension().is_some_and(|extension| extension == "o" || extension == "ko");
+    let list = |dir: &std::path::Path| {
+        std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok).map(|e| e.path()).collect::<Vec<_>>()
+    };
+    list(tree).iter().any(|path| object(path) || (path.is_dir() && list(path).iter().any(|path| object(path))))
+}

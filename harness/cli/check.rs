@@ -1,0 +1,146 @@
+//! `list`, `check` and `doctor`: what there is, whether it is right, what the host can do.
+
+use std::path::Path;
+
+use super::load::{self, Absent, Ready};
+use super::run::capture;
+use super::{CliError, Format, SelectArgs, Session, doctor};
+use crate::sandbox::scratch::Scratch;
+use crate::sandbox::{Refusal, Sandbox};
+use crate::scenario::Errors;
+use crate::{Job, plan_scenario};
+
+/// `list`: one line per scenario.
+pub(super) fn list(args: &SelectArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    let host = capture()?;
+    let ready = selected(args, &host.cwd)?;
+    let width = ready.iter().map(|ready| ready.found.id.len()).max().unwrap_or(0);
+    let tree = ready.iter().map(|ready| ready.loaded.scenario.tree.srctree.len()).max().unwrap_or(0);
+    for ready in &ready {
+        let scenario = &ready.loaded.scenario;
+        let (id, srctree, tier) = (&ready.found.id, &scenario.tree.srctree, scenario.tier().name());
+        writeln!(session.out, "{id:<width$}  {srctree:<tree$}  {tier:<6}  {}", scenario.title)?;
+    }
+    Ok(0)
+}
+
+fn selected(args: &SelectArgs, cwd: &Path) -> Result<Vec<Ready>, CliError> {
+    let mut ready = load::read(load::select(args, cwd)?)?;
+    ready.retain(|ready| {
+        let tier = ready.loaded.scenario.tier();
+        args.tier.is_empty() || args.tier.iter().any(|asked| asked.takes(tier))
+    });
+    Ok(ready)
+}
+
+/// `check`: validates only.
+pub(super) fn check(
+    args: &SelectArgs,
+    cache: Option<&Path>,
+    format: Format,
+    session: &mut Session<'_>,
+) -> Result<u8, CliError> {
+    match check_all(args, cache) {
+        Ok((good, unseen)) => {
+            if format == Format::Json {
+                writeln!(
+                    session.out,
+                    "{}",
+                    serde_json::json!({ "scenarios": good, "errors": [], "not_seen": unseen })
+                )?;
+            } else {
+                for (id, why) in &unseen {
+                    writeln!(session.out, "{id}: the edits were not tried: {why}")?;
+                }
+                writeln!(session.out, "{good} scenario(s) are valid")?;
+            }
+            Ok(0)
+        }
+        Err(CliError::Scenario(errors)) if format == Format::Json => {
+            let errors: Vec<_> = errors
+                .0
+                .iter()
+                .map(|problem| {
+                    serde_json::json!({
+                        "file": problem.file, "line": problem.at.0, "column": problem.at.1,
+                        "message": problem.message, "hint": problem.hint,
+                    })
+                })
+                .collect();
+            writeln!(session.out, "{}", serde_json::json!({ "errors": errors }))?;
+            Ok(2)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+type Unseen = Vec<(String, String)>;
+
+fn check_all(args: &SelectArgs, cache: Option<&Path>) -> Result<(usize, Unseen), CliError> {
+    let host = capture()?;
+    let sources = load::sources(&host, cache);
+    let mut errors = Errors::default();
+    let mut unseen = Vec::new();
+    let ready = selected(args, &host.cwd)?;
+    for ready in &ready {
+        match load::at_hand(ready, &sources) {
+            Ok(hand) => {
+                let job = Job {
+                    id: &ready.found.id,
+                    file: &ready.found.name,
+                    loaded: &ready.loaded,
+                    lower: hand.lower.as_ref(),
+                    beside: &load::beside(&ready.found),
+                    kernel: None,
+                    source: String::new(),
+                    toolchain: Vec::new(),
+                    dir: std::path::PathBuf::new(),
+                };
+                if let Err(more) = plan_scenario(&job) {
+                    errors.0.extend(more.0);
+                }
+            }
+            Err(Absent::Wrong(problem)) => errors.0.push(*problem),
+            Err(Absent::Fetch(how)) => {
+                unseen.push((ready.found.id.clone(), format!("`{}` is not in the cache ({how})", ready.source)));
+            }
+        }
+    }
+    errors.into_result().map_err(CliError::Scenario)?;
+    Ok((ready.len(), unseen))
+}
+
+/// `doctor`: the whole picture of the host.
+pub(super) fn doctor(cache: Option<&Path>, format: Format, session: &mut Session<'_>) -> Result<u8, CliError> {
+    let host = capture()?;
+    let scratch =
+        Scratch::create(&host.paths.scratch).map_err(|error| CliError::host(error.to_string(), error.hint()))?;
+    let capabilities = Sandbox::new(host.exe.clone()).probe(scratch.path()).map_err(CliError::internal)?;
+    let told = |name: &str, result: &Result<(), Refusal>| {
+        let result = match result {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err((refusal.reason.clone(), refusal.hint.clone())),
+        };
+        (name.to_owned(), result)
+    };
+    let list = [
+        told("user namespaces", &capabilities.user_ns),
+        told("mount namespaces", &capabilities.mount_ns),
+        told("pid namespaces", &capabilities.pid_ns),
+        told("network namespaces", &capabilities.net_ns),
+        told("uts namespaces", &capabilities.uts_ns),
+        told("ipc namespaces", &capabilities.ipc_ns),
+        told("overlay", &capabilities.overlay),
+        told("overlay in a user namespace", &capabilities.overlay_userxattr),
+        told("recursive read-only mounts", &capabilities.mount_setattr),
+        told("ptrace", &capabilities.ptrace),
+    ];
+    let sources = load::sources(&host, cache);
+    let rows = doctor::source_rows(&sources, &[]);
+    let picture = doctor::examine(&host, &list, rows);
+    match format {
+        Format::Json => write!(session.out, "{}", picture.json().map_err(CliError::internal)?)?,
+        Format::Text => write!(session.out, "{}", picture.text(console::colors_enabled()))?,
+    }
+    Ok(0)
+}

@@ -1,0 +1,362 @@
+//! Finding scenario files and getting what they name ready: the edge before the pure stages.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::artifact::record::ToolRecord;
+use crate::cli::host::{Host, Need};
+use crate::cli::{CliError, SelectArgs, Session};
+use crate::scenario::{self, Errors, Loaded, Loader, Problem, Tier, TreeKind};
+use crate::tree::Lower;
+use crate::tree::lower::{DirBeside, DirLower, MiniLower, reason};
+use crate::tree::source::{Progress, SourceSpec, Sources, Status};
+
+/// A scenario file that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its id.
+    pub id: String,
+    /// The file.
+    pub file: PathBuf,
+    /// How to name it on the command line.
+    pub name: String,
+    /// Whether it was named itself, and not by a directory, a pattern, or not at all.
+    pub by_name: bool,
+}
+
+/// A scenario that was read.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// The file.
+    pub found: Found,
+    /// What it says.
+    pub loaded: Loaded,
+    /// Where its sources come from.
+    pub source: SourceSpec,
+}
+
+/// Reads files that others extend, relative to the file that names them.
+pub(crate) struct FileLoader;
+
+impl Loader for FileLoader {
+    fn load(&self, from: &str, wanted: &str) -> Result<(String, String), String> {
+        let path = Path::new(from).parent().unwrap_or(Path::new("")).join(wanted);
+        let text = fs::read_to_string(&path).map_err(|error| reason(&error))?;
+        let name = path.canonicalize().unwrap_or(path);
+        Ok((name.display().to_string(), text))
+    }
+}
+
+/// The directory of scenarios: as asked, or `scenarios` here or above.
+///
+/// # Errors
+/// It was asked for and is not there.
+pub fn scenario_dir(asked: Option<&Path>, cwd: &Path) -> Result<Option<PathBuf>, CliError> {
+    if let Some(dir) = asked {
+        let dir = cwd.join(dir);
+        if !dir.is_dir() {
+            return Err(CliError::usage(format!("`{}` is no directory", dir.display()), "`--scenarios DIR`"));
+        }
+        return Ok(Some(dir));
+    }
+    // Any directory may be called `scenarios`; ours holds scenario files one level down.
+    let ours = |dir: &PathBuf| dir.is_dir() && !scenario_files(dir).is_empty();
+    Ok(cwd.ancestors().map(|dir| dir.join("scenarios")).find(ours))
+}
+
+/// All scenario files below a directory, sorted. Sources of trees, fragments and files that only others
+/// extend (their names start with `_`) are not scenarios.
+#[must_use]
+pub fn scenario_files(dir: &Path) -> Vec<PathBuf> {
+    let Ok(paths) = DirLower(dir.to_owned()).below("") else { return Vec::new() };
+    paths
+        .into_iter()
+        .filter(|path| path.ends_with(".toml") && !path.starts_with("trees/") && !path.starts_with("configs/"))
+        .filter(|path| !path.rsplit('/').next().unwrap_or("").starts_with('_'))
+        .map(|path| dir.join(path))
+        .collect()
+}
+
+/// The id of a scenario file: its path below the directory of scenarios, without `.toml`.
+fn id_of(file: &Path, dir: Option<&Path>) -> String {
+    let absolute = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let dir = dir.map(|dir| dir.canonicalize().unwrap_or_else(|_| dir.to_owned()));
+    let relative = dir.and_then(|dir| absolute.strip_prefix(dir).ok().map(Path::to_owned));
+    let path = relative.unwrap_or_else(|| PathBuf::from(file.file_name().unwrap_or_default()));
+    let text = path.with_extension("").display().to_string();
+    // It becomes a directory name, part by part.
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_./+".contains(c) { c } else { '_' };
+    text.chars().map(safe).collect::<String>().trim_start_matches('.').to_owned()
+}
+
+/// The scenario files that the command line asks for.
+///
+/// # Errors
+/// A file that is not there, a pattern that matches nothing, no directory of scenarios.
+pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
+    let dir = scenario_dir(args.scenarios.as_deref(), cwd)?;
+    let found = |file: PathBuf, by_name| {
+        let name = file.strip_prefix(cwd).unwrap_or(&file).display().to_string();
+        Found { id: id_of(&file, dir.as_deref()), file, name, by_name }
+    };
+    let all = || dir.as_deref().map(scenario_files).unwrap_or_default();
+    let mut chosen: Vec<Found> = Vec::new();
+    if args.what.is_empty() {
+        if dir.is_none() {
+            return Err(CliError::usage(
+                "there is no directory `scenarios` here or above",
+                "name a scenario file, or `--scenarios DIR`",
+            ));
+        }
+        chosen.extend(all().into_iter().map(|file| found(file, false)));
+    }
+    for what in &args.what {
+        let path = cwd.join(what);
+        if path.is_dir() && dir.as_ref().is_none_or(|dir| !dir.join(what).is_dir() || path.starts_with(dir)) {
+            chosen.extend(scenario_files(&path).into_iter().map(|file| found(file, false)));
+        } else if path.is_file() {
+            chosen.push(found(path, true));
+        } else if what.ends_with(".toml") || what.starts_with(['/', '.']) {
+            return Err(CliError::usage(format!("there is no file `{what}`"), "kbuild-repro list"));
+        } else {
+            let pattern = wildmatch::WildMatch::new(what);
+            let fits =
+                |id: &str| if what.contains(['*', '?']) { pattern.matches(id) } else { id.contains(what.as_str()) };
+            let matching: Vec<Found> =
+                all().into_iter().map(|file| found(file, false)).filter(|found| fits(&found.id)).collect();
+            if matching.is_empty() {
+                return Err(CliError::Nothing {
+                    message: format!("no scenario matches `{what}`"),
+                    hint: Some("kbuild-repro list".into()),
+                });
+            }
+            let exact = matching.iter().any(|found| found.id == *what);
+            chosen.extend(matching.into_iter().filter(|found| !exact || found.id == *what).map(|mut found| {
+                found.by_name = exact;
+                found
+            }));
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    chosen.retain(|found| seen.insert(found.file.canonicalize().unwrap_or_else(|_| found.file.clone())));
+    // Two files outside the directory of scenarios can have one name.
+    let mut names: BTreeMap<String, usize> = BTreeMap::new();
+    for found in &mut chosen {
+        let count = names.entry(found.id.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            found.id = format!("{}-{count}", found.id);
+        }
+    }
+    Ok(chosen)
+}
+
+/// Reads the scenario files.
+///
+/// # Errors
+/// All errors of all files.
+pub fn read(found: Vec<Found>) -> Result<Vec<Ready>, CliError> {
+    let mut errors = Errors::default();
+    let mut ready = Vec::new();
+    for found in found {
+        match read_one(&found) {
+            Ok(loaded) => match source(&found, &loaded) {
+                Ok(source) => ready.push(Ready { found, loaded, source }),
+                Err(problem) => errors.0.push(*problem),
+            },
+            Err(more) => errors.0.extend(more.0),
+        }
+    }
+    errors.into_result().map_err(CliError::Scenario)?;
+    Ok(ready)
+}
+
+fn read_one(found: &Found) -> Result<Loaded, Errors> {
+    let unreadable =
+        |why: String| Errors::of(Problem::in_text(&found.name, "", 0..0, format!("cannot read the scenario: {why}")));
+    let bytes = fs::read(&found.file).map_err(|error| unreadable(reason(&error)))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let valid = String::from_utf8_lossy(&error.as_bytes()[..at]).into_owned();
+        Errors::of(Problem::in_text(&found.name, &valid, at..at, "not UTF-8 from here on").hint("TOML files are UTF-8"))
+    })?;
+    scenario::parse(&found.name, &text, &FileLoader)
+}
+
+fn source(found: &Found, loaded: &Loaded) -> Result<SourceSpec, Box<Problem>> {
+    let at = crate::key_path!["tree", "srctree"];
+    let spec = SourceSpec::parse(&loaded.scenario.tree.srctree)
+        .map_err(|error| Box::new(Problem::at_key(&loaded.document, &at, error.to_string()).hint(error.hint())))?;
+    let dir = found.file.parent().unwrap_or(Path::new("/"));
+    // A path is relative to the file that names it, even where that is one that is extended.
+    let (index, _) = loaded.document.locate(&at);
+    let (name, _) = loaded.document.source(index);
+    let base = if index == 0 { dir.to_owned() } else { Path::new(name).parent().unwrap_or(dir).to_owned() };
+    Ok(spec.resolve(&base))
+}
+
+/// What a scenario needs of the host's tools.
+#[must_use]
+pub fn needs(ready: &Ready) -> Vec<Need> {
+    let scenario = &ready.loaded.scenario;
+    let mut needs = match (&ready.source, scenario.tree.kind) {
+        (SourceSpec::Mini, _) | (_, Some(TreeKind::Make)) => vec![Need::Mini],
+        (SourceSpec::Graft, _) => vec![Need::Graft],
+        (SourceSpec::Directory(dir), None) if !dir.join("Kconfig").is_file() => vec![Need::Mini],
+        _ => vec![Need::Kernel],
+    };
+    match &ready.source {
+        SourceSpec::Debian(_) => needs.push(Need::DebianSource),
+        SourceSpec::Tarball(_) => needs.push(Need::Tarball),
+        SourceSpec::Git(_) => needs.push(Need::Git),
+        _ => {}
+    }
+    if scenario.needs.iter().any(|need| need == "pahole") {
+        needs.push(Need::MiniBtf);
+    }
+    needs
+}
+
+/// Tools that a scenario names itself and that are not there.
+#[must_use]
+pub fn missing_own(ready: &Ready, host: &Host) -> Vec<String> {
+    ready.loaded.scenario.needs.iter().filter(|need| host.find(need).is_none()).cloned().collect()
+}
+
+/// A source tree that is at hand.
+pub struct AtHand {
+    /// What reads it.
+    pub lower: Box<dyn Lower + Send>,
+    /// Its directory; none for the mini tree.
+    pub dir: Option<PathBuf>,
+    /// The kernel's version.
+    pub kernel: Option<String>,
+    /// What identifies it.
+    pub identity: String,
+}
+
+/// Whether the source must be fetched first, and how.
+#[derive(Debug)]
+pub enum Absent {
+    /// The command that gets it.
+    Fetch(String),
+    /// It cannot be had.
+    Wrong(Box<Problem>),
+}
+
+/// The source tree of a scenario, without fetching anything.
+///
+/// # Errors
+/// It is not there: it can be fetched, or the scenario is wrong.
+pub fn at_hand(ready: &Ready, sources: &Sources) -> Result<AtHand, Absent> {
+    let scenario = &ready.loaded.scenario;
+    let wrong = |message: String, hint: String| {
+        let problem = Problem::at_key(&ready.loaded.document, &crate::key_path!["tree", "srctree"], message);
+        Absent::Wrong(Box::new(problem.hint(hint)))
+    };
+    match &ready.source {
+        SourceSpec::Mini => Ok(AtHand {
+            lower: Box::new(MiniLower),
+            dir: None,
+            kernel: None,
+            identity: format!("mini of kbuild-repro {}", env!("CARGO_PKG_VERSION")),
+        }),
+        SourceSpec::Graft => {
+            Err(wrong("the graft tree is not there yet".into(), "use `mini` or a whole kernel".into()))
+        }
+        SourceSpec::Directory(dir) if plain(dir, scenario.tree.kind) => {
+            if !dir.is_dir() {
+                return Err(wrong(format!("`{}` is no directory", dir.display()), "name a source tree".into()));
+            }
+            let dir = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+            let identity = dir.display().to_string();
+            Ok(AtHand { lower: Box::new(DirLower(dir.clone())), dir: Some(dir), kernel: None, identity })
+        }
+        spec => match sources.lookup(spec) {
+            Ok(Status::Ready(dir) | Status::Cached(dir)) => {
+                let version = crate::tree::source::tree_at(&dir).ok().map(|version| version.to_string());
+                let identity = dir.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+                Ok(AtHand {
+                    lower: Box::new(DirLower(dir.clone())),
+                    dir: Some(dir),
+                    kernel: version,
+                    identity: if matches!(spec, SourceSpec::Debian(_)) { spec.to_string() } else { identity },
+                })
+            }
+            Ok(Status::Absent { how, .. }) => Err(Absent::Fetch(how)),
+            Ok(Status::BuiltIn) => Err(wrong(format!("`{spec}` is no source tree"), "use `mini`".into())),
+            Err(error) => Err(wrong(error.to_string(), error.hint().unwrap_or_default())),
+        },
+    }
+}
+
+/// Whether a directory is built as a plain make tree.
+fn plain(dir: &Path, kind: Option<TreeKind>) -> bool {
+    kind == Some(TreeKind::Make) || (kind.is_none() && !dir.join("Kconfig").is_file())
+}
+
+/// Where the files beside a scenario are looked for.
+#[must_use]
+pub fn beside(found: &Found) -> DirBeside {
+    let dir = found.file.parent().unwrap_or(Path::new("/")).to_owned();
+    let shared = dir.ancestors().map(|dir| dir.join("configs")).find(|dir| dir.is_dir());
+    DirBeside(std::iter::once(dir).chain(shared).collect())
+}
+
+/// The toolchain that builds will use, by content.
+#[must_use]
+pub fn toolchain(host: &Host) -> Vec<ToolRecord> {
+    host.tools
+        .iter()
+        .filter_map(|(name, info)| {
+            let info = info.as_ref()?;
+            let sha256 = crate::artifact::hash_file(&info.path).ok().map(|(digest, _)| digest);
+            Some(ToolRecord {
+                name: (*name).to_owned(),
+                path: info.path.display().to_string(),
+                version: info.version.clone(),
+                key: info.version_key.clone(),
+                sha256,
+            })
+        })
+        .collect()
+}
+
+/// Gets a source into the cache.
+///
+/// # Errors
+/// It cannot be had.
+pub fn fetch(source: &str, cache: Option<&Path>, session: &mut Session<'_>) -> Result<u8, CliError> {
+    let host = Host::capture().map_err(|error| CliError::host(error.to_string(), error.hint()))?;
+    let spec = SourceSpec::parse(source).map_err(|error| CliError::usage(error.to_string(), error.hint()))?;
+    let spec = spec.resolve(&host.cwd);
+    let sources = sources(&host, cache);
+    let got = get(&sources, &spec, host.terminal.is_terminal)?;
+    writeln!(session.out, "{} {} in {}", got.identity, got.version, got.dir.display())?;
+    Ok(0)
+}
+
+/// The cache of sources.
+#[must_use]
+pub fn sources(host: &Host, cache: Option<&Path>) -> Sources {
+    let cache = cache.map_or(host.paths.cache.clone(), |cache| host.cwd.join(cache));
+    Sources::new(cache, host.env.clone())
+}
+
+/// Gets a source, with progress on standard error.
+///
+/// # Errors
+/// It cannot be had.
+pub fn get(sources: &Sources, spec: &SourceSpec, terminal: bool) -> Result<crate::tree::source::Source, CliError> {
+    let mut shown = crate::cli::progress::Fetching::new(&spec.to_string(), terminal);
+    let got = sources.fetch(spec, &mut |progress: Progress| shown.show(&progress));
+    shown.finish();
+    got.map_err(|error| CliError::Host { message: error.to_string(), hint: error.hint() })
+}
+
+/// Tiers that a run takes without being asked.
+#[must_use]
+pub fn default_tier(tier: Tier, by_name: bool) -> bool {
+    by_name || matches!(tier, Tier::Quick | Tier::Graft)
+}

@@ -1,0 +1,176 @@
+//! What is seen while it works, on standard error: bars on a terminal, plain lines elsewhere.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::runner::Event;
+use crate::tree::source;
+use crate::verdict::Verdict;
+
+/// How often a plain line says that a long build is still at work.
+const STILL: Duration = Duration::from_secs(30);
+
+/// Follows the scenarios of a run.
+pub(crate) struct Progress {
+    how: How,
+    bars: MultiProgress,
+    state: Mutex<BTreeMap<String, Shown>>,
+    total: usize,
+    done: Mutex<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    Silent,
+    Lines { verbose: bool },
+    Bars,
+}
+
+struct Shown {
+    bar: Option<ProgressBar>,
+    started: Instant,
+    said: Instant,
+}
+
+impl Progress {
+    pub(crate) fn new(how: How, total: usize) -> Self {
+        let target = if how == How::Bars { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Self { how, bars: MultiProgress::with_draw_target(target), state: Mutex::default(), total, done: Mutex::new(0) }
+    }
+
+    fn line(&self, text: &str) {
+        match self.how {
+            How::Silent => {}
+            How::Lines { .. } => say(text),
+            How::Bars => {
+                let _ = self.bars.println(text);
+            }
+        }
+    }
+
+    /// Follows one scenario.
+    pub(crate) fn event(&self, id: &str, event: &Event) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = state.entry(id.to_owned()).or_insert_with(|| self.start(id));
+        match event {
+            Event::Planned(count) => {
+                if let Some(bar) = &shown.bar {
+                    bar.inc_length(*count as u64);
+                }
+            }
+            Event::Started(build) => {
+                if let Some(bar) = &shown.bar {
+                    bar.set_message(build.clone());
+                }
+                if self.how == (How::Lines { verbose: true }) || shown.said.elapsed() > STILL {
+                    shown.said = Instant::now();
+                    self.line(&format!("{id}: {build} … ({:.0} s)", shown.started.elapsed().as_secs_f64()));
+                }
+            }
+            Event::Ended(build, status, wall) => {
+                if let Some(bar) = &shown.bar {
+                    bar.inc(1);
+                }
+                if self.how == (How::Lines { verbose: true }) {
+                    self.line(&format!("{id}: {build} {status} in {:.2} s", wall.as_secs_f64()));
+                }
+            }
+        }
+    }
+
+    fn start(&self, id: &str) -> Shown {
+        let bar = (self.how == How::Bars).then(|| {
+            let bar = self.bars.add(ProgressBar::new(0));
+            let style = "{spinner} {prefix:<32!} {elapsed:>4} [{bar:20}] {pos}/{len} {wide_msg}";
+            if let Ok(style) = ProgressStyle::with_template(style) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.set_prefix(id.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Shown { bar, started: Instant::now(), said: Instant::now() }
+    }
+
+    /// A scenario is through.
+    pub(crate) fn finished(&self, id: &str, verdict: Verdict, findings: usize, seconds: f64) {
+        if let Some(shown) = self.state.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
+            && let Some(bar) = shown.bar
+        {
+            bar.finish_and_clear();
+        }
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        *done += 1;
+        let found = match findings {
+            0 => String::new(),
+            1 => ", 1 finding".into(),
+            n => format!(", {n} findings"),
+        };
+        self.line(&format!("[{done}/{}] {id}: {}{found} ({seconds:.1} s)", self.total, verdict.name()));
+    }
+}
+
+fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Says something that is neither progress nor report.
+pub(crate) fn note(text: &str) {
+    say(text);
+}
+
+/// Follows the fetching of a source.
+pub(crate) struct Fetching {
+    name: String,
+    bar: Option<ProgressBar>,
+    phase: &'static str,
+    tenth: u64,
+}
+
+impl Fetching {
+    pub(crate) fn new(name: &str, terminal: bool) -> Self {
+        let bar = terminal.then(|| {
+            let bar = ProgressBar::new(0);
+            let style = "{spinner} {msg} [{bar:30}] {bytes}/{total_bytes} {elapsed}";
+            if let Ok(style) = ProgressStyle::with_template(style) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar
+        });
+        Self { name: name.to_owned(), bar, phase: "", tenth: 0 }
+    }
+
+    pub(crate) fn show(&mut self, progress: &source::Progress) {
+        let (phase, done, total) = match progress {
+            source::Progress::Waiting { .. } => ("waiting for another process", 0, 0),
+            source::Progress::Looking { .. } => ("looking it up", 0, 0),
+            source::Progress::Downloading { done, total } => ("downloading", *done, *total),
+            source::Progress::Checking { done, total } => ("checking", *done, *total),
+            source::Progress::Unpacking { done, total } => ("unpacking", *done, total.unwrap_or(0)),
+        };
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{}: {phase}", self.name));
+            bar.set_length(total);
+            bar.set_position(done);
+            return;
+        }
+        // Not a terminal: a line a phase, and one every quarter of it.
+        let tenth = if total > 0 { done.saturating_mul(4) / total.max(1) } else { 0 };
+        if phase != self.phase || tenth > self.tenth {
+            let of = if total > 0 { format!(" ({} of {} MiB)", done >> 20, total >> 20) } else { String::new() };
+            say(&format!("{}: {phase}{of}", self.name));
+            self.phase = phase;
+            self.tenth = tenth;
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

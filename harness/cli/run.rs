@@ -1,0 +1,619 @@
+//! `run`: select, get ready, run side by side, judge, report.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::bootstrap;
+use super::host::{Host, Need};
+use super::load::{self, Absent, AtHand, Ready};
+use super::progress::{How, Progress, note};
+use super::snapshots;
+use super::state::RunDir;
+use super::{CliError, Format, HowArgs, IsolationArg, RunArgs, Session};
+use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, write_atomically};
+use crate::artifact::recorder::keep_evidence;
+use crate::report::{self, Report};
+use crate::runner::slots::Pool;
+use crate::runner::{Context, Parts, Source, disk_needed};
+use crate::sandbox::scratch::{Scratch, sweep};
+use crate::sandbox::{Capabilities, Isolation, Sandbox};
+use crate::scenario::{Errors, Tier};
+use crate::tree::TreePlan;
+use crate::verdict::{self, Judgement, Standing};
+use crate::{Job, plan_scenario, run_scenario};
+
+/// Bytes that stay free on the scratch file system whatever a build writes.
+const RESERVE: u64 = 256 << 20;
+
+/// The command `run`.
+pub(crate) fn run(args: &RunArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    let host = capture()?;
+    let found = load::select(&args.select, &host.cwd)?;
+    let tiers = &args.select.tier;
+    let mut ready = load::read(found)?;
+    ready.retain(|ready| {
+        let tier = ready.loaded.scenario.tier();
+        if tiers.is_empty() {
+            load::default_tier(tier, ready.found.by_name)
+        } else {
+            tiers.iter().any(|asked| asked.takes(tier))
+        }
+    });
+    if ready.is_empty() {
+        return Err(CliError::Nothing {
+            message: "no scenario is selected".into(),
+            hint: Some("`--tier kernel` or `--tier all` takes more; `kbuild-repro list` shows them".into()),
+        });
+    }
+    let asked = !tiers.is_empty();
+    let mut run = Run::new(host, &args.how, args.select.scenarios.as_deref(), Parts::ALL, None)?;
+    run.args = std::env::args().skip(1).collect();
+    let report = run.all(ready, asked, session)?;
+    run.show(&report, session)?;
+    Ok(report.exit_code)
+}
+
+pub(crate) fn capture() -> Result<Host, CliError> {
+    Host::capture().map_err(|error| CliError::host(error.to_string(), error.hint()))
+}
+
+/// Everything that scenarios are run with.
+pub(crate) struct Run<'a> {
+    pub(crate) host: Host,
+    pub(crate) how: &'a HowArgs,
+    pub(crate) args: Vec<String>,
+    parts: Parts,
+    sandbox: Sandbox,
+    snapshots: Option<PathBuf>,
+    whole: bool,
+    in_place: Option<PathBuf>,
+}
+
+/// A scenario and what it will be run on.
+struct Work {
+    ready: Ready,
+    state: Result<(AtHand, TreePlan), String>,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(
+        host: Host,
+        how: &'a HowArgs,
+        scenarios: Option<&Path>,
+        parts: Parts,
+        in_place: Option<PathBuf>,
+    ) -> Result<Self, CliError> {
+        let sandbox = Sandbox::new(host.exe.clone());
+        let dir = load::scenario_dir(scenarios, &host.cwd)?;
+        let beside = dir.as_ref().and_then(|dir| dir.parent()).map(|dir| dir.join("snapshots"));
+        let snapshots = how.snapshots.as_ref().map(|dir| host.cwd.join(dir)).or(beside);
+        Ok(Self { host, how, args: Vec::new(), parts, sandbox, snapshots, whole: false, in_place })
+    }
+
+    /// Runs the scenarios and makes the report.
+    pub(crate) fn all(
+        &mut self,
+        ready: Vec<Ready>,
+        asked: bool,
+        session: &mut Session<'_>,
+    ) -> Result<Report, CliError> {
+        let mut needs: Vec<Need> = ready.iter().flat_map(load::needs).collect();
+        needs.sort_unstable();
+        needs.dedup();
+        if self.how.bootstrap {
+            self.bootstrap(&needs)?;
+        }
+        let scratch_base =
+            self.how.scratch.as_ref().map_or(self.host.paths.scratch.clone(), |dir| self.host.cwd.join(dir));
+        fs::create_dir_all(&scratch_base).map_err(|error| {
+            CliError::host(format!("cannot use `{}` as scratch: {error}", scratch_base.display()), "--scratch DIR")
+        })?;
+        // What an earlier run left when it was killed.
+        let _ = sweep(&scratch_base);
+        let scratch =
+            Scratch::create(&scratch_base).map_err(|error| CliError::host(error.to_string(), error.hint()))?;
+        let capabilities = self.sandbox.probe(scratch.path()).map_err(CliError::internal)?;
+        let losses = self.losses(&capabilities);
+        if self.how.require_hermetic
+            && let Some(loss) = losses.first()
+        {
+            return Err(CliError::host(
+                format!("this host cannot give a guarantee: {}: {}", loss.guarantee, loss.reason),
+                loss.hint.clone().unwrap_or_else(|| "kbuild-repro doctor".into()),
+            ));
+        }
+        let work = self.get_ready(ready, asked)?;
+        self.tell_disk(&work, &scratch_base)?;
+        let dir = RunDir::create(&self.host, self.how.out.as_deref())?;
+        let pool = Pool::open(&slot_dir(&self.host, &scratch_base), self.how.jobs.unwrap_or(self.host.cpus))
+            .map_err(|error| CliError::host(format!("cannot share job slots: {error}"), "--scratch DIR"))?;
+        let toolchain = load::toolchain(&self.host);
+        let (order, left_out) = self.order(&work);
+        let quiet = self.how.output.quiet;
+        let how = match (quiet, self.host.terminal.is_terminal && !self.how.output.verbose) {
+            (true, _) => How::Silent,
+            (false, true) => How::Bars,
+            (false, false) => How::Lines { verbose: self.how.output.verbose },
+        };
+        let progress = Progress::new(how, order.len());
+        let accepted = self.snapshots.as_deref().map(snapshots::accepted).unwrap_or_default();
+        let judged: Mutex<Vec<(usize, ScenarioRecord, Judgement)>> = Mutex::default();
+        let late: Mutex<Vec<String>> = Mutex::default();
+        let next = AtomicUsize::new(0);
+        let started = Instant::now();
+        let limit = self.how.disk_budget;
+        let one = |at: usize| {
+            let work = &work[at];
+            let record_dir = dir.path.join(&work.ready.found.id);
+            let record = match &work.state {
+                Err(reason) => self.not_run(&work.ready, &toolchain, Ended::Skipped { reason: reason.clone() }),
+                Ok((hand, plan)) => {
+                    let own_scratch = scratch.path().join(format!("s{at}"));
+                    let source = self.source(work, hand, &capabilities);
+                    let context = Context {
+                        sandbox: &self.sandbox,
+                        pool: &pool,
+                        scratch: &own_scratch,
+                        source: match &source {
+                            Ok(source) => source,
+                            Err(_) => &Source::Mini,
+                        },
+                        isolation: self.isolation(),
+                        direct: self.direct(&capabilities),
+                        max_jobs: self.how.jobs.unwrap_or(self.host.cpus),
+                        reserve: RESERVE,
+                        disk_limit: limit,
+                        cancel: &session.cancel,
+                        keep: self.how.keep,
+                        parts: self.parts,
+                    };
+                    let beside = load::beside(&work.ready.found);
+                    let job = Job {
+                        id: &work.ready.found.id,
+                        file: &work.ready.found.name,
+                        loaded: &work.ready.loaded,
+                        lower: hand.lower.as_ref(),
+                        beside: &beside,
+                        kernel: hand.kernel.clone(),
+                        source: hand.identity.clone(),
+                        toolchain: toolchain.clone(),
+                        dir: record_dir.clone(),
+                    };
+                    let made = fs::create_dir_all(&own_scratch).and_then(|()| fs::create_dir_all(&record_dir));
+                    match (made, &source) {
+                        (Err(error), _) => self.not_run(
+                            &work.ready,
+                            &toolchain,
+                            Ended::HarnessError { message: format!("cannot make a directory: {error}"), hint: None },
+                        ),
+                        (_, Err(ended)) => self.not_run(&work.ready, &toolchain, ended.clone()),
+                        (Ok(()), Ok(_)) => {
+                            let follow = |event| progress.event(&work.ready.found.id, &event);
+                            run_scenario(&job, plan, &context, &follow)
+                        }
+                    }
+                }
+            };
+            let mut judgement = verdict::judge(&record, &accepted);
+            if self.how.require_all && judgement.verdict == verdict::Verdict::Skipped {
+                judgement.verdict = verdict::Verdict::HostCannot;
+                judgement.hint = Some("skips are errors here: KBUILD_REPRO_REQUIRE_ALL is set".into());
+            }
+            let kept = keep(&record, &judgement, &scratch.path().join(format!("s{at}/store")), &record_dir);
+            if let Err(error) = kept.and_then(|()| write_record(&record_dir, &record)) {
+                judgement.verdict = verdict::Verdict::HarnessError;
+                judgement.reason = Some(format!("cannot write the record: {error}"));
+            }
+            if !self.how.keep {
+                let _ = crate::sandbox::remove_tree(&scratch.path().join(format!("s{at}")));
+            }
+            let open = judgement.findings.iter().filter(|finding| finding.standing == Standing::New).count();
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run fit a double many times over")]
+            let seconds = record.wall_ms as f64 / 1000.0;
+            progress.finished(&work.ready.found.id, judgement.verdict, open, seconds);
+            judged.lock().unwrap_or_else(PoisonError::into_inner).push((at, record, judgement));
+        };
+        thread::scope(|scope| {
+            // A scenario holds threads that wait for job slots; a few at once keep the machine full.
+            for _ in 0..order.len().min(self.host.cpus.max(1) + 1) {
+                scope.spawn(|| {
+                    while let Some(&at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if session.cancel.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        if self.how.time_budget.is_some_and(|budget| started.elapsed() >= budget) {
+                            let id = work[at].ready.found.id.clone();
+                            late.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+                            continue;
+                        }
+                        one(at);
+                    }
+                });
+            }
+        });
+        let mut judged = judged.into_inner().unwrap_or_else(PoisonError::into_inner);
+        judged.sort_by_key(|(at, ..)| *at);
+        let judged: Vec<_> = judged.into_iter().map(|(_, record, judgement)| (record, judgement)).collect();
+        let mut left_out: Vec<String> = left_out;
+        left_out.extend(late.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let record = RunRecord {
+            format: FORMAT,
+            id: dir.id.clone(),
+            harness: env!("CARGO_PKG_VERSION").to_owned(),
+            started: dir.started,
+            args: self.args.clone(),
+            host: format!("{}, Linux {}, {}", self.host.os_release.pretty, self.host.kernel, self.host.arch),
+            losses: losses.clone(),
+            scenarios: judged.iter().map(|(record, _)| record.id.clone()).collect(),
+            snapshots: self.snapshots.as_ref().map(|dir| dir.display().to_string()),
+            interrupted: session.cancel.load(Ordering::Relaxed),
+            left_out,
+        };
+        if !ci() {
+            self.write_pending(&judged, &accepted)?;
+        }
+        let findings = self.unreferenced(&accepted, asked);
+        let report = report::report(&record, Some(dir.path.display().to_string()), &judged, findings);
+        dir.finish(&record, &report).map_err(CliError::internal)?;
+        if self.how.keep {
+            scratch_note(&scratch, &dir.path);
+            // Dropping would remove the trees that were to be kept.
+            std::mem::forget(scratch);
+        }
+        Ok(report)
+    }
+
+    fn bootstrap(&mut self, needs: &[Need]) -> Result<(), CliError> {
+        let plan = bootstrap::plan(&self.host, needs);
+        if plan.is_empty() {
+            return Ok(());
+        }
+        let verbose = self.how.output.verbose;
+        let lock = self.host.paths.state.join("bootstrap.lock");
+        let outcome = bootstrap::run(&self.host, needs, &lock, verbose, &mut |line: &str| note(line));
+        match outcome {
+            Ok(bootstrap::Outcome::Nothing) => Ok(()),
+            Ok(bootstrap::Outcome::Installed(host) | bootstrap::Outcome::Meanwhile(host)) => {
+                self.host = *host;
+                Ok(())
+            }
+            Err(error) => Err(CliError::Host { message: error.to_string(), hint: Some(error.hint()) }),
+        }
+    }
+
+    fn isolation(&self) -> Isolation {
+        match self.how.isolation {
+            IsolationArg::Auto => Isolation::Auto,
+            IsolationArg::UserNs => Isolation::UserNs,
+            IsolationArg::Direct => Isolation::Direct,
+        }
+    }
+
+    fn direct(&self, capabilities: &Capabilities) -> bool {
+        self.how.isolation == IsolationArg::Direct || capabilities.mount_ns.is_err()
+    }
+
+    fn losses(&self, capabilities: &Capabilities) -> Vec<LossRecord> {
+        if self.how.isolation == IsolationArg::Direct {
+            return vec![LossRecord {
+                guarantee: "isolation from the host".into(),
+                reason: "switched off by --isolation direct".into(),
+                hint: None,
+            }];
+        }
+        let lost = [
+            ("only declared files are visible, and only the build's own are writable", &capabilities.mount_ns),
+            ("the build sees no other process and is killed as a whole", &capabilities.pid_ns),
+            ("no network", &capabilities.net_ns),
+            ("a fixed host name", &capabilities.uts_ns),
+            ("no message queues or semaphores shared with the host", &capabilities.ipc_ns),
+        ];
+        lost.into_iter()
+            .filter_map(|(guarantee, result)| {
+                let refusal = result.as_ref().err()?;
+                Some(LossRecord {
+                    guarantee: guarantee.into(),
+                    reason: refusal.reason.clone(),
+                    hint: Some(refusal.hint.clone()).filter(|hint| !hint.is_empty()),
+                })
+            })
+            .collect()
+    }
+
+    /// Sources at hand, edits tried on paper, missing tools found; nothing is built if a scenario is wrong.
+    fn get_ready(&self, ready: Vec<Ready>, asked: bool) -> Result<Vec<Work>, CliError> {
+        let sources = load::sources(&self.host, self.how.cache.as_deref());
+        let mut errors = Errors::default();
+        let mut work = Vec::new();
+        let mut told = std::collections::BTreeSet::new();
+        for ready in ready {
+            if let Some(reason) = self.lacks(&ready, &mut told) {
+                work.push(Work { ready, state: Err(reason) });
+                continue;
+            }
+            let mut hand = load::at_hand(&ready, &sources);
+            if let Err(Absent::Fetch(how)) = &hand {
+                if !(asked || ready.found.by_name) {
+                    let reason = format!("its source `{}` is not in the cache; get it by `{how}`", ready.source);
+                    work.push(Work { ready, state: Err(reason) });
+                    continue;
+                }
+                load::get(&sources, &ready.source, self.host.terminal.is_terminal)?;
+                hand = load::at_hand(&ready, &sources);
+            }
+            match hand {
+                Ok(hand) => match self.plan(&ready, &hand) {
+                    Ok(plan) => work.push(Work { ready, state: Ok((hand, plan)) }),
+                    Err(more) => errors.0.extend(more.0),
+                },
+                Err(Absent::Wrong(problem)) => errors.0.push(*problem),
+                Err(Absent::Fetch(how)) => {
+                    return Err(CliError::harness(format!("`{}` is still not there after `{how}`", ready.source)));
+                }
+            }
+        }
+        errors.into_result().map_err(CliError::Scenario)?;
+        Ok(work)
+    }
+
+    fn plan(&self, ready: &Ready, hand: &AtHand) -> Result<TreePlan, Errors> {
+        plan_scenario(&Job {
+            id: &ready.found.id,
+            file: &ready.found.name,
+            loaded: &ready.loaded,
+            lower: hand.lower.as_ref(),
+            beside: &load::beside(&ready.found),
+            kernel: None,
+            source: String::new(),
+            toolchain: Vec::new(),
+            dir: PathBuf::new(),
+        })
+    }
+
+    /// Why the scenario cannot run for want of a tool.
+    fn lacks(&self, ready: &Ready, told: &mut std::collections::BTreeSet<String>) -> Option<String> {
+        let plan = bootstrap::plan(&self.host, &load::needs(ready));
+        let mut tools: Vec<String> = plan
+            .missing
+            .iter()
+            .filter(|missing| missing.weight == super::host::Weight::Required)
+            .map(|missing| missing.tool.to_owned())
+            .collect();
+        tools.extend(load::missing_own(ready, &self.host));
+        tools.sort();
+        tools.dedup();
+        if tools.is_empty() {
+            return None;
+        }
+        let command = plan.shown();
+        let help = if command.is_empty() { format!("install {}", tools.join(", ")) } else { command };
+        if told.insert(help.clone()) && !self.how.output.quiet {
+            note(&format!("missing: {} — install: {help} (or `kbuild-repro run --bootstrap`)", tools.join(", ")));
+        }
+        Some(format!("missing: {}; install: {help}", tools.join(", ")))
+    }
+
+    fn tell_disk(&self, work: &[Work], scratch: &Path) -> Result<(), CliError> {
+        let mut sizes: Vec<u64> = work
+            .iter()
+            .filter(|work| work.state.is_ok())
+            .map(|work| disk_needed(&work.ready.loaded.scenario))
+            .collect();
+        sizes.sort_unstable();
+        // As many scenarios as run at once, the largest.
+        let needed: u64 = sizes.iter().rev().take(self.host.cpus + 1).sum();
+        let free = rustix::fs::statvfs(scratch).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        let mib = |bytes: u64| bytes >> 20;
+        if let Some(budget) = self.how.disk_budget
+            && needed > budget
+        {
+            return Err(CliError::host(
+                format!("about {} MiB of disk are needed, the budget is {} MiB", mib(needed), mib(budget)),
+                "raise --disk-budget, or run fewer scenarios",
+            ));
+        }
+        if needed.saturating_add(RESERVE) > free {
+            return Err(CliError::host(
+                format!("about {} MiB are needed in `{}`, {} MiB are free", mib(needed), scratch.display(), mib(free)),
+                "free some space, or choose another place by --scratch DIR",
+            ));
+        }
+        if !self.how.output.quiet && mib(needed) >= 1024 {
+            note(&format!("disk: up to about {} MiB of {} MiB free in {}", mib(needed), mib(free), scratch.display()));
+        }
+        Ok(())
+    }
+
+    /// The order of the run: cheap tiers first, and with a time budget what failed last time before all.
+    fn order(&self, work: &[Work]) -> (Vec<usize>, Vec<String>) {
+        let failed = if self.how.time_budget.is_some() { super::state::failed_last(&self.host) } else { Vec::new() };
+        let mut order: Vec<usize> = (0..work.len()).collect();
+        order.sort_by_key(|&at| {
+            let found = &work[at].ready.found;
+            (!failed.contains(&found.id), work[at].ready.loaded.scenario.tier(), at)
+        });
+        (order, Vec::new())
+    }
+
+    fn source(&self, work: &Work, hand: &AtHand, capabilities: &Capabilities) -> Result<Source, Ended> {
+        if let Some(dir) = &self.in_place {
+            return Ok(Source::InPlace(dir.clone()));
+        }
+        let Some(dir) = &hand.dir else { return Ok(Source::Mini) };
+        let as_user = !self.host.is_root || self.how.isolation == IsolationArg::UserNs;
+        let overlay = if as_user { &capabilities.overlay_userxattr } else { &capabilities.overlay };
+        let refusal = match overlay {
+            Ok(()) if !self.direct(capabilities) => return Ok(Source::Overlay(dir.clone())),
+            Ok(()) => "there are no mount namespaces".to_owned(),
+            Err(refusal) => refusal.reason.clone(),
+        };
+        if work.ready.loaded.scenario.tier() >= Tier::Kernel && crate::runner::directory_size(dir) > 512 << 20 {
+            return Err(Ended::HostCannot {
+                message: format!("a whole kernel tree needs an overlay file system: {refusal}"),
+                hint: Some(
+                    "see `kbuild-repro doctor`; as root, or with user namespaces on Linux 5.11 and later".into(),
+                ),
+            });
+        }
+        Ok(Source::Copy(dir.clone()))
+    }
+
+    fn not_run(
+        &self,
+        ready: &Ready,
+        toolchain: &[crate::artifact::record::ToolRecord],
+        ended: Ended,
+    ) -> ScenarioRecord {
+        ScenarioRecord {
+            format: FORMAT,
+            id: ready.found.id.clone(),
+            file: ready.found.name.clone(),
+            scenario: ready.loaded.scenario.clone(),
+            kernel: None,
+            source: ready.source.to_string(),
+            toolchain: toolchain.to_vec(),
+            losses: Vec::new(),
+            ended,
+            wall_ms: 0,
+            builds: Vec::new(),
+            snapshots: Vec::new(),
+        }
+    }
+
+    fn write_pending(
+        &self,
+        judged: &[(ScenarioRecord, Judgement)],
+        accepted: &verdict::Accepted,
+    ) -> Result<(), CliError> {
+        let Some(dir) = &self.snapshots else { return Ok(()) };
+        for (record, _) in judged {
+            for pending in snapshots::write_pending(dir, record, accepted).map_err(CliError::internal)? {
+                if !self.how.output.quiet {
+                    note(&format!("pending snapshot: {} (cargo insta review)", pending.display()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Snapshots that no declared scenario and variant owns: computed from what is declared, never from what
+    /// happened to run.
+    fn unreferenced(&self, accepted: &verdict::Accepted, _asked: bool) -> Vec<verdict::Finding> {
+        if !self.whole {
+            return Vec::new();
+        }
+        let _ = accepted;
+        Vec::new()
+    }
+
+    /// Writes the report as the command line asks.
+    pub(crate) fn show(&self, report: &Report, session: &mut Session<'_>) -> Result<(), CliError> {
+        show(report, &self.how.output, session)
+    }
+}
+
+pub(crate) fn show(report: &Report, output: &super::OutputArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    if let Some(path) = &output.json {
+        let mut text = Vec::new();
+        report::json::write(report, &mut text)?;
+        write_atomically(path, &text).map_err(|error| CliError::usage(error.to_string(), "--json FILE"))?;
+    }
+    let colour = console::colors_enabled();
+    let options = report::terminal::Options { colour, verbose: output.verbose };
+    let mut text = Vec::new();
+    match output.format {
+        Format::Json => report::json::write(report, &mut text)?,
+        Format::Text => report::terminal::write(report, options, &mut text)?,
+    }
+    session.out.write_all(&text)?;
+    session.out.flush()?;
+    Ok(())
+}
+
+fn slot_dir(host: &Host, scratch: &Path) -> PathBuf {
+    // Beside the scratch directories: every harness of this user that builds there shares them.
+    let _ = host;
+    scratch.join(format!("kbuild-repro-{}", host.uid)).join("slots")
+}
+
+fn scratch_note(scratch: &Scratch, record: &Path) {
+    note(&format!("trees kept in {}", scratch.path().display()));
+    let _ = fs::write(record.join("kept"), scratch.path().display().to_string());
+}
+
+/// Whether this is a continuous-integration job, which never writes snapshots.
+fn ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
+}
+
+fn keep(record: &ScenarioRecord, judgement: &Judgement, store: &Path, dir: &Path) -> std::io::Result<()> {
+    for finding in judgement.findings.iter().filter(|finding| finding.parts.is_some()) {
+        for build in std::iter::once(&finding.build).chain(&finding.against) {
+            keep_evidence(store, dir, &record.builds, build, &finding.target)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_record(dir: &Path, record: &ScenarioRecord) -> std::io::Result<()> {
+    let text = serde_json::to_vec(record)?;
+    write_atomically(&dir.join("record.json"), &text).map_err(std::io::Error::other)
+}
+
+/// A size on the command line: bytes, or with `K`, `M`, `G`, `T` (powers of 1024).
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.trim_end_matches(['B', 'b', 'i']).split_at_checked(text.len().saturating_sub(1)) {
+        _ if text.bytes().all(|b| b.is_ascii_digit()) => (text, 0),
+        _ => {
+            let trimmed = text.trim_end_matches(['B', 'b', 'i']);
+            let shift = match trimmed.chars().last().map(|c| c.to_ascii_uppercase()) {
+                Some('K') => 10,
+                Some('M') => 20,
+                Some('G') => 30,
+                Some('T') => 40,
+                _ => return Err("a size such as 500M or 20G".into()),
+            };
+            (&trimmed[..trimmed.len() - 1], shift)
+        }
+    };
+    let number: u64 = digits.parse().map_err(|_| "a size such as 500M or 20G".to_owned())?;
+    number.checked_mul(1 << shift).filter(|size| *size > 0).ok_or_else(|| "a size such as 500M or 20G".into())
+}
+
+/// A time on the command line: seconds, or with `s`, `m`, `h`.
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
+    let wrong = || "a time such as 90s, 30m or 8h".to_owned();
+    let (digits, unit) = match text.chars().last() {
+        Some('s') => (&text[..text.len() - 1], 1),
+        Some('m') => (&text[..text.len() - 1], 60),
+        Some('h') => (&text[..text.len() - 1], 3600),
+        _ => (text, 1),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).filter(|time| *time > 0).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_are_read_and_nonsense_is_not() {
+        assert_eq!(parse_size("500M"), Ok(500 << 20));
+        assert_eq!(parse_size("20GiB"), Ok(20 << 30));
+        assert_eq!(parse_size("4096"), Ok(4096));
+        assert_eq!(parse_time("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_time("2h"), Ok(Duration::from_secs(7200)));
+        for bad in ["", "M", "-1", "1.5G", "0", "99999999999T", "10X", "é"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "s", "-1m", "0s", "1d", "é"] {
+            assert!(parse_time(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Accepted and pending snapshots on disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::artifact::ArtifactError;
+use crate::artifact::record::ScenarioRecord;
+use crate::artifact::snapshot::{Snapshot, normalized, pending_path};
+use crate::scenario::Scenario;
+use crate::tree::Lower as _;
+use crate::tree::lower::DirLower;
+use crate::verdict::{Accepted, snapshot_path, variant_name};
+
+/// Reads every accepted snapshot below a directory. One that is no snapshot counts as not there: then it is
+/// missing, and that is said.
+#[must_use]
+pub fn accepted(dir: &Path) -> Accepted {
+    let paths = DirLower(dir.to_owned()).below("").unwrap_or_default();
+    let snapshots = paths.into_iter().filter(|path| path.ends_with(".snap")).filter_map(|path| {
+        let text = fs::read_to_string(dir.join(&path)).ok()?;
+        Some((PathBuf::from(path), Snapshot::parse(&text).ok()?.contents))
+    });
+    Accepted(snapshots.collect())
+}
+
+/// Writes what differs from the accepted snapshots as `.snap.new` beside them, for `cargo insta review`;
+/// says what was written. What is equal has no pending snapshot any more.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_pending(dir: &Path, record: &ScenarioRecord, accepted: &Accepted) -> Result<Vec<PathBuf>, ArtifactError> {
+    let mut written = Vec::new();
+    for snapshot in &record.snapshots {
+        let (Some(variant), Ok(contents)) = (&snapshot.variant, &snapshot.contents) else { continue };
+        let relative = snapshot_path(&record.id, variant, &snapshot.artifact);
+        let path = dir.join(&relative);
+        let pending = pending_path(&path);
+        if accepted.0.get(&relative).is_some_and(|old| normalized(old) == normalized(contents)) {
+            let _ = fs::remove_file(&pending);
+            continue;
+        }
+        Snapshot::new(contents.clone(), &record.file, &format!("BTF of {}", snapshot.artifact)).write(&pending)?;
+        written.push(pending);
+    }
+    Ok(written)
+}
+
+/// The paths of the snapshots that a scenario declares, all its variants.
+#[must_use]
+pub fn declared(id: &str, scenario: &Scenario) -> Vec<PathBuf> {
+    let Some(snapshots) = &scenario.snapshots else { return Vec::new() };
+    let variants = snapshots.variants.iter().map(variant_name);
+    variants
+        .flat_map(|variant| snapshots.btf.iter().map(move |artifact| snapshot_path(id, &variant, artifact)))
+        .collect()
+}

@@ -1,0 +1,156 @@
+//! Where run records live: bounded in size, the oldest go first.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::CliError;
+use super::host::Host;
+use crate::artifact::record::{RunRecord, write_atomically};
+use crate::report::Report;
+use crate::runner::directory_size;
+use crate::verdict::Verdict;
+
+/// Bytes that kept runs may take together.
+const KEEP_BYTES: u64 = 2 << 30;
+/// How many runs are kept.
+const KEEP_RUNS: usize = 50;
+
+/// The directory of one run.
+pub(crate) struct RunDir {
+    pub(crate) id: String,
+    pub(crate) path: PathBuf,
+    pub(crate) started: u64,
+    runs: Option<PathBuf>,
+}
+
+impl RunDir {
+    /// Makes the directory of a new run, here or below the state directory.
+    pub(crate) fn create(host: &Host, out: Option<&Path>) -> Result<Self, CliError> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let id = format!("{}-{}", utc(now.as_secs()), std::process::id());
+        let (path, runs) = match out {
+            Some(out) => (host.cwd.join(out), None),
+            None => {
+                let runs = host.paths.state.join("runs");
+                (runs.join(&id), Some(runs))
+            }
+        };
+        let foreign = out.is_some() && path.is_dir() && !path.join("run.json").exists() && !is_empty(&path);
+        if foreign {
+            return Err(CliError::usage(
+                format!("`{}` holds something that is no run record", path.display()),
+                "name a new or an empty directory",
+            ));
+        }
+        if out.is_some() && path.join("run.json").exists() {
+            crate::sandbox::remove_tree(&path).map_err(CliError::internal)?;
+        }
+        fs::create_dir_all(&path).map_err(|error| {
+            CliError::host(format!("cannot write records to `{}`: {error}", path.display()), "--out DIR")
+        })?;
+        if let Some(runs) = &runs {
+            prune(runs, &path);
+        }
+        Ok(Self { id, path, started: now.as_secs(), runs })
+    }
+
+    /// Writes the run's own record and report, and points `latest` at it.
+    pub(crate) fn finish(&self, record: &RunRecord, report: &Report) -> io::Result<()> {
+        let write =
+            |name: &str, text: Vec<u8>| write_atomically(&self.path.join(name), &text).map_err(io::Error::other);
+        write("run.json", serde_json::to_vec_pretty(record)?)?;
+        let mut text = Vec::new();
+        crate::report::json::write(report, &mut text)?;
+        write("report.json", text)?;
+        let mut text = Vec::new();
+        let options = crate::report::terminal::Options { colour: false, verbose: true };
+        crate::report::terminal::write(report, options, &mut text)?;
+        write("report.txt", text)?;
+        if let Some(runs) = &self.runs {
+            // A rename replaces the old link in one step.
+            let link = runs.join(format!(".latest-{}", std::process::id()));
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(&self.id, &link)?;
+            fs::rename(&link, runs.join("latest"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The run that is asked for: a directory, a name, or the latest.
+pub(crate) fn find_run(host: &Host, asked: Option<&Path>) -> Result<PathBuf, CliError> {
+    let runs = host.paths.state.join("runs");
+    let candidates = match asked {
+        None => vec![runs.join("latest")],
+        Some(asked) => vec![host.cwd.join(asked), runs.join(asked)],
+    };
+    let found = candidates.iter().find(|dir| dir.join("run.json").is_file()).cloned();
+    found.ok_or_else(|| {
+        let what =
+            asked.map_or("no run is recorded yet".to_owned(), |asked| format!("`{}` is no run", asked.display()));
+        CliError::usage(what, format!("runs are kept in {}; make one by `kbuild-repro run`", runs.display()))
+    })
+}
+
+/// Ids of the scenarios that failed in the latest run.
+pub(crate) fn failed_last(host: &Host) -> Vec<String> {
+    let path = host.paths.state.join("runs/latest/report.json");
+    let report: Option<Report> = fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let scenarios = report.map_or(Vec::new(), |report| report.scenarios);
+    scenarios.into_iter().filter(|scenario| scenario.verdict == Verdict::Failed).map(|scenario| scenario.id).collect()
+}
+
+fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Removes the oldest runs while there are too many or they are too large. Names begin with the time.
+fn prune(runs: &Path, own: &Path) {
+    let Ok(entries) = fs::read_dir(runs) else { return };
+    let mut dirs: Vec<PathBuf> =
+        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| is_run(path) && path != own).collect();
+    dirs.sort();
+    dirs.reverse();
+    let mut bytes = 0;
+    for (at, dir) in dirs.iter().enumerate() {
+        bytes += directory_size(dir);
+        if at + 1 >= KEEP_RUNS || bytes > KEEP_BYTES {
+            let _ = crate::sandbox::remove_tree(dir);
+        }
+    }
+}
+
+/// A directory that a finished run left; one without its record may still be written to.
+fn is_run(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) && path.join("run.json").is_file()
+}
+
+/// Seconds since the epoch as `20261123T015500Z`. The civil date of a day number after Howard Hinnant,
+/// "chrono-Compatible Low-Level Date Algorithms"; a date crate for one name of a directory is too much.
+fn utc(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let of_era = shifted % 146_097;
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::utc;
+
+    #[test]
+    fn a_run_is_named_by_its_time() {
+        assert_eq!(utc(0), "19700101T000000Z");
+        assert_eq!(utc(951_782_400), "20000229T000000Z");
+        assert_eq!(utc(1_795_398_900), "20261123T015500Z");
+    }
+}

@@ -1,0 +1,199 @@
+//! The report for people: the summary first, then each finding with its evidence and the command to run
+//! it again.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use console::Style;
+
+use super::{Report, ScenarioReport};
+use crate::scenario::Class;
+use crate::verdict::{Finding, Standing, Verdict};
+
+/// How many targets of one finding are named.
+const NAMED: usize = 8;
+
+/// How the report is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// With colours.
+    pub colour: bool,
+    /// With builds, costs, known findings in full.
+    pub verbose: bool,
+}
+
+/// Writes the report.
+///
+/// # Errors
+/// What the writer answers.
+pub fn write(report: &Report, options: Options, out: &mut dyn Write) -> io::Result<()> {
+    let mut sink = Sink { out, options };
+    sink.summary(report)?;
+    for finding in &report.findings {
+        sink.group(&[finding], "", None)?;
+    }
+    for scenario in &report.scenarios {
+        sink.scenario(scenario)?;
+    }
+    sink.losses(report)
+}
+
+struct Sink<'a> {
+    out: &'a mut dyn Write,
+    options: Options,
+}
+
+impl Sink<'_> {
+    fn style(&self, style: Style) -> Style {
+        style.force_styling(self.options.colour)
+    }
+
+    fn verdict(&self, verdict: Verdict) -> String {
+        let style = match verdict {
+            Verdict::Passed => Style::new().green(),
+            Verdict::Skipped | Verdict::Inconclusive | Verdict::Interrupted => Style::new().yellow(),
+            _ => Style::new().red().bold(),
+        };
+        self.style(style).apply_to(verdict.name()).to_string()
+    }
+
+    fn summary(&mut self, report: &Report) -> io::Result<()> {
+        let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
+        for scenario in &report.scenarios {
+            *counts.entry(scenario.verdict).or_default() += 1;
+        }
+        let words: Vec<String> =
+            counts.iter().map(|(verdict, count)| format!("{count} {}", self.verdict(*verdict))).collect();
+        let total = report.scenarios.len();
+        let plural = if total == 1 { "" } else { "s" };
+        let words = if words.is_empty() { "nothing was run".to_owned() } else { words.join(", ") };
+        writeln!(self.out, "{total} scenario{plural}: {words}")?;
+        if !report.left_out.is_empty() {
+            writeln!(self.out, "left out by the time budget: {}", report.left_out.join(", "))?;
+        }
+        if let Some(record) = &report.record {
+            writeln!(self.out, "records: {record}")?;
+        }
+        Ok(())
+    }
+
+    fn scenario(&mut self, scenario: &ScenarioReport) -> io::Result<()> {
+        let quiet = matches!(scenario.verdict, Verdict::Passed) && !self.options.verbose;
+        let shown = |finding: &&Finding| {
+            self.options.verbose || (finding.standing == Standing::New && finding.name.class() != Class::Cost)
+        };
+        let findings: Vec<&Finding> = scenario.findings.iter().filter(shown).collect();
+        let known = scenario.findings.iter().filter(|f| matches!(f.standing, Standing::Known { .. })).count();
+        if quiet && known == 0 && scenario.notes.iter().all(|note| !note.starts_with("fixed?")) {
+            return Ok(());
+        }
+        let kernel = scenario.kernel.as_deref().map_or(String::new(), |kernel| format!(" on {kernel}"));
+        let bold = self.style(Style::new().bold());
+        writeln!(
+            self.out,
+            "\n{}: {}{kernel} ({:.1} s) — {}",
+            bold.apply_to(&scenario.id),
+            self.verdict(scenario.verdict),
+            scenario.seconds,
+            scenario.title
+        )?;
+        if let Some(reason) = &scenario.reason {
+            writeln!(self.out, "  {reason}")?;
+        }
+        if let Some(hint) = &scenario.hint {
+            writeln!(self.out, "  hint: {hint}")?;
+        }
+        if self.options.verbose {
+            for build in &scenario.builds {
+                writeln!(
+                    self.out,
+                    "  build {:<28} {:>8.2} s  {:>4} steps  {}",
+                    build.id, build.seconds, build.steps, build.status
+                )?;
+            }
+        }
+        for group in groups(&findings) {
+            self.group(&group, "  ", Some(scenario))?;
+        }
+        if known > 0 && !self.options.verbose {
+            writeln!(self.out, "  {known} known finding(s); --verbose shows them")?;
+        }
+        for note in &scenario.notes {
+            writeln!(self.out, "  note: {note}")?;
+        }
+        if !findings.is_empty() {
+            writeln!(self.out, "  again: {}", scenario.again)?;
+        }
+        Ok(())
+    }
+
+    /// Findings that say the same of several artifacts.
+    fn group(&mut self, group: &[&Finding], indent: &str, scenario: Option<&ScenarioReport>) -> io::Result<()> {
+        let Some(first) = group.first() else { return Ok(()) };
+        let style = match (&first.standing, first.name.class()) {
+            (Standing::New, Class::Wrong) => Style::new().red(),
+            (Standing::New, _) => Style::new().yellow(),
+            _ => Style::new().dim(),
+        };
+        let standing = match &first.standing {
+            Standing::New => String::new(),
+            Standing::Expected => " (expected)".into(),
+            Standing::Known { why } => format!(" (known: {why})"),
+        };
+        let named: Vec<&str> = group.iter().take(NAMED).map(|finding| finding.target.as_str()).collect();
+        let more = if group.len() > NAMED { format!(" and {} more", group.len() - NAMED) } else { String::new() };
+        let targets = named.join(", ");
+        let targets = if targets.is_empty() { first.build.clone() } else { targets };
+        writeln!(self.out, "{indent}{} {targets}{more}{standing}", self.style(style).apply_to(first.name.name()))?;
+        writeln!(self.out, "{indent}    {}", first.summary)?;
+        let against = first.against.as_deref().map_or(String::new(), |against| format!(" against {against}"));
+        if !first.target.is_empty() {
+            writeln!(self.out, "{indent}    in {}{against}", first.build)?;
+        }
+        if let (Some(edit), Some(_)) = (&first.edit, scenario)
+            && !first.build.starts_with(edit.as_str())
+        {
+            writeln!(self.out, "{indent}    after {edit}")?;
+        }
+        for line in &first.detail {
+            writeln!(self.out, "{indent}    {line}")?;
+        }
+        if !first.still.is_empty() {
+            writeln!(self.out, "{indent}    still so in {}", first.still.join(", "))?;
+        }
+        if !first.folded.is_empty() {
+            writeln!(self.out, "{indent}    and {} finding(s) that follow from it", first.folded.len())?;
+        }
+        Ok(())
+    }
+
+    fn losses(&mut self, report: &Report) -> io::Result<()> {
+        if !report.losses.is_empty() {
+            writeln!(self.out, "\nnot guaranteed on this host:")?;
+        }
+        for loss in &report.losses {
+            writeln!(self.out, "  {}: {}", loss.guarantee, loss.reason)?;
+            if let Some(hint) = &loss.hint {
+                writeln!(self.out, "    hint: {hint}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Findings with the same name, place, standing and words, in order.
+fn groups<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
+    let mut groups: Vec<Vec<&Finding>> = Vec::new();
+    for finding in findings {
+        let same = |group: &&mut Vec<&Finding>| {
+            let first = group[0];
+            (first.name, &first.build, &first.standing, &first.summary, &first.detail, &first.still)
+                == (finding.name, &finding.build, &finding.standing, &finding.summary, &finding.detail, &finding.still)
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(finding),
+            None => groups.push(vec![finding]),
+        }
+    }
+    groups
+}

@@ -1,0 +1,158 @@
+//! The commands and the environment of a build: data, not mechanism.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::sandbox;
+use crate::scenario::{Scenario, TreeKind};
+use crate::tree::{State, TreePlan};
+
+/// Where programs of the scenario's own are seen, first on `PATH`.
+pub(super) const TOOLS: &str = "/build/tools";
+/// Where the source tree is seen.
+pub(super) const SRC: &str = "/build/src";
+/// Where the object tree is seen.
+pub(super) const OBJ: &str = "/build/obj";
+
+/// What is compared in a kbuild tree if the scenario says nothing else.
+pub const ARTIFACTS: &[&str] = &[
+    "*.ko",
+    "vmlinux",
+    "Module.symvers",
+    "modules.order",
+    "modules.builtin",
+    "modules.builtin.modinfo",
+    "System.map",
+    "arch/*/boot/*Image",
+];
+
+/// The environment of every build. Without `KBUILD_BUILD_VERSION` the counter in `.version` makes every
+/// vmlinux differ; without `LOCALVERSION` `setlocalversion` may add `-dirty`
+/// (Documentation/kbuild/reproducible-builds.rst).
+#[must_use]
+pub fn pinned_environment() -> BTreeMap<String, String> {
+    let path = format!("{TOOLS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    [
+        ("PATH", path.as_str()),
+        ("HOME", sandbox::HOME),
+        ("LC_ALL", "C"),
+        ("TZ", "UTC"),
+        ("TERM", "dumb"),
+        ("SHELL", "/bin/sh"),
+        ("USER", "kbuild"),
+        ("LOGNAME", "kbuild"),
+        ("SOURCE_DATE_EPOCH", "946684800"),
+        ("KBUILD_BUILD_TIMESTAMP", "Sat Jan  1 00:00:00 UTC 2000"),
+        ("KBUILD_BUILD_USER", "kbuild"),
+        ("KBUILD_BUILD_HOST", "repro"),
+        ("KBUILD_BUILD_VERSION", "1"),
+        ("LOCALVERSION", ""),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect()
+}
+
+/// Composes make command lines for one tree.
+#[derive(Debug, Clone)]
+pub(super) struct Maker<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) kind: TreeKind,
+    pub(super) in_tree: bool,
+    pub(super) src: String,
+    pub(super) obj: String,
+}
+
+impl<'a> Maker<'a> {
+    pub(super) fn new(scenario: &'a Scenario, plan: &TreePlan, varied: bool) -> Self {
+        let experiment = scenario.experiment.as_ref().filter(|_| varied);
+        let src = experiment.and_then(|e| e.srctree.clone()).or(scenario.tree.at.clone()).unwrap_or(SRC.into());
+        let in_tree = super::in_tree(scenario, plan);
+        let obj = if in_tree { src.clone() } else { experiment.and_then(|e| e.objtree.clone()).unwrap_or(OBJ.into()) };
+        Self { scenario, kind: plan.kind, in_tree, src, obj }
+    }
+
+    /// Where make is started.
+    pub(super) fn cwd(&self) -> String {
+        match &self.scenario.make.dir {
+            Some(dir) => format!("{}/{dir}", self.src),
+            None => self.src.clone(),
+        }
+    }
+
+    /// `make [O=...] VAR=value... goal...`; jobs come by the job server.
+    pub(super) fn make(&self, state: &State, goals: &[String]) -> Vec<String> {
+        let program = self.scenario.make.program.clone().unwrap_or("make".into());
+        let mut argv = vec![program];
+        if self.kind == TreeKind::Kernel && !self.in_tree {
+            argv.push(format!("O={}", self.obj));
+        }
+        argv.extend(state.vars.iter().map(|(name, value)| format!("{name}={value}")));
+        argv.extend(goals.iter().cloned());
+        argv
+    }
+
+    /// The environment of a build, without the job server's part.
+    pub(super) fn environment(&self, state: &State, varied: bool) -> BTreeMap<String, String> {
+        let mut env = pinned_environment();
+        for (name, value) in &state.env {
+            match value {
+                Some(value) => env.insert(name.clone(), value.clone()),
+                None => env.remove(name),
+            };
+        }
+        if let Some(experiment) = self.scenario.experiment.as_ref().filter(|_| varied) {
+            env.extend(experiment.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        env
+    }
+}
+
+/// A command line as a shell would take it.
+pub(super) fn shown(argv: &[String]) -> String {
+    argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+}
+
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    // NAME='value' reads better than 'NAME=value'.
+    match word.split_once('=') {
+        Some((name, value)) if !name.is_empty() && name.chars().all(plain) => format!("{name}={}", single(value)),
+        _ => single(word),
+    }
+}
+
+fn single(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// The build as a script that needs nothing of the harness.
+pub(super) fn script(env: &BTreeMap<String, String>, cwd: &Path, commands: &[Vec<String>], jobs: usize) -> String {
+    let mut text = String::from("#!/bin/sh\n# One build, as the harness ran it inside its sandbox.\nset -e\n");
+    text.push_str(&format!("cd {}\n", quote(&cwd.display().to_string())));
+    text.push_str("run() {\n\tenv -i \\\n");
+    for (name, value) in env {
+        text.push_str(&format!("\t\t{name}={} \\\n", single(value)));
+    }
+    text.push_str(&format!("\t\tMAKEFLAGS=-j{jobs} \\\n"));
+    text.push_str("\t\t\"$@\"\n}\n");
+    for command in commands {
+        text.push_str(&format!("run {}\n", shown(command)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn command_lines_are_shown_as_a_shell_takes_them() {
+        let argv = ["make", "O=/build/obj", "LDFLAGS_MODULE=--x -T it's", "modules", ""];
+        let argv: Vec<String> = argv.iter().map(ToString::to_string).collect();
+        assert_eq!(shown(&argv), "make O=/build/obj LDFLAGS_MODULE='--x -T it'\\''s' modules ''");
+    }
+}

@@ -1,0 +1,85 @@
+//! What make printed of its steps. Until steps are traced, this is how it is known which ran.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+/// A line of a log is read up to this length; a build can print anything.
+const MAX_LINE: u64 = 64 << 10;
+/// So many labels of one build are kept.
+const MAX_LABELS: usize = 200_000;
+
+/// The labels in a log, in order, blanks folded: `  CC [M]  crypto/md5.o` → `CC [M] crypto/md5.o`.
+///
+/// # Errors
+/// The log cannot be read.
+pub fn labels(log: &Path) -> io::Result<Vec<String>> {
+    let mut reader = BufReader::new(File::open(log)?);
+    let mut labels = Vec::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 || labels.len() >= MAX_LABELS {
+            return Ok(labels);
+        }
+        labels.extend(label(&String::from_utf8_lossy(&line)));
+    }
+}
+
+/// The label of one line, if kbuild's `quiet_cmd` printed it: two blanks, a word in capitals, blanks,
+/// and what it is about (`scripts/Kbuild.include`, `cmd` and `echo-cmd`).
+fn label(line: &str) -> Option<String> {
+    let rest = line.strip_prefix("  ")?;
+    let mut words = rest.split_whitespace();
+    let first = words.next()?;
+    let capital = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || "_+.-".contains(c);
+    if rest.starts_with(' ') || !first.starts_with(|c: char| c.is_ascii_uppercase()) || !first.chars().all(capital) {
+        return None;
+    }
+    let mut label = first.to_owned();
+    for word in words {
+        label.push(' ');
+        label.push_str(word);
+    }
+    (label.len() > first.len()).then_some(label)
+}
+
+/// The last `lines` lines of a log.
+///
+/// # Errors
+/// The log cannot be read.
+pub fn tail(log: &Path, lines: usize) -> io::Result<Vec<String>> {
+    const WINDOW: u64 = 64 << 10;
+    let mut file = File::open(log)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(WINDOW)))?;
+    let mut bytes = Vec::new();
+    file.take(WINDOW).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut last: VecDeque<String> = VecDeque::new();
+    for line in text.lines() {
+        if last.len() == lines {
+            last.pop_front();
+        }
+        last.push_back(line.chars().take(400).collect());
+    }
+    Ok(last.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::label;
+
+    #[test]
+    fn quiet_lines_are_labels_and_others_are_not() {
+        assert_eq!(label("  CC [M]  crypto/md5.o\n").as_deref(), Some("CC [M] crypto/md5.o"));
+        assert_eq!(label("  BTF [M] crypto/md5.ko").as_deref(), Some("BTF [M] crypto/md5.ko"));
+        assert_eq!(label("  LD      .tmp_vmlinux1").as_deref(), Some("LD .tmp_vmlinux1"));
+        assert_eq!(label("gcc -c x.c"), None);
+        assert_eq!(label("    CC x.o"), None);
+        assert_eq!(label("  Building modules, stage 2."), None);
+        assert_eq!(label("  123 | int x;"), None);
+        assert_eq!(label("  OK"), None);
+    }
+}

@@ -1,0 +1,40 @@
+use super::*;
+
+fn scenario(text: &str) -> Scenario {
+    crate::scenario::parse("test.toml", text, &()).expect("a valid scenario").scenario
+}
+
+const TWO_EDITS: &str = "title = 't'\n[tree]\nsrctree = 'mini'\n[[edit]]\nid = 'a'\nfile = 'x'\ntouch = true\n\
+                         [[edit]]\nfile = 'y'\ntouch = true\n";
+
+#[test]
+fn the_plan_is_the_main_job() {
+    let ids: Vec<String> =
+        plan(&scenario(TWO_EDITS), Parts::ALL).into_iter().flat_map(|chain| chain.builds).map(|b| b.id).collect();
+    assert_eq!(
+        ids,
+        [
+            "control/clean",
+            "control/noop-1",
+            "control/noop-2",
+            "a/incremental",
+            "a/noop",
+            "edit-2/incremental",
+            "edit-2/noop",
+            "experiment/clean",
+            "a/oracle",
+            "a/oracle-noop",
+            "edit-2/oracle",
+            "edit-2/oracle-noop",
+        ]
+    );
+}
+
+#[test]
+fn an_expensive_oracle_is_built_for_the_last_edit_only() {
+    let text = format!("{TWO_EDITS}[compare]\noracle = 'last'\n");
+    let chains = plan(&scenario(&text), Parts::ALL);
+    let oracles: Vec<&str> =
+        chains.iter().filter(|chain| chain.role == Role::Oracle).map(|chain| chain.instance.as_str()).collect();
+    assert_eq!(oracles, ["oracle-edit-2"]);
+}

@@ -1,0 +1,459 @@
+//! What a schema cannot say: keys that need or exclude each other, paths, names that refer to others.
+
+use super::document::{Document, Key};
+use super::error::{Errors, Problem};
+use super::{Change, Scenario};
+use crate::key_path;
+
+/// Checks a scenario that fits the schema.
+pub(super) fn check(scenario: &Scenario, document: &Document) -> Result<(), Errors> {
+    let mut checker = Checker { document, errors: Errors::default() };
+    checker.scenario(scenario);
+    checker.errors.into_result()
+}
+
+/// Why `path` cannot name something inside a tree, if so.
+#[must_use]
+pub(crate) fn path_fault(path: &str) -> Option<&'static str> {
+    if path.is_empty() {
+        Some("is empty")
+    } else if path.starts_with('/') {
+        Some("is absolute; paths are relative to the tree")
+    } else if path.contains('\0') {
+        Some("holds a NUL byte")
+    } else if path.len() > 4000 || path.split('/').any(|part| part.len() > 255) {
+        Some("is longer than a path can be")
+    } else if path.split('/').any(|part| part == "..") {
+        Some("leaves the tree by `..`")
+    } else if path.split('/').any(|part| part.is_empty() || part == ".") {
+        Some("has an empty or `.` part")
+    } else {
+        None
+    }
+}
+
+struct Checker<'a> {
+    document: &'a Document,
+    errors: Errors,
+}
+
+impl Checker<'_> {
+    fn fault(&mut self, at: &[Key], message: impl Into<String>, hint: impl Into<String>) {
+        self.errors.0.push(Problem::at_key(self.document, at, message).hint(hint));
+    }
+
+    fn path(&mut self, at: &[Key], path: &str) {
+        if let Some(fault) = path_fault(path) {
+            self.fault(at, format!("path `{path}` {fault}"), "write it as the tree has it, e.g. `init/version.c`");
+        }
+    }
+
+    fn scenario(&mut self, scenario: &Scenario) {
+        if scenario.title.trim().is_empty() || scenario.title.contains('\n') {
+            self.fault(
+                &key_path!["title"],
+                "the title must be one line",
+                "say what is tested, e.g. `vmlinux alone changes: modules equal a clean build`",
+            );
+        }
+        self.tree(scenario);
+        self.make(scenario);
+        self.edits(scenario);
+        self.expectations(scenario);
+        if let Some(snapshots) = &scenario.snapshots {
+            for (n, path) in snapshots.btf.iter().enumerate() {
+                self.path(&key_path!["snapshots", "btf", n], path);
+                if path.contains(['*', '?']) {
+                    self.fault(
+                        &key_path!["snapshots", "btf", n],
+                        format!("`{path}` is a pattern"),
+                        "snapshots are named one by one, so that a snapshot nobody asks for can be told",
+                    );
+                }
+            }
+            if snapshots.variants.is_empty() || snapshots.variants.iter().any(|variant| variant.is_empty()) {
+                self.fault(
+                    &key_path!["snapshots", "variants"],
+                    "no toolchain is named",
+                    "name what matters to the bytes, e.g. `variants = [{ pahole = \"1.24\", gcc = \"12\" }]`",
+                );
+            }
+        }
+    }
+
+    fn tree(&mut self, scenario: &Scenario) {
+        let tree = &scenario.tree;
+        if tree.srctree.is_empty() {
+            self.fault(
+                &key_path!["tree", "srctree"],
+                "`srctree` is empty",
+                "e.g. `mini`, `debian:6.12`, or a directory",
+            );
+        }
+        let places = [("tree", "at", &tree.at)].into_iter().chain(
+            scenario
+                .experiment
+                .iter()
+                .flat_map(|e| [("experiment", "srctree", &e.srctree), ("experiment", "objtree", &e.objtree)]),
+        );
+        for (table, key, place) in places {
+            if let Some(place) = place
+                && (!place.starts_with('/') || path_fault(&place[1..]).is_some())
+            {
+                self.fault(
+                    &key_path![table, key],
+                    format!("`{place}` is no absolute path below `/`"),
+                    "e.g. `/build/elsewhere/src`",
+                );
+            }
+        }
+        for (n, host) in tree.host.iter().enumerate() {
+            if !host.starts_with('/') {
+                self.fault(&key_path!["tree", "host", n], format!("`{host}` is not absolute"), "e.g. `/opt/toolchain`");
+            }
+        }
+        for (n, file) in tree.file.iter().enumerate() {
+            self.path(&key_path!["tree", "file", n, "path"], &file.path);
+            if file.text.is_some() == file.from.is_some() {
+                self.fault(
+                    &key_path!["tree", "file", n],
+                    "a file needs exactly one of `text` and `from`",
+                    "`text` holds the content, `from` names a file beside the scenario",
+                );
+            }
+            self.mode(&key_path!["tree", "file", n, "mode"], file.mode.as_deref());
+        }
+        for (n, command) in tree.prepare.iter().enumerate() {
+            if command.first().is_none_or(String::is_empty) {
+                self.fault(&key_path!["tree", "prepare", n], "the command is empty", "e.g. `[\"./configure\"]`");
+            }
+        }
+        for (n, change) in tree.edit.iter().enumerate() {
+            let at = key_path!["tree", "edit", n];
+            self.change(&at, change);
+            let build = !change.vars.is_empty()
+                || !change.env.is_empty()
+                || !change.unset.is_empty()
+                || change.goals.is_some()
+                || change.jobs.is_some()
+                || change.clean.is_some()
+                || change.undo.is_some()
+                || change.touch.is_some()
+                || change.tree == Some(super::WhichTree::Obj);
+            if build {
+                self.fault(
+                    &at,
+                    "only sources, symbols and tools can be changed before the first build",
+                    "variables, goals and jobs of the first build stand in `[make]`",
+                );
+            }
+        }
+        for name in tree.symbols.keys() {
+            self.symbol(&key_path!["tree", "symbols", name.as_str()], name);
+        }
+    }
+
+    fn symbol(&mut self, at: &[Key], name: &str) {
+        let bare = name.strip_prefix("CONFIG_").filter(|bare| !bare.is_empty());
+        if let Some(bare) = bare {
+            self.fault(at, format!("symbol `{name}` is written with its prefix"), format!("write `{bare}`"));
+        } else if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            self.fault(at, format!("`{name}` cannot be a Kconfig symbol"), "letters, digits and `_`");
+        }
+    }
+
+    fn make(&mut self, scenario: &Scenario) {
+        let make = &scenario.make;
+        self.words(&key_path!["make", "goals"], &make.goals);
+        self.words(&key_path!["make", "clean_first"], &make.clean_first);
+        for name in make.vars.keys() {
+            self.variable(&key_path!["make", "vars", name.as_str()], name);
+        }
+        for (name, value) in &make.env {
+            self.environment(&key_path!["make", "env", name.as_str()], name, value);
+        }
+        if let Some(dir) = &make.dir {
+            self.path(&key_path!["make", "dir"], dir);
+        }
+        if let Some(experiment) = &scenario.experiment {
+            for (name, value) in &experiment.env {
+                self.environment(&key_path!["experiment", "env", name.as_str()], name, value);
+            }
+        }
+    }
+
+    fn words(&mut self, at: &[Key], words: &[String]) {
+        for word in words {
+            if word.is_empty() || word.contains(['\0', '\n']) {
+                self.fault(at, format!("`{word}` cannot be a goal"), "a goal is a target's name");
+            } else if word.starts_with('-') {
+                self.fault(
+                    at,
+                    format!("`{word}` is an option, not a goal"),
+                    "jobs have the key `jobs`; other options of make are not the scenario's",
+                );
+            } else if word.contains('=') {
+                self.fault(at, format!("`{word}` sets a variable"), "write it under `vars`");
+            }
+        }
+    }
+
+    fn variable(&mut self, at: &[Key], name: &str) {
+        if name.is_empty() || name.starts_with('-') || name.contains(|c: char| c.is_whitespace() || "=:#\0".contains(c))
+        {
+            self.fault(
+                at,
+                format!("`{name}` cannot be a variable of make"),
+                "no blanks, `=`, `:`, `#`, no leading `-`",
+            );
+        }
+    }
+
+    fn environment(&mut self, at: &[Key], name: &str, value: &str) {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            self.fault(at, format!("`{name}` cannot be an environment variable"), "no `=`, no NUL");
+        } else if name == "MAKEFLAGS" {
+            self.fault(
+                at,
+                "`MAKEFLAGS` is the harness's own",
+                "it carries the job server; jobs have the key `jobs`, variables `vars`",
+            );
+        }
+    }
+
+    fn mode(&mut self, at: &[Key], mode: Option<&str>) {
+        if let Some(mode) = mode
+            && super::parse_mode(mode).is_none()
+        {
+            self.fault(at, format!("`{mode}` is no file mode"), "three or four octal digits, e.g. `\"755\"`");
+        }
+    }
+
+    fn edits(&mut self, scenario: &Scenario) {
+        let mut names: Vec<String> = Vec::new();
+        for (n, edit) in scenario.edit.iter().enumerate() {
+            if edit.changes_of().next().is_none() {
+                self.fault(
+                    &key_path!["edit", n],
+                    "the edit changes nothing",
+                    "e.g. `file` with `append`, `config`, `vars`, `goals`, `touch`",
+                );
+            }
+            if edit.change != Change::default() {
+                self.change(&key_path!["edit", n], &edit.change);
+            }
+            for (m, change) in edit.also.iter().enumerate() {
+                self.change(&key_path!["edit", n, "also", m], change);
+            }
+            let undone = std::iter::once((key_path!["edit", n, "undo"].to_vec(), edit.change.undo.as_ref()));
+            let also = edit.also.iter().enumerate();
+            let also = also.map(|(m, c)| (key_path!["edit", n, "also", m, "undo"].to_vec(), c.undo.as_ref()));
+            for (at, undo) in undone.chain(also) {
+                if let Some(undo) = undo
+                    && !names.contains(undo)
+                {
+                    let hint = match names.as_slice() {
+                        [] => "it is the first edit".to_owned(),
+                        names => format!("earlier edits: {}", names.join(", ")),
+                    };
+                    self.fault(&at, format!("no earlier edit is called `{undo}`"), hint);
+                }
+            }
+            let name = scenario.edit_name(n);
+            if names.contains(&name) {
+                self.fault(
+                    &key_path!["edit", n, "id"],
+                    format!("two edits are called `{name}`"),
+                    "give one of them another `id`",
+                );
+            }
+            if name.is_empty()
+                || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+                || name.starts_with('.')
+            {
+                self.fault(
+                    &key_path!["edit", n, "id"],
+                    format!("`{name}` cannot name an edit"),
+                    "letters, digits, `-`, `_` and `.`",
+                );
+            }
+            names.push(name);
+            let lists =
+                [("runs", &edit.runs), ("skips", &edit.skips), ("changes", &edit.changes), ("keeps", &edit.keeps)];
+            for (key, patterns) in lists {
+                for (m, pattern) in patterns.iter().enumerate() {
+                    if pattern.trim().is_empty() {
+                        self.fault(
+                            &key_path!["edit", n, key, m],
+                            "the pattern is empty",
+                            "quote a line of make's output, e.g. `CC init/version.o`",
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, at: &[Key], change: &Change) {
+        let at_key = |key: &str| [at, &[Key::from(key)]].concat();
+        let on_file: Vec<&str> = [
+            ("write", change.write.is_some()),
+            ("append", change.append.is_some()),
+            ("insert", change.insert.is_some()),
+            ("replace", change.replace.is_some()),
+            ("delete", change.delete.is_some()),
+            ("rename", change.rename.is_some()),
+            ("chmod", change.chmod.is_some()),
+            ("touch", change.touch.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(key, there)| there.then_some(key))
+        .collect();
+        if let Some(file) = &change.file {
+            self.path(&at_key("file"), file);
+            match on_file.as_slice() {
+                [] => self.fault(
+                    at,
+                    format!("nothing is done to `{file}`"),
+                    "one of `write`, `append`, `insert`, `replace`, `delete`, `rename`, `chmod`, `touch`",
+                ),
+                [_] => {}
+                several => self.fault(
+                    at,
+                    format!("`{file}` is changed in {} ways at once: {}", several.len(), several.join(", ")),
+                    "one a change; put the others under `also`",
+                ),
+            }
+        } else {
+            for key in &on_file {
+                self.fault(&at_key(key), format!("`{key}` needs `file`"), "name the file it is done to");
+            }
+            if change.tree.is_some() {
+                self.fault(&at_key("tree"), "`tree` needs `file`", "it says which tree `file` is in");
+            }
+            let other = change.patch.is_some()
+                || !change.config.is_empty()
+                || !change.vars.is_empty()
+                || !change.env.is_empty()
+                || !change.unset.is_empty()
+                || change.tool.is_some()
+                || change.goals.is_some()
+                || change.jobs.is_some()
+                || change.clean.is_some()
+                || change.undo.is_some();
+            if !other && on_file.is_empty() {
+                self.fault(at, "the change changes nothing", "e.g. `file` with `append`, `config`, `vars`, `goals`");
+            }
+        }
+        if change.replace.is_some() != change.with.is_some() {
+            self.fault(at, "`replace` and `with` go together", "`replace` is the old text, `with` the new one");
+        }
+        if change.replace.as_deref() == Some("") {
+            self.fault(&at_key("replace"), "the text to replace is empty", "quote text that the file holds");
+        }
+        if change.replace.is_some() && change.replace == change.with {
+            self.fault(
+                &at_key("with"),
+                "the edit changes nothing: old and new text are the same",
+                "an edit must change something",
+            );
+        }
+        if change.count.is_some() && change.replace.is_none() {
+            self.fault(&at_key("count"), "`count` goes with `replace`", "leave it out");
+        }
+        if change.append.as_deref() == Some("") || change.insert.as_deref() == Some("") {
+            self.fault(at, "the edit changes nothing: the text to add is empty", "an edit must change something");
+        }
+        let anchors = usize::from(change.before.is_some()) + usize::from(change.after.is_some());
+        if change.insert.is_some() && anchors != 1 {
+            self.fault(
+                &at_key("insert"),
+                "`insert` needs one of `before` and `after`",
+                "quote text that the file holds once",
+            );
+        }
+        if change.insert.is_none() && anchors != 0 {
+            self.fault(at, "`before` and `after` go with `insert`", "leave them out");
+        }
+        if let Some(to) = &change.rename {
+            self.path(&at_key("rename"), to);
+            if change.file.as_ref() == Some(to) {
+                self.fault(
+                    &at_key("rename"),
+                    "the edit changes nothing: old and new name are the same",
+                    "an edit must change something",
+                );
+            }
+        }
+        self.mode(&at_key("chmod"), change.chmod.as_deref());
+        for name in change.config.keys() {
+            self.symbol(&[at, &key_path!["config", name.as_str()]].concat(), name);
+        }
+        for name in change.vars.keys() {
+            self.variable(&[at, &key_path!["vars", name.as_str()]].concat(), name);
+        }
+        for (name, value) in &change.env {
+            self.environment(&[at, &key_path!["env", name.as_str()]].concat(), name, value);
+        }
+        if let Some(goals) = &change.goals {
+            self.words(&at_key("goals"), goals);
+        }
+        if let Some(clean) = &change.clean {
+            self.words(&at_key("clean"), std::slice::from_ref(clean));
+        }
+        if let Some(tool) = &change.tool {
+            if tool.name.is_empty() || tool.name.contains(['/', '\0']) || tool.name.starts_with('.') {
+                self.fault(
+                    &at_key("tool"),
+                    format!("`{}` cannot be a program's name", tool.name),
+                    "the name it is called by, e.g. `pahole`",
+                );
+            }
+            match (&tool.script, &tool.path) {
+                (Some(_), None) => {}
+                (None, Some(path)) if path.starts_with('/') => {}
+                (None, Some(path)) => {
+                    self.fault(&at_key("tool"), format!("`{path}` is not absolute"), "e.g. `/opt/pahole/bin/pahole`")
+                }
+                _ => self.fault(
+                    &at_key("tool"),
+                    "a tool needs exactly one of `script` and `path`",
+                    "`script` is its text, `path` a program of the host",
+                ),
+            }
+        }
+    }
+
+    fn expectations(&mut self, scenario: &Scenario) {
+        let names: Vec<String> = (0..scenario.edit.len()).map(|n| scenario.edit_name(n)).collect();
+        let expected = scenario.expect.finding.iter().enumerate();
+        let expected = expected.map(|(n, e)| (key_path!["expect", "finding", n, "edit"].to_vec(), &e.edit));
+        let known = scenario.known.iter().enumerate();
+        let known = known.map(|(n, k)| (key_path!["known", n, "edit"].to_vec(), &k.edit));
+        for (at, edit) in expected.chain(known) {
+            if let Some(edit) = edit
+                && !names.contains(edit)
+            {
+                self.fault(&at, format!("no edit is called `{edit}`"), format!("edits: {}", names.join(", ")));
+            }
+        }
+        for (n, known) in scenario.known.iter().enumerate() {
+            if known.why.trim().is_empty() {
+                self.fault(
+                    &key_path!["known", n, "why"],
+                    "a tolerated fault needs its reason",
+                    "say why it is tolerated, with a reference",
+                );
+            }
+        }
+        for (n, ignore) in scenario.compare.ignore.iter().enumerate() {
+            if ignore.why.trim().is_empty() {
+                self.fault(
+                    &key_path!["compare", "ignore", n, "why"],
+                    "an artifact that is not compared needs a reason",
+                    "say why its differences say nothing",
+                );
+            }
+        }
+    }
+}

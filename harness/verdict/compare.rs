@@ -1,0 +1,413 @@
+//! Which builds are compared with which, and what their differences are called.
+
+use wildmatch::WildMatch;
+
+use super::{Finding, Standing};
+use crate::artifact::record::{BuildRecord, Mode, Role, ScenarioRecord, Status};
+use crate::artifact::{Artifact, diff_parts};
+use crate::scenario::{Edit, FindingName};
+
+/// Lines of make's output that a build with nothing to do prints too. Source: a no-op make of Linux 6.1 to 7.3.
+const IDLE_LABELS: &[&str] =
+    &["CALL *", "DESCEND *", "CHK *", "INSTALL libsubcmd_headers", "GEN Makefile", "SYNC *", "make*"];
+
+/// How many functions that lost their BTF are named.
+const NAMED_FUNCTIONS: usize = 8;
+
+/// Findings so far.
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    pub(super) findings: Vec<Finding>,
+    pub(super) notes: Vec<String>,
+    pub(super) compared: u64,
+}
+
+/// Whether `text` fits `pattern`: `*` is any run of characters, `?` one, everything else itself.
+#[must_use]
+pub fn pattern_matches(pattern: &str, text: &str) -> bool {
+    WildMatch::new(pattern).matches(text)
+}
+
+pub(super) fn compare(record: &ScenarioRecord) -> Comparison {
+    let mut comparison = Comparison::default();
+    let find = |role, mode, edit| record.builds.iter().find(|b| b.role == role && b.mode == mode && b.edit == edit);
+    let control = find(Role::Control, Mode::Clean, None);
+    let experiment = find(Role::Experiment, Mode::Clean, None);
+    for build in [control, experiment].into_iter().flatten() {
+        comparison.clean(record, build);
+    }
+    if let (Some(control), Some(experiment)) = (control, experiment)
+        && control.status.ok()
+        && experiment.status.ok()
+    {
+        comparison.reproducible(record, control, experiment);
+    }
+    for (at, build) in record.builds.iter().enumerate() {
+        if build.mode == Mode::Noop {
+            // The build before it in the same tree.
+            let same = |b: &&BuildRecord| b.role == build.role && (b.role != Role::Oracle || b.edit == build.edit);
+            if let Some(before) = record.builds[..at].iter().rev().find(same) {
+                comparison.noop(record, before, build);
+            }
+        }
+    }
+    let mut before = record.builds.iter().rfind(|b| b.role == Role::Control && b.edit.is_none());
+    for (n, edit) in record.scenario.edit.iter().enumerate() {
+        let Some(incremental) = find(Role::Control, Mode::Incremental, Some(n)) else { break };
+        match find(Role::Oracle, Mode::Clean, Some(n)) {
+            Some(oracle) => comparison.edit(record, n, incremental, oracle, control),
+            None if !incremental.status.ok() => {
+                let finding = comparison.failed_build(record, FindingName::BuildFailed, incremental);
+                comparison.findings.push(finding);
+            }
+            None => {}
+        }
+        if let Some(before) = before
+            && incremental.status.ok()
+        {
+            comparison.expected_of_edit(record, n, edit, before, incremental);
+        }
+        before = record.builds.iter().rfind(|b| b.role == Role::Control && b.edit == Some(n)).or(Some(incremental));
+    }
+    comparison
+}
+
+fn finding(record: &ScenarioRecord, name: FindingName, target: &str, build: &BuildRecord) -> Finding {
+    Finding {
+        name,
+        target: target.to_owned(),
+        build: build.id.clone(),
+        against: None,
+        edit: build.edit.map(|n| record.scenario.edit_name(n)),
+        summary: String::new(),
+        parts: None,
+        detail: Vec::new(),
+        still: Vec::new(),
+        folded: Vec::new(),
+        standing: Standing::New,
+    }
+}
+
+fn ignored(record: &ScenarioRecord, path: &str) -> bool {
+    record.scenario.compare.ignore.iter().any(|ignore| pattern_matches(&ignore.artifact, path))
+}
+
+/// Artifacts of both builds side by side, by path.
+fn pairs<'a>(
+    record: &'a ScenarioRecord,
+    a: &'a BuildRecord,
+    b: &'a BuildRecord,
+) -> Vec<(&'a str, Option<&'a Artifact>, Option<&'a Artifact>)> {
+    let mut paths: Vec<&str> = a.artifacts.iter().chain(&b.artifacts).map(|artifact| artifact.path.as_str()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths.retain(|path| !ignored(record, path));
+    paths.into_iter().map(|path| (path, a.artifact(path), b.artifact(path))).collect()
+}
+
+fn same(a: &Artifact, b: &Artifact) -> bool {
+    a.sha256 == b.sha256 && a.mode == b.mode
+}
+
+impl Comparison {
+    /// A clean build by itself: it must work, and must not hold what no build should make.
+    fn clean(&mut self, record: &ScenarioRecord, build: &BuildRecord) {
+        match &build.status {
+            Status::Ok => {}
+            Status::Timeout(_) => {
+                let finding = self.failed_build(record, FindingName::BuildTimeout, build);
+                self.findings.push(finding);
+            }
+            _ => {
+                let finding = self.failed_build(record, FindingName::BuildFailed, build);
+                self.findings.push(finding);
+            }
+        }
+        if build.role != Role::Experiment {
+            for artifact in &build.artifacts {
+                self.duplicate_btf(record, build, artifact, None);
+            }
+        }
+    }
+
+    fn failed_build(&self, record: &ScenarioRecord, name: FindingName, build: &BuildRecord) -> Finding {
+        let mut finding = finding(record, name, "", build);
+        finding.summary = format!("the build {}", build.status);
+        finding.detail.extend(build.log_tail.iter().map(|line| format!("| {line}")));
+        finding.detail.push(format!("the whole log: {}", build.log));
+        finding
+    }
+
+    /// Two clean builds of the same sources.
+    fn reproducible(&mut self, record: &ScenarioRecord, control: &BuildRecord, experiment: &BuildRecord) {
+        for (path, a, b) in pairs(record, control, experiment) {
+            self.compared += 1;
+            let mut finding = finding(record, FindingName::ReproMismatch, path, experiment);
+            match (a, b) {
+                (Some(a), Some(b)) if same(a, b) => continue,
+                (Some(a), Some(b)) => {
+                    let diff = diff_parts(a, b);
+                    finding.summary = diff.summary.clone();
+                    finding.parts = Some(diff);
+                }
+                (Some(_), None) => finding.summary = "only the first build made it".into(),
+                _ => finding.summary = "only the second build made it".into(),
+            }
+            finding.against = Some(control.id.clone());
+            if record.scenario.experiment.is_some() {
+                finding.detail.push("the second build was varied by `[experiment]`".into());
+            }
+            self.findings.push(finding);
+        }
+    }
+
+    /// A build with nothing changed.
+    fn noop(&mut self, record: &ScenarioRecord, before: &BuildRecord, noop: &BuildRecord) {
+        if !before.status.ok() {
+            return;
+        }
+        if !noop.status.ok() {
+            let mut finding = self.failed_build(record, FindingName::RebuildFailed, noop);
+            finding.summary = format!("nothing was changed, and the build {}", noop.status);
+            self.findings.push(finding);
+            return;
+        }
+        for (path, a, b) in pairs(record, before, noop) {
+            self.compared += 1;
+            let mut finding = finding(record, FindingName::NoopChanged, path, noop);
+            match (a, b) {
+                (Some(a), Some(b)) if same(a, b) => continue,
+                (Some(a), Some(b)) => {
+                    let diff = diff_parts(a, b);
+                    finding.summary = diff.summary.clone();
+                    finding.parts = Some(diff);
+                }
+                (None, _) => finding.summary = "a build with nothing changed made it".into(),
+                (_, None) => finding.summary = "a build with nothing changed deleted it".into(),
+            }
+            finding.against = Some(before.id.clone());
+            self.findings.push(finding);
+        }
+        let ran: Vec<&String> =
+            noop.labels.iter().filter(|label| !IDLE_LABELS.iter().any(|idle| pattern_matches(idle, label))).collect();
+        if let Some(first) = ran.first() {
+            let mut finding = finding(record, FindingName::NoopRan, first, noop);
+            finding.summary = match ran.len() {
+                1 => format!("nothing was changed, and `{first}` ran"),
+                n => format!("nothing was changed, and {n} steps ran"),
+            };
+            finding.detail.extend(ran.iter().take(20).map(|label| format!("| {label}")));
+            self.findings.push(finding);
+        }
+    }
+
+    /// An incremental build and the clean build of the same sources.
+    fn edit(
+        &mut self,
+        record: &ScenarioRecord,
+        n: usize,
+        incremental: &BuildRecord,
+        oracle: &BuildRecord,
+        control: Option<&BuildRecord>,
+    ) {
+        match (incremental.status.ok(), oracle.status.ok()) {
+            (true, true) => {}
+            (false, true) => {
+                let mut finding = self.failed_build(record, FindingName::RebuildFailed, incremental);
+                finding.summary = format!("the incremental build {}; a clean build works", incremental.status);
+                finding.against = Some(oracle.id.clone());
+                self.findings.push(finding);
+                return;
+            }
+            (true, false) => {
+                let mut finding = self.failed_build(record, FindingName::RebuildMasked, oracle);
+                finding.build.clone_from(&incremental.id);
+                finding.against = Some(oracle.id.clone());
+                finding.summary = format!("the incremental build works; a clean build {}", oracle.status);
+                self.findings.push(finding);
+                return;
+            }
+            // Two builds that fail alike agree in nothing.
+            (false, false) => {
+                let name = match oracle.status {
+                    Status::Timeout(_) => FindingName::BuildTimeout,
+                    _ => FindingName::BuildFailed,
+                };
+                let finding = self.failed_build(record, name, oracle);
+                self.findings.push(finding);
+                return;
+            }
+        }
+        for (path, have, want) in pairs(record, incremental, oracle) {
+            let Some(want) = want else {
+                // What earlier goals or a removed rule left over is asked for by nobody now.
+                if have.is_some_and(|have| !oracle_goals_differ(record, n) && have.size > 0) {
+                    self.notes
+                        .push(format!("{}: `{path}` is left over; a clean build does not make it", incremental.id));
+                }
+                continue;
+            };
+            self.compared += 1;
+            let written = incremental.written.contains(path);
+            let name = if written { FindingName::RebuildDiverged } else { FindingName::RebuildStale };
+            let mut finding = finding(record, name, path, incremental);
+            finding.against = Some(oracle.id.clone());
+            match have {
+                Some(have) if same(have, want) => {
+                    self.duplicate_btf(record, incremental, have, control);
+                    continue;
+                }
+                Some(have) => {
+                    if self.lost_btf(record, incremental, oracle, have, want)
+                        || self.duplicate_btf(record, incremental, have, control)
+                    {
+                        continue;
+                    }
+                    let diff = diff_parts(have, want);
+                    finding.summary = diff.summary.clone();
+                    finding.parts = Some(diff);
+                }
+                None => {
+                    finding.name = FindingName::RebuildStale;
+                    finding.summary = "a clean build makes it, the incremental build did not".into();
+                }
+            }
+            super::cause::untouched_input(&mut finding, path, incremental, oracle);
+            self.findings.push(finding);
+        }
+    }
+
+    /// Says so if the module lost BTF that the clean build has.
+    fn lost_btf(
+        &mut self,
+        record: &ScenarioRecord,
+        incremental: &BuildRecord,
+        oracle: &BuildRecord,
+        have: &Artifact,
+        want: &Artifact,
+    ) -> bool {
+        let Some(wanted) = &want.btf else { return false };
+        let mut finding = finding(record, FindingName::BtfLost, &have.path, incremental);
+        finding.against = Some(oracle.id.clone());
+        finding.parts = Some(diff_parts(have, want));
+        match &have.btf {
+            None => {
+                finding.summary = format!(
+                    "no .BTF; a clean build gives it one with {} types and {} functions",
+                    wanted.types, wanted.functions
+                );
+            }
+            Some(btf) => {
+                let lost: Vec<&str> = wanted
+                    .function_names
+                    .iter()
+                    .filter(|name| !btf.function_names.contains(name))
+                    .map(String::as_str)
+                    .collect();
+                // Other functions in both builds is a stale or diverged module, not lost BTF.
+                let gained = btf.function_names.iter().any(|name| !wanted.function_names.contains(name));
+                if lost.is_empty() || gained || btf.sha256 == wanted.sha256 || have_code_of_other_source(have, want) {
+                    return false;
+                }
+                let named = lost.iter().take(NAMED_FUNCTIONS).copied().collect::<Vec<_>>().join(", ");
+                let more = lost.len().saturating_sub(NAMED_FUNCTIONS);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                finding.summary = format!("{} functions lost their BTF: {named}{more}", lost.len());
+            }
+        }
+        self.findings.push(finding);
+        true
+    }
+
+    fn duplicate_btf(
+        &mut self,
+        record: &ScenarioRecord,
+        build: &BuildRecord,
+        artifact: &Artifact,
+        control: Option<&BuildRecord>,
+    ) -> bool {
+        let sections = |artifact: &Artifact| artifact.btf.as_ref().map_or(0, |btf| btf.sections);
+        let count = sections(artifact);
+        if count < 2 || ignored(record, &artifact.path) {
+            return false;
+        }
+        // A module that a clean build gives two is reported once, there.
+        if control.and_then(|control| control.artifact(&artifact.path)).is_some_and(|clean| sections(clean) >= 2) {
+            return true;
+        }
+        let mut finding = finding(record, FindingName::BtfDuplicate, &artifact.path, build);
+        finding.summary = format!("{count} .BTF sections; the kernel takes the first and tools differ");
+        self.findings.push(finding);
+        true
+    }
+
+    /// What the scenario demands of the build after an edit.
+    fn expected_of_edit(
+        &mut self,
+        record: &ScenarioRecord,
+        n: usize,
+        edit: &Edit,
+        before: &BuildRecord,
+        after: &BuildRecord,
+    ) {
+        let mut unmet = |key: &str, pattern: &str, summary: String, detail: Vec<String>| {
+            let mut finding = finding(record, FindingName::ExpectUnmet, pattern, after);
+            finding.summary = format!("`{key} = \"{pattern}\"`: {summary}");
+            finding.detail = detail;
+            self.findings.push(finding);
+        };
+        for pattern in &edit.runs {
+            if !after.labels.iter().any(|label| pattern_matches(pattern, label)) {
+                let detail = match after.labels.as_slice() {
+                    [] => vec!["make printed no step at all".to_owned()],
+                    labels => std::iter::once("make printed:".to_owned())
+                        .chain(labels.iter().take(12).map(|label| format!("| {label}")))
+                        .collect(),
+                };
+                unmet("runs", pattern, "no such step ran".into(), detail);
+            }
+        }
+        for pattern in &edit.skips {
+            let ran: Vec<&String> = after.labels.iter().filter(|label| pattern_matches(pattern, label)).collect();
+            if let Some(first) = ran.first() {
+                let detail = ran.iter().skip(1).take(11).map(|label| format!("| {label}")).collect();
+                unmet("skips", pattern, format!("{} such step(s) ran, first `{first}`", ran.len()), detail);
+            }
+        }
+        let mut wanted = |key: &str, patterns: &[String], must_change: bool| {
+            for pattern in patterns {
+                let matching: Vec<_> = pairs(record, before, after)
+                    .into_iter()
+                    .filter(|(path, ..)| pattern_matches(pattern, path))
+                    .collect();
+                let changed = |(_, a, b): &&(&str, Option<&Artifact>, Option<&Artifact>)| match (a, b) {
+                    (Some(a), Some(b)) => !same(a, b),
+                    _ => true,
+                };
+                let wrong: Vec<&str> =
+                    matching.iter().filter(|pair| changed(pair) != must_change).map(|(path, ..)| *path).collect();
+                if matching.is_empty() {
+                    unmet(key, pattern, "no artifact is called so".into(), Vec::new());
+                } else if let Some(first) = wrong.first() {
+                    let what = if must_change { "did not change" } else { "changed" };
+                    unmet(key, pattern, format!("{} artifact(s) {what}, first `{first}`", wrong.len()), Vec::new());
+                }
+            }
+        };
+        wanted("changes", &edit.changes, true);
+        wanted("keeps", &edit.keeps, false);
+        let _ = n;
+    }
+}
+
+/// Whether the code differs too: then the sources of the two modules differ, and so may their functions.
+fn have_code_of_other_source(have: &Artifact, want: &Artifact) -> bool {
+    let diff = diff_parts(have, want);
+    let code = |name: &str| name.starts_with(".text") || name.starts_with(".init.text");
+    diff.changed.iter().any(|part| code(&part.name)) || diff.added.iter().chain(&diff.removed).any(|name| code(name))
+}
+
+/// Whether any edit up to this one chose other goals: then the trees need not hold the same files.
+fn oracle_goals_differ(record: &ScenarioRecord, n: usize) -> bool {
+    record.scenario.edit[..=n].iter().any(|edit| edit.changes_of().any(|change| change.goals.is_some()))
+}

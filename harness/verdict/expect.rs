@@ -1,0 +1,128 @@
+//! Findings against what the scenario demands (`[[expect.finding]]`) and tolerates (`[[known]]`).
+
+use super::compare::{Comparison, pattern_matches};
+use super::{Finding, Standing};
+use crate::artifact::record::ScenarioRecord;
+use crate::scenario::{FindingName, Known, When};
+
+/// Gives every finding its standing, and adds what was demanded or listed and did not appear.
+pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
+    let mut missing = Vec::new();
+    for expected in &record.scenario.expect.finding {
+        let mut seen = 0;
+        for finding in &mut comparison.findings {
+            let fits = finding.name == expected.finding
+                && fits_target(finding, expected.target.as_deref())
+                && fits_edit(finding, expected.edit.as_deref());
+            if fits {
+                finding.standing = Standing::Expected;
+                seen += 1;
+            }
+        }
+        let wanted = expected.at_least.unwrap_or(1);
+        if seen < wanted {
+            missing.push(absent(
+                FindingName::ExpectUnmet,
+                expected.finding,
+                expected.target.as_deref(),
+                expected.edit.clone(),
+                format!("`{}` must be found {wanted} time(s), and was {seen}", expected.finding),
+            ));
+        }
+    }
+    for known in record.scenario.known.iter().filter(|known| applies(record, known)) {
+        let mut seen = false;
+        for finding in &mut comparison.findings {
+            let fits = finding.name == known.finding
+                && fits_target(finding, known.target.as_deref())
+                && fits_edit(finding, known.edit.as_deref());
+            if fits {
+                seen = true;
+                if finding.standing == Standing::New {
+                    finding.standing = Standing::Known { why: known.why.clone() };
+                }
+            }
+        }
+        if seen || known.when == Some(When::Sometimes) {
+            continue;
+        }
+        let what = format!("`{}` is listed as known and was not found: {}", known.finding, known.why);
+        if pinned(record) {
+            missing.push(absent(
+                FindingName::KnownStale,
+                known.finding,
+                known.target.as_deref(),
+                known.edit.clone(),
+                what,
+            ));
+        } else {
+            comparison.notes.push(format!("fixed? {what}"));
+        }
+    }
+    comparison.findings.extend(missing);
+}
+
+fn absent(
+    name: FindingName,
+    wanted: FindingName,
+    target: Option<&str>,
+    edit: Option<String>,
+    summary: String,
+) -> Finding {
+    Finding {
+        name,
+        target: format!("{wanted} {}", target.unwrap_or("*")),
+        build: "all".into(),
+        against: None,
+        edit,
+        summary,
+        parts: None,
+        detail: Vec::new(),
+        still: Vec::new(),
+        folded: Vec::new(),
+        standing: Standing::New,
+    }
+}
+
+fn fits_target(finding: &Finding, pattern: Option<&str>) -> bool {
+    pattern.is_none_or(|pattern| pattern_matches(pattern, &finding.target))
+}
+
+fn fits_edit(finding: &Finding, edit: Option<&str>) -> bool {
+    edit.is_none_or(|edit| {
+        let still = finding.still.iter().any(|build| build.split('/').next() == Some(edit));
+        finding.edit.as_deref() == Some(edit) || still
+    })
+}
+
+/// Whether the entry speaks of this kernel and these tools.
+fn applies(record: &ScenarioRecord, known: &Known) -> bool {
+    let kernel = known.kernels.is_empty()
+        || record.kernel.as_deref().is_some_and(|have| known.kernels.iter().any(|wanted| version_fits(wanted, have)));
+    let tools = known.tools.iter().all(|(name, wanted)| {
+        record.toolchain.iter().any(|tool| tool.name == *name && version_fits(wanted, &tool.key))
+    });
+    kernel && tools
+}
+
+/// `6.12` names 6.12 and every 6.12.x.
+fn version_fits(wanted: &str, have: &str) -> bool {
+    have == wanted || have.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(['.', '-']))
+}
+
+/// Whether the sources are a release that does not move: then a fault that is gone is an error in the list.
+fn pinned(record: &ScenarioRecord) -> bool {
+    let srctree = record.scenario.tree.srctree.as_str();
+    srctree == "mini" || srctree.starts_with("debian:") || srctree.contains(".tar")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version_fits;
+
+    #[test]
+    fn a_release_names_its_stable_versions_and_no_other() {
+        assert!(version_fits("6.12", "6.12.117") && version_fits("6.12", "6.12") && version_fits("6.12", "6.12-rc1"));
+        assert!(!version_fits("6.1", "6.12.117") && !version_fits("6.12.1", "6.12"));
+    }
+}
