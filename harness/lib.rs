@@ -34,6 +34,8 @@ pub struct Job<'a> {
     pub id: &'a str,
     /// How to name it to `run`.
     pub file: &'a str,
+    /// The command that runs it again and keeps its trees.
+    pub again: &'a str,
     /// The scenario.
     pub loaded: &'a Loaded,
     /// Its source tree.
@@ -89,6 +91,7 @@ pub fn run_scenario(
         format: FORMAT,
         id: job.id.to_owned(),
         file: job.file.to_owned(),
+        again: job.again.to_owned(),
         scenario: scenario.clone(),
         kernel: job.kernel.clone(),
         source: job.source.clone(),

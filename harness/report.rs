@@ -153,7 +153,7 @@ fn scenario(record: &ScenarioRecord, judgement: &Judgement) -> ScenarioReport {
             })
             .collect(),
         seconds: seconds(record.wall_ms),
-        again: format!("kbuild-repro run {} --keep", record.file),
+        again: record.again.clone(),
     }
 }
 

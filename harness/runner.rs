@@ -27,7 +27,7 @@ mod labels;
 pub mod slots;
 mod status;
 
-pub use command::{ARTIFACTS, pinned_environment};
+pub use command::{ARTIFACTS, pinned_environment, shown};
 pub use execute::{Context, RunError, RunErrorKind, run};
 pub use instance::{Source, directory_size};
 pub use labels::{labels, tail};
@@ -163,6 +163,8 @@ pub struct Built<'a> {
 pub enum Event {
     /// So many builds are planned; more can be added later.
     Planned(usize),
+    /// A tree (its directory name) waits for a job slot: others on the machine hold all.
+    Waiting(String),
     /// A build has its job slot and starts.
     Started(String),
     /// A build ended.

@@ -226,7 +226,8 @@ pub struct Make {
     /// The make program, by default `make`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
-    /// The directory of the source tree in which make is started, by default its top.
+    /// The directory in which make is started, by default the top of the source tree; relative to that, or
+    /// an absolute path of the host (`/lib/modules/.../build`), which `tree.at` makes visible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
     /// Goals that bring a tree with objects back to its sources, run in a fresh tree before the

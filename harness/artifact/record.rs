@@ -124,6 +124,8 @@ pub struct ScenarioRecord {
     pub id: String,
     /// How to name it to `run`.
     pub file: String,
+    /// The command that runs it again and keeps its trees.
+    pub again: String,
     /// The scenario as it was run.
     pub scenario: Scenario,
     /// Version of the kernel that was built, e.g. `6.12.117`; none for other trees.

@@ -190,10 +190,10 @@ fn entry_of(path: &str, meta: &fs::Metadata) -> FileEntry {
 }
 
 /// Files by which kbuild keeps its books: they hold paths and times of their own and are no one's input by
-/// content.
+/// content. The configuration is one.
 fn is_bookkeeping(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    name.starts_with('.') || name.ends_with(".d")
+    path != ".config" && name.starts_with('.') || name.ends_with(".d")
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

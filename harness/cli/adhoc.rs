@@ -8,12 +8,14 @@ use clap::Args;
 
 use super::load::{Found, Ready};
 use super::run::{Run, capture};
-use super::{CliError, HowArgs, Session};
+use super::{CliError, Format, HowArgs, Session};
 use crate::runner::Parts;
 use crate::scenario::{
-    Change, Compare, Edit, Expect, Limits, Loaded, Make, ObjTree, OneOrMany, Scenario, Tier, Tree, TreeKind, True,
+    Change, Compare, Edit, Expect, FindingName, Limits, Loaded, Make, ObjTree, OneOrMany, Scenario, Tier, Tree,
+    TreeKind, True,
 };
 use crate::tree::source::SourceSpec;
+use crate::verdict::Verdict;
 
 /// A build of the user's own.
 #[derive(Debug, Clone, Args)]
@@ -83,7 +85,7 @@ pub(crate) fn incremental(args: &IncrementalArgs, session: &mut Session<'_>) -> 
     let mut changes = args.edit.iter().map(change);
     let first = changes.next().unwrap_or_default();
     let edit = Edit { change: first, also: changes.collect(), ..Edit::default() };
-    run(&args.adhoc, "incremental", vec![edit], Parts { experiment: false, noops: true }, session)
+    run(&args.adhoc, "incremental", vec![edit], Parts::ALL, session)
 }
 
 fn run(args: &AdhocArgs, what: &str, edit: Vec<Edit>, parts: Parts, session: &mut Session<'_>) -> Result<u8, CliError> {
@@ -146,7 +148,10 @@ fn run(args: &AdhocArgs, what: &str, edit: Vec<Edit>, parts: Parts, session: &mu
     let Loaded { scenario, document } =
         crate::scenario::parse("the command line", &text, &()).map_err(CliError::Scenario)?;
     let name = args.write.as_ref().map_or("FILE.toml".to_owned(), |path| path.display().to_string());
-    let found = Found { id: what.to_owned(), file: tree.join("scenario.toml"), name, by_name: true };
+    let mut again = vec!["kbuild-repro".to_owned()];
+    again.extend(std::env::args().skip(1));
+    let again = crate::runner::shown(&again);
+    let found = Found { id: what.to_owned(), file: tree.join("scenario.toml"), name, again, by_name: true };
     let source = SourceSpec::Directory(tree.clone());
     let ready = Ready { found, loaded: Loaded { scenario, document }, source };
     let in_place = args.in_place.then_some(tree);
@@ -154,6 +159,11 @@ fn run(args: &AdhocArgs, what: &str, edit: Vec<Edit>, parts: Parts, session: &mu
     run.args = std::env::args().skip(1).collect();
     let report = run.all(vec![ready], true, session)?;
     run.show(&report, session)?;
+    let ran = report.scenarios.iter().flat_map(|scenario| &scenario.findings);
+    let quiet = report.verdict == Verdict::Passed && ran.clone().all(|finding| finding.name != FindingName::NoopRan);
+    if what == "noop" && quiet && args.how.output.format == Format::Text {
+        writeln!(session.out, "a second and a third make ran no step and wrote no file")?;
+    }
     Ok(report.exit_code)
 }
 
@@ -182,10 +192,8 @@ fn make_line(words: &[String]) -> Result<Make, CliError> {
                 make.jobs = Some(rest.parse().map_err(|_| unknown(word))?);
             }
         } else if let Some(rest) = word.strip_prefix("-C").or_else(|| word.strip_prefix("--directory")) {
-            let dir = value(rest)?;
-            // The kernel's build directory for M= is elsewhere: make goes there itself.
-            make.goals.push("-C".into());
-            make.goals.push(dir);
+            // As of an external module: `make -C /lib/modules/6.12.0/build M=$PWD modules`.
+            make.dir = Some(value(rest)?);
         } else if word.starts_with('-') {
             return Err(unknown(word));
         } else if let Some((name, value)) = word.split_once('=') {

@@ -88,6 +88,7 @@ fn check_all(args: &SelectArgs, cache: Option<&Path>) -> Result<(usize, Unseen),
                 let job = Job {
                     id: &ready.found.id,
                     file: &ready.found.name,
+                    again: &ready.found.again,
                     loaded: &ready.loaded,
                     lower: hand.lower.as_ref(),
                     beside: &load::beside(&ready.found),

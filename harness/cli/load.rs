@@ -21,6 +21,8 @@ pub struct Found {
     pub file: PathBuf,
     /// How to name it on the command line.
     pub name: String,
+    /// The command that runs it again and keeps its trees.
+    pub again: String,
     /// Whether it was named itself, and not by a directory, a pattern, or not at all.
     pub by_name: bool,
 }
@@ -98,7 +100,8 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
     let dir = scenario_dir(args.scenarios.as_deref(), cwd)?;
     let found = |file: PathBuf, by_name| {
         let name = file.strip_prefix(cwd).unwrap_or(&file).display().to_string();
-        Found { id: id_of(&file, dir.as_deref()), file, name, by_name }
+        let again = format!("kbuild-repro run {} --keep", crate::runner::shown(std::slice::from_ref(&name)));
+        Found { id: id_of(&file, dir.as_deref()), file, name, again, by_name }
     };
     let all = || dir.as_deref().map(scenario_files).unwrap_or_default();
     let mut chosen: Vec<Found> = Vec::new();

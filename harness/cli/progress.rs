@@ -33,6 +33,7 @@ struct Shown {
     bar: Option<ProgressBar>,
     started: Instant,
     said: Instant,
+    waiting: bool,
 }
 
 impl Progress {
@@ -61,7 +62,17 @@ impl Progress {
                     bar.inc_length(*count as u64);
                 }
             }
+            Event::Waiting(tree) => match &shown.bar {
+                Some(bar) => bar.set_message(format!("{tree} waits for a job slot")),
+                // Trees of one scenario wait for each other all the time; what matters is that none is at work.
+                None if shown.waiting => {}
+                None => {
+                    shown.waiting = true;
+                    self.line(&format!("{id}: {tree} waits for a job slot"));
+                }
+            },
             Event::Started(build) => {
+                shown.waiting = true;
                 if let Some(bar) = &shown.bar {
                     bar.set_message(build.clone());
                 }
@@ -92,7 +103,7 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Shown { bar, started: Instant::now(), said: Instant::now() }
+        Shown { bar, started: Instant::now(), said: Instant::now(), waiting: false }
     }
 
     /// A scenario is through.

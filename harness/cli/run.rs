@@ -30,6 +30,9 @@ use crate::{Job, plan_scenario, run_scenario};
 /// Bytes that stay free on the scratch file system whatever a build writes.
 const RESERVE: u64 = 256 << 20;
 
+/// Where a run keeps its trees, in its record.
+pub(crate) const KEPT: &str = "trees";
+
 /// The command `run`.
 pub(crate) fn run(args: &RunArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
     let host = capture()?;
@@ -130,6 +133,8 @@ impl<'a> Run<'a> {
         let work = self.get_ready(ready, asked)?;
         self.tell_disk(&work, &scratch_base)?;
         let dir = RunDir::create(&self.host, self.how.out.as_deref())?;
+        // Kept trees live and go with the run's record, not with what the next run sweeps away.
+        let trees = if self.how.keep { dir.path.join(KEPT) } else { scratch.path().to_owned() };
         let pool = Pool::open(&slot_dir(&self.host, &scratch_base), self.how.jobs.unwrap_or(self.host.cpus))
             .map_err(|error| CliError::host(format!("cannot share job slots: {error}"), "--scratch DIR"))?;
         let toolchain = load::toolchain(&self.host);
@@ -153,7 +158,7 @@ impl<'a> Run<'a> {
             let record = match &work.state {
                 Err(reason) => self.not_run(&work.ready, &toolchain, Ended::Skipped { reason: reason.clone() }),
                 Ok((hand, plan)) => {
-                    let own_scratch = scratch.path().join(format!("s{at}"));
+                    let own_scratch = trees.join(format!("s{at}"));
                     let source = self.source(work, hand, &capabilities);
                     let context = Context {
                         sandbox: &self.sandbox,
@@ -176,6 +181,7 @@ impl<'a> Run<'a> {
                     let job = Job {
                         id: &work.ready.found.id,
                         file: &work.ready.found.name,
+                        again: &work.ready.found.again,
                         loaded: &work.ready.loaded,
                         lower: hand.lower.as_ref(),
                         beside: &beside,
@@ -204,13 +210,13 @@ impl<'a> Run<'a> {
                 judgement.verdict = verdict::Verdict::HostCannot;
                 judgement.hint = Some("skips are errors here: KBUILD_REPRO_REQUIRE_ALL is set".into());
             }
-            let kept = keep(&record, &judgement, &scratch.path().join(format!("s{at}/store")), &record_dir);
+            let kept = keep(&record, &judgement, &trees.join(format!("s{at}/store")), &record_dir);
             if let Err(error) = kept.and_then(|()| write_record(&record_dir, &record)) {
                 judgement.verdict = verdict::Verdict::HarnessError;
                 judgement.reason = Some(format!("cannot write the record: {error}"));
             }
             if !self.how.keep {
-                let _ = crate::sandbox::remove_tree(&scratch.path().join(format!("s{at}")));
+                let _ = crate::sandbox::remove_tree(&trees.join(format!("s{at}")));
             }
             let open = judgement.findings.iter().filter(|finding| finding.standing == Standing::New).count();
             #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run fit a double many times over")]
@@ -260,10 +266,8 @@ impl<'a> Run<'a> {
         let findings = self.unreferenced(&accepted, asked);
         let report = report::report(&record, Some(dir.path.display().to_string()), &judged, findings);
         dir.finish(&record, &report).map_err(CliError::internal)?;
-        if self.how.keep {
-            scratch_note(&scratch, &dir.path);
-            // Dropping would remove the trees that were to be kept.
-            std::mem::forget(scratch);
+        if self.how.keep && !quiet {
+            note(&format!("trees kept in {}", trees.display()));
         }
         Ok(report)
     }
@@ -365,6 +369,7 @@ impl<'a> Run<'a> {
         plan_scenario(&Job {
             id: &ready.found.id,
             file: &ready.found.name,
+            again: &ready.found.again,
             loaded: &ready.loaded,
             lower: hand.lower.as_ref(),
             beside: &load::beside(&ready.found),
@@ -473,6 +478,7 @@ impl<'a> Run<'a> {
             format: FORMAT,
             id: ready.found.id.clone(),
             file: ready.found.name.clone(),
+            again: ready.found.again.clone(),
             scenario: ready.loaded.scenario.clone(),
             kernel: None,
             source: ready.source.to_string(),
@@ -539,11 +545,6 @@ fn slot_dir(host: &Host, scratch: &Path) -> PathBuf {
     // Beside the scratch directories: every harness of this user that builds there shares them.
     let _ = host;
     scratch.join(format!("kbuild-repro-{}", host.uid)).join("slots")
-}
-
-fn scratch_note(scratch: &Scratch, record: &Path) {
-    note(&format!("trees kept in {}", scratch.path().display()));
-    let _ = fs::write(record.join("kept"), scratch.path().display().to_string());
 }
 
 /// Whether this is a continuous-integration job, which never writes snapshots.

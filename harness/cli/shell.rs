@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::run::{Run, capture};
-use super::state::find_run;
+use super::state::{find_run, runs};
 use super::{CliError, SelectArgs, Session, ShellArgs, load};
 use crate::artifact::record::{ScenarioRecord, read};
 use crate::runner::Parts;
@@ -24,7 +24,11 @@ pub(super) fn shell(args: &ShellArgs, session: &mut Session<'_>) -> Result<u8, C
     how.keep = true;
     let exe = host.exe.clone();
     let out = how.out.clone();
-    let kept = find_run(&host, out.as_deref()).ok().filter(|dir| is_kept(dir, &found.id));
+    let runs = match &out {
+        Some(out) => vec![host.cwd.join(out)],
+        None => runs(&host),
+    };
+    let kept = runs.into_iter().find(|dir| is_kept(dir, &found.id));
     let dir = match kept {
         Some(dir) => dir,
         None => {
@@ -92,6 +96,5 @@ pub(super) fn shell(args: &ShellArgs, session: &mut Session<'_>) -> Result<u8, C
 
 /// Whether the run kept the trees of this scenario, and they are still there.
 fn is_kept(run: &Path, id: &str) -> bool {
-    let there = fs::read_to_string(run.join("kept")).is_ok_and(|scratch| Path::new(scratch.trim()).is_dir());
-    there && run.join(id).join("record.json").is_file()
+    run.join(super::run::KEPT).is_dir() && run.join(id).join("record.json").is_file()
 }

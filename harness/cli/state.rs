@@ -106,17 +106,26 @@ fn is_empty(dir: &Path) -> bool {
     fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Removes the oldest runs while there are too many or they are too large. Names begin with the time.
-fn prune(runs: &Path, own: &Path) {
-    let Ok(entries) = fs::read_dir(runs) else { return };
-    let mut dirs: Vec<PathBuf> =
-        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| is_run(path) && path != own).collect();
+/// The finished runs, the newest first. Names begin with the time.
+pub(crate) fn runs(host: &Host) -> Vec<PathBuf> {
+    finished(&host.paths.state.join("runs"))
+}
+
+fn finished(runs: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(runs).into_iter().flatten().filter_map(Result::ok);
+    let mut dirs: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_run(path)).collect();
     dirs.sort();
     dirs.reverse();
+    dirs
+}
+
+/// Removes the oldest runs while there are too many or they are too large.
+fn prune(runs: &Path, own: &Path) {
     let mut bytes = 0;
-    for (at, dir) in dirs.iter().enumerate() {
+    for (at, dir) in finished(runs).iter().filter(|dir| *dir != own).enumerate() {
         bytes += directory_size(dir);
-        if at + 1 >= KEEP_RUNS || bytes > KEEP_BYTES {
+        // The newest stays however large: it may hold trees that were asked to be kept.
+        if at > 0 && (at + 1 >= KEEP_RUNS || bytes > KEEP_BYTES) {
             let _ = crate::sandbox::remove_tree(dir);
         }
     }

@@ -79,12 +79,10 @@ impl Sink<'_> {
 
     fn scenario(&mut self, scenario: &ScenarioReport) -> io::Result<()> {
         let quiet = matches!(scenario.verdict, Verdict::Passed) && !self.options.verbose;
-        let shown = |finding: &&Finding| {
-            self.options.verbose || (finding.standing == Standing::New && finding.name.class() != Class::Cost)
-        };
+        let shown = |finding: &&Finding| self.options.verbose || finding.standing == Standing::New;
         let findings: Vec<&Finding> = scenario.findings.iter().filter(shown).collect();
         let known = scenario.findings.iter().filter(|f| matches!(f.standing, Standing::Known { .. })).count();
-        if quiet && known == 0 && scenario.notes.iter().all(|note| !note.starts_with("fixed?")) {
+        if quiet && known == 0 && findings.is_empty() && scenario.notes.iter().all(|note| !note.starts_with("fixed?")) {
             return Ok(());
         }
         let kernel = scenario.kernel.as_deref().map_or(String::new(), |kernel| format!(" on {kernel}"));

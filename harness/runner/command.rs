@@ -75,6 +75,7 @@ impl<'a> Maker<'a> {
     /// Where make is started.
     pub(super) fn cwd(&self) -> String {
         match &self.scenario.make.dir {
+            Some(dir) if dir.starts_with('/') => dir.clone(),
             Some(dir) => format!("{}/{dir}", self.src),
             None => self.src.clone(),
         }
@@ -109,7 +110,8 @@ impl<'a> Maker<'a> {
 }
 
 /// A command line as a shell would take it.
-pub(super) fn shown(argv: &[String]) -> String {
+#[must_use]
+pub fn shown(argv: &[String]) -> String {
     argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,15 @@ use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, Parts, PlannedBuild,
 use crate::sandbox::{
     self, Change, Command, Content, HelperErrorKind, Isolation, Limits, Op, Sandbox, SandboxError, Spec, Stamp, View,
 };
-use crate::scenario::{OracleWhen, Scenario};
+use crate::scenario::{OracleWhen, Scenario, Tier};
 use crate::tree::kconfig::{self, Unmet};
 use crate::tree::{ConfigBase, EditPlan, FileOp, State, TreePlan};
 
 /// How often a running build is looked at.
 const TICK: Duration = Duration::from_millis(25);
+
+/// After how long it is said that a tree waits for a job slot.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a scenario is run with.
 #[derive(Debug)]
@@ -167,26 +170,35 @@ struct Making<'m> {
 
 impl Runner<'_> {
     fn chains(&self, chains: &[Chain]) -> Result<(), RunError> {
+        let next = &AtomicUsize::new(0);
         let results: Vec<Result<(), RunError>> = thread::scope(|scope| {
-            let threads: Vec<_> = chains
-                .iter()
-                .map(|chain| {
-                    scope.spawn(move || {
-                        let result = self.chain(chain);
-                        if result.is_err() {
-                            self.stop.store(true, Ordering::Relaxed);
-                        }
-                        result
-                    })
-                })
-                .collect();
+            let work = move || {
+                while let Some(chain) = chains.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    self.chain(chain).inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
+                }
+                Ok(())
+            };
+            let threads: Vec<_> = (0..self.width(chains.len())).map(|_| scope.spawn(work)).collect();
             let panicked = || Err(RunError::new(RunErrorKind::Harness, "a thread of the harness panicked"));
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| panicked())).collect()
         });
         // One chain's error stops the others; theirs says only that they were stopped.
         let mut errors: Vec<RunError> = results.into_iter().filter_map(Result::err).collect();
         errors.sort_by_key(|error| error.kind == RunErrorKind::Interrupted);
+        // A control that does not build stops the others, too; that is a result, not an interruption.
+        let cancelled = self.context.cancel.load(Ordering::Relaxed);
+        errors.retain(|error| error.kind != RunErrorKind::Interrupted || cancelled);
         errors.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// How many chains run side by side. Each holds a job slot from its first build to its last; one whose
+    /// builds take minutes would keep everyone else on the machine waiting, so such a scenario leaves one
+    /// slot to others. Its builds are wide enough to fill the machine by borrowed slots.
+    fn width(&self, chains: usize) -> usize {
+        match self.scenario.tier() {
+            Tier::Quick | Tier::Graft => chains,
+            Tier::Kernel | Tier::Long => chains.min(self.context.pool.slots().saturating_sub(1).max(1)),
+        }
     }
 
     /// The last oracle differs: which is the first edit whose oracle does? An artifact that is wrong after
@@ -222,7 +234,8 @@ impl Runner<'_> {
         let Some(first) = chain.builds.first() else { return Ok(()) };
         let state = first.edit.map_or(&self.plan.base, |n| &self.plan.edits[n].state);
         // Trees are laid down when their turn comes, so that waiting chains take no disk.
-        let mut server = self.job_server(state, varied)?;
+        let mut jobs = self.jobs(state, varied);
+        let mut server = self.job_server(chain, state, varied)?;
         let instance =
             Instance::create(&self.context.scratch.join(&chain.instance), self.context.source, maker.in_tree, state)
                 .map_err(|error| RunError::harness("lay the source tree down", error))?;
@@ -230,9 +243,10 @@ impl Runner<'_> {
         let mut extra = Vec::new();
         for build in &chain.builds {
             let state = build.edit.map_or(&self.plan.base, |n| &self.plan.edits[n].state);
-            if build.mode != Mode::Clean {
+            if self.jobs(state, varied) != jobs {
                 drop(server);
-                server = self.job_server(state, varied)?;
+                jobs = self.jobs(state, varied);
+                server = self.job_server(chain, state, varied)?;
             }
             let (ok, changed) = self.build(chain, build, &maker, &instance, state, &server)?;
             if build.mode == Mode::Clean && !ok {
@@ -278,8 +292,16 @@ impl Runner<'_> {
     }
 
     /// Waits for a job slot, and for as many as the scenario fixes.
-    fn job_server(&self, state: &State, varied: bool) -> Result<Jobs, RunError> {
-        let stopped = || self.stopped();
+    fn job_server(&self, chain: &Chain, state: &State, varied: bool) -> Result<Jobs, RunError> {
+        let began = Instant::now();
+        let told = std::cell::Cell::new(false);
+        let stopped = || {
+            if !told.get() && began.elapsed() > PATIENCE {
+                told.set(true);
+                self.observer.event(Event::Waiting(chain.instance.clone()));
+            }
+            self.stopped()
+        };
         let jobs = self.jobs(state, varied);
         let jobs = Jobs::wait(self.context.pool, jobs, self.context.max_jobs, &stopped);
         let hinted = |error: SlotError| RunError::harness("get a job slot", &error).hint(error.hint());

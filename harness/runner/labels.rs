@@ -10,20 +10,27 @@ const MAX_LINE: u64 = 64 << 10;
 /// So many labels of one build are kept.
 const MAX_LABELS: usize = 200_000;
 
-/// The labels in a log, in order, blanks folded: `  CC [M]  crypto/md5.o` → `CC [M] crypto/md5.o`.
+/// The labels in a log, in order, blanks folded: `  CC [M]  crypto/md5.o` → `CC [M] crypto/md5.o`. Of a log
+/// without any, every line but make's own.
 ///
 /// # Errors
 /// The log cannot be read.
 pub fn labels(log: &Path) -> io::Result<Vec<String>> {
     let mut reader = BufReader::new(File::open(log)?);
-    let mut labels = Vec::new();
+    let (mut labels, mut others) = (Vec::new(), Vec::new());
     let mut line = Vec::new();
     loop {
         line.clear();
-        if reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 || labels.len() >= MAX_LABELS {
-            return Ok(labels);
+        let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;
+        if read == 0 || labels.len() + others.len() >= MAX_LABELS {
+            // A tree that is not kbuild's prints its commands.
+            return Ok(if labels.is_empty() { others } else { labels });
         }
-        labels.extend(label(&String::from_utf8_lossy(&line)));
+        let text = String::from_utf8_lossy(&line);
+        match label(&text) {
+            Some(label) => labels.push(label),
+            None => others.extend(command(&text)),
+        }
     }
 }
 
@@ -43,6 +50,13 @@ fn label(line: &str) -> Option<String> {
         label.push_str(word);
     }
     (label.len() > first.len()).then_some(label)
+}
+
+/// A line that is neither blank nor make talking about itself.
+fn command(line: &str) -> Option<String> {
+    let line = line.trim();
+    let make = line.starts_with("make:") || line.starts_with("make[");
+    (!line.is_empty() && !make).then(|| line.chars().take(200).collect())
 }
 
 /// The last `lines` lines of a log.

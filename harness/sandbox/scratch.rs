@@ -116,7 +116,9 @@ pub fn sweep(base: &Path) -> Result<usize, ScratchError> {
     entries.sort();
     let mut gone = 0;
     for dir in entries {
-        let ours = fs::symlink_metadata(&dir).is_ok_and(|m| m.is_dir() && m.uid() == uid());
+        // beside them lie the job slots
+        let ours = dir.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"run-"))
+            && fs::symlink_metadata(&dir).is_ok_and(|m| m.is_dir() && m.uid() == uid());
         if ours
             && let Ok(Some(_lock)) = lock(&dir)
             && empty(&dir).is_ok()

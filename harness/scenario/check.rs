@@ -172,7 +172,7 @@ impl Checker<'_> {
         for (name, value) in &make.env {
             self.environment(&key_path!["make", "env", name.as_str()], name, value);
         }
-        if let Some(dir) = &make.dir {
+        if let Some(dir) = make.dir.as_ref().filter(|dir| !dir.starts_with('/')) {
             self.path(&key_path!["make", "dir"], dir);
         }
         if let Some(experiment) = &scenario.experiment {

@@ -11,6 +11,9 @@ use crate::scenario::{Edit, FindingName};
 const IDLE_LABELS: &[&str] =
     &["CALL *", "DESCEND *", "CHK *", "INSTALL libsubcmd_headers", "GEN Makefile", "SYNC *", "make*"];
 
+/// How many steps and files of a no-op are named.
+const NAMED_STEPS: usize = 20;
+
 /// How many functions that lost their BTF are named.
 const NAMED_FUNCTIONS: usize = 8;
 
@@ -65,7 +68,7 @@ pub(super) fn compare(record: &ScenarioRecord) -> Comparison {
         if let Some(before) = before
             && incremental.status.ok()
         {
-            comparison.expected_of_edit(record, n, edit, before, incremental);
+            comparison.expected_of_edit(record, edit, before, incremental);
         }
         before = record.builds.iter().rfind(|b| b.role == Role::Control && b.edit == Some(n)).or(Some(incremental));
     }
@@ -190,13 +193,22 @@ impl Comparison {
         }
         let ran: Vec<&String> =
             noop.labels.iter().filter(|label| !IDLE_LABELS.iter().any(|idle| pattern_matches(idle, label))).collect();
-        if let Some(first) = ran.first() {
+        // What was written tells of steps that print nothing (`make -s`, `@` before a recipe).
+        let hidden = |path: &&String| path.rsplit('/').next().is_some_and(|name| name.starts_with('.'));
+        let written: Vec<&String> = noop.written.iter().filter(|path| !hidden(path)).collect();
+        if let Some(first) = ran.first().or(written.first()) {
             let mut finding = finding(record, FindingName::NoopRan, first, noop);
-            finding.summary = match ran.len() {
-                1 => format!("nothing was changed, and `{first}` ran"),
-                n => format!("nothing was changed, and {n} steps ran"),
+            finding.summary = match (ran.as_slice(), written.as_slice()) {
+                ([one], _) => format!("nothing was changed, and `{one}` ran"),
+                ([], [one]) => format!("nothing was changed, and `{one}` was written again"),
+                ([], several) => format!("nothing was changed, and {} files were written again", several.len()),
+                (several, _) => format!("nothing was changed, and {} steps ran", several.len()),
             };
-            finding.detail.extend(ran.iter().take(20).map(|label| format!("| {label}")));
+            finding.detail.extend(ran.iter().take(NAMED_STEPS).map(|label| format!("| {label}")));
+            if !written.is_empty() {
+                let named: Vec<&str> = written.iter().take(NAMED_STEPS).map(|path| path.as_str()).collect();
+                finding.detail.push(format!("written again: {}", named.join(", ")));
+            }
             self.findings.push(finding);
         }
     }
@@ -237,6 +249,13 @@ impl Comparison {
                 self.findings.push(finding);
                 return;
             }
+        }
+        let config = |build: &BuildRecord| build.files.get(".config").copied();
+        if config(incremental).is_some() && config(oracle).is_some() && config(incremental) != config(oracle) {
+            self.notes.push(format!(
+                "{}: `.config` differs from the clean build's: the same symbols were set in another order",
+                incremental.id
+            ));
         }
         for (path, have, want) in pairs(record, incremental, oracle) {
             let Some(want) = want else {
@@ -342,14 +361,7 @@ impl Comparison {
     }
 
     /// What the scenario demands of the build after an edit.
-    fn expected_of_edit(
-        &mut self,
-        record: &ScenarioRecord,
-        n: usize,
-        edit: &Edit,
-        before: &BuildRecord,
-        after: &BuildRecord,
-    ) {
+    fn expected_of_edit(&mut self, record: &ScenarioRecord, edit: &Edit, before: &BuildRecord, after: &BuildRecord) {
         let mut unmet = |key: &str, pattern: &str, summary: String, detail: Vec<String>| {
             let mut finding = finding(record, FindingName::ExpectUnmet, pattern, after);
             finding.summary = format!("`{key} = \"{pattern}\"`: {summary}");
@@ -396,7 +408,6 @@ impl Comparison {
         };
         wanted("changes", &edit.changes, true);
         wanted("keeps", &edit.keeps, false);
-        let _ = n;
     }
 }
 
