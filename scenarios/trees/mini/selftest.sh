@@ -1,10 +1,11 @@
 #!/bin/sh
 # Checks README.md's table: every planted fault shows, and with the fault off the same edit does not.
 #
-#	sh selftest.sh [FAULT...]
+#	sh selftest.sh [FAULT...] [edits]
 #
 # The harness does not use this. It needs make, gcc and, for the faults in BTF, pahole. Prints one line
-# per fault and ends with 1 when a line is not as documented. KEEP=1 leaves the work directory.
+# per fault and ends with 1 when a line is not as documented. KEEP=1 leaves the work directory,
+# EDITS='NAME...' takes only those of the edits that have to come out as a clean build does.
 
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -76,11 +77,11 @@ sub() {
 	touch "$src/$1"
 }
 app() { printf '%s\n' "$2" >>"$src/$1"; sleep 0.02; touch "$src/$1"; }
-conf() { conf_edit="$1"; sleep 0.02; echo "$1" >>"$work/obj/.config"; }
+conf() { sleep 0.02; echo "$1" >>"$work/obj/.config"; }
 
 # Edits that every build must survive; sets args for the make command line
 edit() {
-	args=; conf_edit=
+	args=
 	case $1 in
 	vmlinux-only)   app init/version.c 'int repro_probe;' ;;
 	vmlinux-types)  app kernel/sched.c 'struct probe { long a; char b[3]; } repro_probe; void repro_fn(struct probe *p) { p->a++; }' ;;
@@ -111,7 +112,9 @@ edit() {
 	part-order)     sub drivers/net/loop/Makefile 's/loop_main.o loop_queue.o/loop_queue.o loop_main.o/' ;;
 	new-source)     printf 'int probe_new = 3;\n' >"$src/kernel/probe.c"; app kernel/Makefile 'obj-y += probe.o' ;;
 	drop-source)    rm "$src/kernel/trace.c"; sub kernel/Makefile '/trace.o/d'; sub kernel/sched.c '/CONFIG_TRACE/,/endif/d' ;;
-	kconfig)        sub Kconfig '/config LOG_LEVEL/,/default/s/default 4/default 3/' ; sub Kconfig '/config LOG_LEVEL/,/default/s/int "/int "M/' ;;
+	kconfig)        printf '\nconfig PROBE\n\tbool "Probe"\n\tdefault y\n' >>"$src/Kconfig"; app kernel/trace.c '#ifdef CONFIG_PROBE
+int probe;
+#endif' ;;
 	version)        sub Makefile 's/^SUBLEVEL = 0/SUBLEVEL = 1/' ;;
 	drop-header)    rm "$src/include/linux/nulldev.h"; sub drivers/char/null.c '/nulldev.h/d;s/NULLDEV_MODE/0600/' ;;
 	break-header)   sub include/linux/sha.h 's/SHA_SEED /SHA_SEED_OLD /' ;;
@@ -138,11 +141,12 @@ incremental() {
 	new_src
 	clean_build obj || { echo unbuildable; return; }
 	edit "$1"
+	rm -rf "$work/oracle"
+	mkdir "$work/oracle"
+	cp "$work/obj/.config" "$work/oracle"
 	mk obj $args
 	inc=$?
 	cp "$work/obj.log" "$work/inc.log"
-	configure oracle
-	[ -n "$conf_edit" ] && echo "$conf_edit" >>"$work/oracle/.config"
 	mk oracle $args
 	cln=$?
 	if [ $inc != 0 ] && [ $cln = 0 ]; then echo rebuild.failed; return; fi
@@ -232,13 +236,14 @@ hangs() {
 	configure obj
 	setsid make -C "$src" O="$work/obj" -j2 >/dev/null 2>&1 &
 	leader=$!
+	trap 'kill -KILL "-$leader" 2>/dev/null; exit 130' INT TERM
 	n=0
 	while kill -0 $leader 2>/dev/null && [ $n -lt 50 ]; do
 		sleep 0.1
 		n=$((n + 1))
 	done
 	# setsid made it the leader of a process group of its own
-	if kill -KILL -- -$leader 2>/dev/null; then echo hangs; else echo equal; fi
+	if [ $n = 50 ] && kill -KILL "-$leader" 2>/dev/null; then echo hangs; else echo equal; fi
 	wait $leader 2>/dev/null
 }
 
@@ -282,6 +287,7 @@ table() {
 	CMD_LOSES_BTF lost btf btf_after ldflags
 	DUP_BTF duplicate btf btf_after vmlinux-only
 	BTF_INVALID invalid btf always magic
+	BTF_TAIL differs btf incremental drop-source
 	BTF_BASE_MISMATCH differs btf btf_after vmlinux-types
 	VERSION_COUNTER noop.changed - noops 1
 	NOOP_RUNS noop.ran - noops 1
@@ -334,10 +340,11 @@ while read -r fault expected needs check; do
 done <"$work/table"
 
 # Without faults, every edit must come out as a clean build does, and the make after it be a no-op.
-if [ "$want" = '  ' ] || [ "$want" = ' edits ' ]; then
+case $want in
+'  ' | *' edits '*)
 	for btf in '' btf.config; do
 		[ -n "$btf" ] && [ -z "$have_pahole" ] && continue
-		for e in $edits; do
+		for e in ${EDITS:-$edits}; do
 			setting=
 			r=$(incremental "$e" </dev/null)
 			silent=equal
@@ -347,5 +354,5 @@ if [ "$want" = '  ' ] || [ "$want" = ' edits ' ]; then
 			report "$e" - "$r" "$verdict${btf:+ (BTF)}"
 		done
 	done
-fi
+esac
 exit $bad
