@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -127,13 +127,20 @@ pub fn run(
         stage: Mutex::new(()),
         losses: Mutex::default(),
         configs: Mutex::default(),
+        configured: Mutex::default(),
+        control_done: AtomicBool::new(false),
     };
     runner.chains(&chains)?;
     if scenario.compare.oracle == Some(OracleWhen::Last) {
         runner.trace_back()?;
     }
-    let losses = runner.losses.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let losses = runner.losses.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(losses.into_values().collect())
+}
+
+/// A panic of another thread leaves these maps whole: each is changed in one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Runner<'a> {
@@ -148,6 +155,10 @@ struct Runner<'a> {
     losses: Mutex<BTreeMap<sandbox::Guarantee, sandbox::Loss>>,
     /// The control's `.config` before each edit, for edits that are taken back.
     configs: Mutex<BTreeMap<usize, String>>,
+    /// The control's `.config` after each edit: an oracle is a clean build of that very configuration.
+    configured: Mutex<BTreeMap<usize, String>>,
+    /// Whether the control is through, and no further configuration will come.
+    control_done: AtomicBool,
 }
 
 /// What one series of commands in the sandbox came to.
@@ -174,7 +185,11 @@ impl Runner<'_> {
         let results: Vec<Result<(), RunError>> = thread::scope(|scope| {
             let work = move || {
                 while let Some(chain) = chains.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    self.chain(chain).inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
+                    let result = self.chain(chain);
+                    if chain.role == Role::Control {
+                        self.control_done.store(true, Ordering::Relaxed);
+                    }
+                    result.inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
                 }
                 Ok(())
             };
@@ -233,6 +248,9 @@ impl Runner<'_> {
         let maker = Maker::new(self.scenario, self.plan, varied);
         let Some(first) = chain.builds.first() else { return Ok(()) };
         let state = first.edit.map_or(&self.plan.base, |n| &self.plan.edits[n].state);
+        if let (Role::Oracle, Some(n)) = (chain.role, first.edit) {
+            self.await_config(n);
+        }
         // Trees are laid down when their turn comes, so that waiting chains take no disk.
         let mut jobs = self.jobs(state, varied);
         let mut server = self.job_server(chain, state, varied)?;
@@ -276,6 +294,14 @@ impl Runner<'_> {
             instance.remove().map_err(|error| RunError::harness("remove a tree", error))?;
         }
         Ok(())
+    }
+
+    /// Waits until the control has its configuration after edit `n`, or never will.
+    fn await_config(&self, n: usize) {
+        let there = || lock(&self.configured).contains_key(&n) || self.control_done.load(Ordering::Relaxed);
+        while self.plan.config.is_some() && !there() && !self.stopped() {
+            thread::sleep(TICK);
+        }
     }
 
     fn stopped(&self) -> bool {
@@ -335,7 +361,7 @@ impl Runner<'_> {
             ran: Ran { status: Status::Ok, wall: Duration::ZERO, cpu: Duration::ZERO },
         };
         let varied = chain.role == Role::Experiment;
-        let guard = self.context.direct.then(|| self.stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let guard = self.context.direct.then(|| lock(&self.stage));
         let home = instance;
         let staged = if guard.is_some() { Some(self.enter_stage(home)?) } else { None };
         let instance = staged.as_ref().unwrap_or(home);
@@ -393,7 +419,7 @@ impl Runner<'_> {
                     before.push(goal(&self.scenario.make.clean_first));
                 }
                 before.extend(self.scenario.tree.prepare.iter().cloned());
-                if !self.configure(maker, instance, state, varied, making, &mut ops, &mut before)? {
+                if !self.configure(build.edit, maker, instance, state, varied, making, &mut ops, &mut before)? {
                     return Ok(());
                 }
             }
@@ -405,16 +431,21 @@ impl Runner<'_> {
                 {
                     return Ok(());
                 }
+                if let (Some(n), Some(_), Ok(config)) = (build.edit, &self.plan.config, self.config_text(instance)) {
+                    lock(&self.configured).insert(n, config);
+                }
             }
         }
         before.push(goal(&state.goals));
         self.spawn(maker, instance, state, varied, making, ops, before)
     }
 
-    /// Base, fragments and symbols; says whether the build can go on.
+    /// Base, fragments and symbols, or for an oracle the control's `.config` after `edit`; says whether the
+    /// build can go on.
     #[expect(clippy::too_many_arguments, reason = "the parts of one build, all borrowed, all needed")]
     fn configure(
         &self,
+        edit: Option<usize>,
         maker: &Maker<'_>,
         instance: &Instance,
         state: &State,
@@ -424,6 +455,11 @@ impl Runner<'_> {
         before: &mut Vec<Vec<String>>,
     ) -> Result<bool, RunError> {
         let Some(config) = &self.plan.config else { return Ok(true) };
+        let op = |change| Op { root: maker.obj.clone().into(), path: ".config".into(), change, stamp: None };
+        if let Some(config) = edit.and_then(|n| lock(&self.configured).get(&n).cloned()) {
+            ops.push(op(Change::Write { content: Content::Bytes(config.into_bytes()), mode: None }));
+            return Ok(true);
+        }
         let goal = |name: &str| maker.make(state, &[name.to_owned()]);
         let mut asked: Vec<(String, String)> = Vec::new();
         let mut text = String::new();
@@ -436,7 +472,6 @@ impl Runner<'_> {
             asked.push((name.clone(), value.clone()));
             text.push_str(&kconfig::line(name, value));
         }
-        let op = |change| Op { root: maker.obj.clone().into(), path: ".config".into(), change, stamp: None };
         let whole = match &config.base {
             ConfigBase::File(base) => {
                 let content = Content::Bytes(format!("{base}\n{text}").into_bytes());
@@ -511,17 +546,20 @@ impl Runner<'_> {
         }
         if self.plan.config.is_some() {
             let config = self.config_text(instance).unwrap_or_default();
-            self.configs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(n, config);
+            lock(&self.configs).insert(n, config);
         }
-        if !edit.config_changed {
-            return Ok(true);
-        }
-        // A clean that removes `.config` must come before the symbols are set.
-        if !before.is_empty() {
+        if self.plan.config.is_some() && !before.is_empty() {
             self.spawn(maker, instance, state, varied, making, std::mem::take(ops), std::mem::take(before))?;
             if !making.ran.status.ok() {
                 return Ok(false);
             }
+            if !instance.objtree().join(".config").exists() {
+                // `mrproper` took the configuration away; nobody builds without making it again.
+                return self.configure(None, maker, instance, state, varied, making, ops, before);
+            }
+        }
+        if !edit.config_changed {
+            return Ok(true);
         }
         let asked = self.symbols_of(n);
         let have = self.config_text(instance)?;
@@ -557,7 +595,7 @@ impl Runner<'_> {
             .filter(|(name, value)| then.get(*name) != Some(value))
             .map(|(a, b)| (a.clone(), b.clone()))
             .collect();
-        let configs = self.configs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let configs = lock(&self.configs);
         for name in then.keys().filter(|name| !now.contains_key(*name)) {
             // It was not the scenario that set it before: what the configuration had then counts.
             let setter = (0..n).find(|&m| self.plan.edits[m].state.symbols.contains_key(name));
@@ -687,10 +725,7 @@ impl Runner<'_> {
                 checked = Instant::now();
             }
         };
-        self.losses
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .extend(outcome.losses.iter().map(|loss| (loss.guarantee, loss.clone())));
+        lock(&self.losses).extend(outcome.losses.iter().map(|loss| (loss.guarantee, loss.clone())));
         for command in &outcome.commands {
             making.ran.wall += command.wall;
             making.ran.cpu += command.user + command.system;
