@@ -216,6 +216,7 @@ pub fn disk_limit(scenario: &Scenario) -> Option<u64> {
 pub fn disk_needed(scenario: &Scenario) -> u64 {
     let chains = plan(scenario, Parts::ALL).len() as u64;
     let one: u64 = match scenario.tier() {
+        _ if scenario.tree.kind == Some(TreeKind::Make) => 256 << 20,
         Tier::Quick => 16 << 20,
         Tier::Graft => 64 << 20,
         // Measured: a tinyconfig 6.12 with debug information takes 0.6 GB.

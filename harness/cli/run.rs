@@ -138,7 +138,7 @@ impl<'a> Run<'a> {
         let pool = Pool::open(&slot_dir(&self.host, &scratch_base), self.how.jobs.unwrap_or(self.host.cpus))
             .map_err(|error| CliError::host(format!("cannot share job slots: {error}"), "--scratch DIR"))?;
         let toolchain = load::toolchain(&self.host);
-        let (order, left_out) = self.order(&work);
+        let order = self.order(&work);
         let quiet = self.how.output.quiet;
         let how = match (quiet, self.host.terminal.is_terminal && !self.how.output.verbose) {
             (true, _) => How::Silent,
@@ -151,6 +151,7 @@ impl<'a> Run<'a> {
         let late: Mutex<Vec<String>> = Mutex::default();
         let next = AtomicUsize::new(0);
         let started = Instant::now();
+        let lasted = if self.how.time_budget.is_some() { super::state::lasted(&self.host) } else { Default::default() };
         let limit = self.how.disk_budget;
         let one = |at: usize| {
             let work = &work[at];
@@ -232,8 +233,10 @@ impl<'a> Run<'a> {
                         if session.cancel.load(Ordering::Relaxed) {
                             break;
                         }
-                        if self.how.time_budget.is_some_and(|budget| started.elapsed() >= budget) {
-                            let id = work[at].ready.found.id.clone();
+                        let id = work[at].ready.found.id.clone();
+                        // What took longer the last time than is left now would only be cut off.
+                        let last = lasted.get(&id).copied().unwrap_or_default();
+                        if self.how.time_budget.is_some_and(|budget| started.elapsed() + last >= budget) {
                             late.lock().unwrap_or_else(PoisonError::into_inner).push(id);
                             continue;
                         }
@@ -245,8 +248,8 @@ impl<'a> Run<'a> {
         let mut judged = judged.into_inner().unwrap_or_else(PoisonError::into_inner);
         judged.sort_by_key(|(at, ..)| *at);
         let judged: Vec<_> = judged.into_iter().map(|(_, record, judgement)| (record, judgement)).collect();
-        let mut left_out: Vec<String> = left_out;
-        left_out.extend(late.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let mut left_out = late.into_inner().unwrap_or_else(PoisonError::into_inner);
+        left_out.sort();
         let record = RunRecord {
             format: FORMAT,
             id: dir.id.clone(),
@@ -435,19 +438,27 @@ impl<'a> Run<'a> {
     }
 
     /// The order of the run: cheap tiers first, and with a time budget what failed last time before all.
-    fn order(&self, work: &[Work]) -> (Vec<usize>, Vec<String>) {
+    fn order(&self, work: &[Work]) -> Vec<usize> {
         let failed = if self.how.time_budget.is_some() { super::state::failed_last(&self.host) } else { Vec::new() };
         let mut order: Vec<usize> = (0..work.len()).collect();
         order.sort_by_key(|&at| {
             let found = &work[at].ready.found;
             (!failed.contains(&found.id), work[at].ready.loaded.scenario.tier(), at)
         });
-        (order, Vec::new())
+        order
     }
 
     fn source(&self, work: &Work, hand: &AtHand, capabilities: &Capabilities) -> Result<Source, Ended> {
         if let Some(dir) = &self.in_place {
             return Ok(Source::InPlace(dir.clone()));
+        }
+        if self.direct(capabilities) && names_its_place(&work.ready) {
+            return Err(Ended::HostCannot {
+                message:
+                    "the command line names the tree by its path, and without mount namespaces a copy cannot be there"
+                        .into(),
+                hint: Some("build in the tree itself by --in-place, or see `kbuild-repro doctor`".into()),
+            });
         }
         let Some(dir) = &hand.dir else { return Ok(Source::Mini) };
         let as_user = !self.host.is_root || self.how.isolation == IsolationArg::UserNs;
@@ -541,9 +552,16 @@ pub(crate) fn show(report: &Report, output: &super::OutputArgs, session: &mut Se
     Ok(())
 }
 
+/// Whether the build's words name the tree by its own path (`M=$PWD`): they would lead out of a copy of it.
+fn names_its_place(ready: &Ready) -> bool {
+    let scenario = &ready.loaded.scenario;
+    let Some(place) = &scenario.tree.at else { return false };
+    let words = scenario.make.goals.iter().chain(scenario.make.vars.values()).chain(scenario.make.env.values());
+    words.chain(&scenario.make.dir).any(|word| word.contains(place.as_str()))
+}
+
 fn slot_dir(host: &Host, scratch: &Path) -> PathBuf {
     // Beside the scratch directories: every harness of this user that builds there shares them.
-    let _ = host;
     scratch.join(format!("kbuild-repro-{}", host.uid)).join("slots")
 }
 

@@ -1,14 +1,15 @@
 //! Where run records live: bounded in size, the oldest go first.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::CliError;
 use super::host::Host;
 use crate::artifact::record::{RunRecord, write_atomically};
-use crate::report::Report;
+use crate::report::{Report, ScenarioReport};
 use crate::runner::directory_size;
 use crate::verdict::Verdict;
 
@@ -94,12 +95,26 @@ pub(crate) fn find_run(host: &Host, asked: Option<&Path>) -> Result<PathBuf, Cli
     })
 }
 
-/// Ids of the scenarios that failed in the latest run.
-pub(crate) fn failed_last(host: &Host) -> Vec<String> {
+/// What the latest run says of each scenario.
+fn latest(host: &Host) -> Vec<ScenarioReport> {
     let path = host.paths.state.join("runs/latest/report.json");
     let report: Option<Report> = fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    let scenarios = report.map_or(Vec::new(), |report| report.scenarios);
-    scenarios.into_iter().filter(|scenario| scenario.verdict == Verdict::Failed).map(|scenario| scenario.id).collect()
+    report.map_or(Vec::new(), |report| report.scenarios)
+}
+
+/// Ids of the scenarios that failed in the latest run.
+pub(crate) fn failed_last(host: &Host) -> Vec<String> {
+    latest(host)
+        .into_iter()
+        .filter(|scenario| scenario.verdict == Verdict::Failed)
+        .map(|scenario| scenario.id)
+        .collect()
+}
+
+/// How long each scenario took in the latest run.
+pub(crate) fn lasted(host: &Host) -> BTreeMap<String, Duration> {
+    let time = |scenario: &ScenarioReport| Duration::try_from_secs_f64(scenario.seconds).unwrap_or_default();
+    latest(host).into_iter().map(|scenario| (scenario.id.clone(), time(&scenario))).collect()
 }
 
 fn is_empty(dir: &Path) -> bool {
