@@ -10,7 +10,7 @@ use crate::cli::{CliError, SelectArgs, Session};
 use crate::scenario::{self, Errors, Loaded, Loader, Problem, Tier, TreeKind};
 use crate::tree::Lower;
 use crate::tree::lower::{DirBeside, DirLower, MiniLower, reason};
-use crate::tree::source::{Progress, SourceSpec, Sources, Status};
+use crate::tree::source::{Hold, Identity, Progress, SourceSpec, Sources, Status};
 
 /// A scenario file that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,6 +237,8 @@ pub struct AtHand {
     pub kernel: Option<String>,
     /// What identifies it.
     pub identity: String,
+    /// Keeps it in the cache while it is used.
+    _hold: Option<Hold>,
 }
 
 /// Whether the source must be fetched first, and how.
@@ -264,6 +266,7 @@ pub fn at_hand(ready: &Ready, sources: &Sources) -> Result<AtHand, Absent> {
             dir: None,
             kernel: None,
             identity: format!("mini of kbuild-repro {}", env!("CARGO_PKG_VERSION")),
+            _hold: None,
         }),
         SourceSpec::Graft => {
             Err(wrong("the graft tree is not there yet".into(), "use `mini` or a whole kernel".into()))
@@ -274,19 +277,23 @@ pub fn at_hand(ready: &Ready, sources: &Sources) -> Result<AtHand, Absent> {
             }
             let dir = dir.canonicalize().unwrap_or_else(|_| dir.clone());
             let identity = dir.display().to_string();
-            Ok(AtHand { lower: Box::new(DirLower(dir.clone())), dir: Some(dir), kernel: None, identity })
+            Ok(AtHand { lower: Box::new(DirLower(dir.clone())), dir: Some(dir), kernel: None, identity, _hold: None })
         }
         spec => match sources.lookup(spec) {
-            Ok(Status::Ready(dir) | Status::Cached(dir)) => {
-                let version = crate::tree::source::tree_at(&dir).ok().map(|version| version.to_string());
-                let identity = dir.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
-                Ok(AtHand {
-                    lower: Box::new(DirLower(dir.clone())),
-                    dir: Some(dir),
-                    kernel: version,
-                    identity: if matches!(spec, SourceSpec::Debian(_)) { spec.to_string() } else { identity },
-                })
-            }
+            // At hand already: this fetches nothing, and says what exactly it is.
+            Ok(Status::Ready(_) | Status::Cached(_)) => match sources.fetch(spec, &mut |_| {}) {
+                Ok(source) => Ok(AtHand {
+                    lower: Box::new(DirLower(source.dir.clone())),
+                    kernel: Some(source.version.to_string()),
+                    identity: match source.identity {
+                        Identity::Directory => source.dir.display().to_string(),
+                        ref identity => identity.to_string(),
+                    },
+                    _hold: sources.hold(&source),
+                    dir: Some(source.dir),
+                }),
+                Err(error) => Err(wrong(error.to_string(), error.hint().unwrap_or_default())),
+            },
             Ok(Status::Absent { how, .. }) => Err(Absent::Fetch(how)),
             Ok(Status::BuiltIn) => Err(wrong(format!("`{spec}` is no source tree"), "use `mini`".into())),
             Err(error) => Err(wrong(error.to_string(), error.hint().unwrap_or_default())),

@@ -335,6 +335,8 @@ impl<'a> Run<'a> {
     /// Sources at hand, edits tried on paper, missing tools found; nothing is built if a scenario is wrong.
     fn get_ready(&self, ready: Vec<Ready>, asked: bool) -> Result<Vec<Work>, CliError> {
         let sources = load::sources(&self.host, self.how.cache.as_deref());
+        // What a killed fetch left; if it cannot be removed, the next fetch says why.
+        let _ = sources.sweep();
         let mut errors = Errors::default();
         let mut work = Vec::new();
         let mut told = std::collections::BTreeSet::new();
