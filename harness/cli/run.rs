@@ -30,6 +30,9 @@ use crate::{Job, plan_scenario, run_scenario};
 /// Bytes that stay free on the scratch file system whatever a build writes.
 const RESERVE: u64 = 256 << 20;
 
+/// How many scenarios a message names.
+const NAMED: usize = 12;
+
 /// Where a run keeps its trees, in its record.
 pub(crate) const KEPT: &str = "trees";
 
@@ -339,9 +342,9 @@ impl<'a> Run<'a> {
         let _ = sources.sweep();
         let mut errors = Errors::default();
         let mut work = Vec::new();
-        let mut told = std::collections::BTreeSet::new();
         for ready in ready {
-            if let Some(reason) = self.lacks(&ready, &mut told) {
+            if let Some((tools, help)) = self.lacks(&ready) {
+                let reason = format!("missing: {}; install: {help}", tools.join(", "));
                 work.push(Work { ready, state: Err(reason) });
                 continue;
             }
@@ -367,6 +370,7 @@ impl<'a> Run<'a> {
             }
         }
         errors.into_result().map_err(CliError::Scenario)?;
+        self.tell_missing(&work);
         Ok(work)
     }
 
@@ -385,27 +389,44 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Why the scenario cannot run for want of a tool.
-    fn lacks(&self, ready: &Ready, told: &mut std::collections::BTreeSet<String>) -> Option<String> {
+    /// Tools that the scenario needs and that are not there, and the command that installs them.
+    fn lacks(&self, ready: &Ready) -> Option<(Vec<String>, String)> {
         let plan = bootstrap::plan(&self.host, &load::needs(ready));
-        let mut tools: Vec<String> = plan
-            .missing
-            .iter()
-            .filter(|missing| missing.weight == super::host::Weight::Required)
-            .map(|missing| missing.tool.to_owned())
-            .collect();
+        let required = plan.missing.iter().filter(|missing| missing.weight == super::host::Weight::Required);
+        let mut tools: Vec<String> = required.map(|missing| missing.tool.to_owned()).collect();
         tools.extend(load::missing_own(ready, &self.host));
         tools.sort();
         tools.dedup();
-        if tools.is_empty() {
-            return None;
+        let command = Some(plan.shown()).filter(|command| !command.is_empty());
+        (!tools.is_empty()).then(|| (tools.clone(), command.unwrap_or_else(|| format!("install {}", tools.join(", ")))))
+    }
+
+    /// What is missing, the one command that installs it, and what it costs.
+    fn tell_missing(&self, work: &[Work]) {
+        let lacking: Vec<&Ready> =
+            work.iter().map(|work| &work.ready).filter(|ready| self.lacks(ready).is_some()).collect();
+        if lacking.is_empty() || self.how.output.quiet {
+            return;
         }
-        let command = plan.shown();
-        let help = if command.is_empty() { format!("install {}", tools.join(", ")) } else { command };
-        if told.insert(help.clone()) && !self.how.output.quiet {
-            note(&format!("missing: {} — install: {help} (or `kbuild-repro run --bootstrap`)", tools.join(", ")));
+        let mut needs: Vec<Need> = lacking.iter().flat_map(|ready| load::needs(ready)).collect();
+        needs.sort_unstable();
+        needs.dedup();
+        let plan = bootstrap::plan(&self.host, &needs);
+        for missing in plan.missing.iter().filter(|missing| missing.weight == super::host::Weight::Required) {
+            note(&format!("missing: {} (package {}) — {}", missing.tool, missing.package, missing.why));
         }
-        Some(format!("missing: {}; install: {help}", tools.join(", ")))
+        for tool in lacking.iter().flat_map(|ready| load::missing_own(ready, &self.host)) {
+            if plan.missing.iter().all(|missing| missing.tool != tool) {
+                note(&format!("missing: {tool} — a scenario needs it"));
+            }
+        }
+        if !plan.shown().is_empty() {
+            note(&format!("install: {} (or let `kbuild-repro run --bootstrap` do it)", plan.shown()));
+        }
+        let named: Vec<&str> = lacking.iter().take(NAMED).map(|ready| ready.found.id.as_str()).collect();
+        let more = lacking.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        note(&format!("skipped for it: {}{more}", named.join(", ")));
     }
 
     fn tell_disk(&self, work: &[Work], scratch: &Path) -> Result<(), CliError> {
