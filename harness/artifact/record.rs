@@ -125,6 +125,7 @@ pub struct ScenarioRecord {
     /// How to name it to `run`.
     pub file: String,
     /// The command that runs it again and keeps its trees.
+    #[serde(default)]
     pub again: String,
     /// The scenario as it was run.
     pub scenario: Scenario,

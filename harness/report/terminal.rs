@@ -11,7 +11,7 @@ use crate::scenario::Class;
 use crate::verdict::{Finding, Standing, Verdict};
 
 /// How many targets of one finding are named.
-const NAMED: usize = 8;
+const NAMED: usize = 12;
 
 /// How the report is shown.
 #[derive(Debug, Clone, Copy)]
@@ -138,12 +138,26 @@ impl Sink<'_> {
             Standing::Expected => " (expected)".into(),
             Standing::Known { why } => format!(" (known: {why})"),
         };
-        let named: Vec<&str> = group.iter().take(NAMED).map(|finding| finding.target.as_str()).collect();
-        let more = if group.len() > NAMED { format!(" and {} more", group.len() - NAMED) } else { String::new() };
-        let targets = named.join(", ");
-        let targets = if targets.is_empty() { first.build.clone() } else { targets };
-        writeln!(self.out, "{indent}{} {targets}{more}{standing}", self.style(style).apply_to(first.name.name()))?;
-        writeln!(self.out, "{indent}    {}", first.summary)?;
+        let name = self.style(style).apply_to(first.name.name());
+        let left = group.len().saturating_sub(NAMED);
+        if group.iter().all(|finding| finding.summary == first.summary) {
+            let named: Vec<&str> = group.iter().take(NAMED).map(|finding| finding.target.as_str()).collect();
+            let more = if left > 0 { format!(" and {left} more") } else { String::new() };
+            let targets = named.join(", ");
+            let targets = if targets.is_empty() { first.build.clone() } else { targets };
+            writeln!(self.out, "{indent}{name} {targets}{more}{standing}")?;
+            writeln!(self.out, "{indent}    {}", first.summary)?;
+        } else {
+            writeln!(self.out, "{indent}{name} {} artifacts{standing}", group.len())?;
+            let named = || group.iter().take(NAMED);
+            let width = named().map(|finding| finding.target.len()).max().unwrap_or(0);
+            for finding in named() {
+                writeln!(self.out, "{indent}    {:<width$}  {}", finding.target, finding.summary)?;
+            }
+            if left > 0 {
+                writeln!(self.out, "{indent}    and {left} more")?;
+            }
+        }
         let against = first.against.as_deref().map_or(String::new(), |against| format!(" against {against}"));
         if !first.target.is_empty() {
             writeln!(self.out, "{indent}    in {}{against}", first.build)?;
@@ -179,14 +193,15 @@ impl Sink<'_> {
     }
 }
 
-/// Findings with the same name, place, standing and words, in order.
+/// Findings of one name at one place that say no more than a line each, in order.
 fn groups<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
     let mut groups: Vec<Vec<&Finding>> = Vec::new();
     for finding in findings {
         let same = |group: &&mut Vec<&Finding>| {
             let first = group[0];
-            (first.name, &first.build, &first.standing, &first.summary, &first.detail, &first.still)
-                == (finding.name, &finding.build, &finding.standing, &finding.summary, &finding.detail, &finding.still)
+            !first.target.is_empty()
+                && (first.name, &first.build, &first.standing, &first.detail, &first.still)
+                    == (finding.name, &finding.build, &finding.standing, &finding.detail, &finding.still)
         };
         match groups.iter_mut().find(same) {
             Some(group) => group.push(finding),
