@@ -116,12 +116,15 @@ fn content(part: &Part) -> (Digest, u64) {
 fn summary(diff: &PartDiff) -> String {
     let mut clauses = Vec::new();
     if diff.layout_only {
-        let delta = diff.size_delta;
+        let size = match diff.size_delta {
+            0 => "same size".to_owned(),
+            delta => format!("{delta:+} bytes"),
+        };
         let sections_moved = diff.moved.iter().any(|part| !is_layout(&part.name));
         clauses.push(if sections_moved {
-            format!("same sections, other offsets (layout only, {delta:+} bytes)")
+            format!("same sections, other offsets (layout only, {size})")
         } else {
-            format!("same sections, other headers or padding (layout only, {delta:+} bytes)")
+            format!("same sections, other headers or padding (layout only, {size})")
         });
     } else {
         // Headers follow from what changed between them; they are worth a word only when alone.

@@ -11,6 +11,9 @@ use crate::scenario::{Edit, FindingName};
 const IDLE_LABELS: &[&str] =
     &["CALL *", "DESCEND *", "CHK *", "INSTALL libsubcmd_headers", "GEN Makefile", "SYNC *", "make*"];
 
+/// Files that such a make writes again: with `O=` kbuild generates the object tree's `Makefile` each time.
+const IDLE_FILES: &[&str] = &["Makefile"];
+
 /// How many steps and files of a no-op are named.
 const NAMED_STEPS: usize = 20;
 
@@ -195,7 +198,8 @@ impl Comparison {
             noop.labels.iter().filter(|label| !IDLE_LABELS.iter().any(|idle| pattern_matches(idle, label))).collect();
         // What was written tells of steps that print nothing (`make -s`, `@` before a recipe).
         let hidden = |path: &&String| path.rsplit('/').next().is_some_and(|name| name.starts_with('.'));
-        let written: Vec<&String> = noop.written.iter().filter(|path| !hidden(path)).collect();
+        let idle = |path: &&String| IDLE_FILES.contains(&path.as_str());
+        let written: Vec<&String> = noop.written.iter().filter(|path| !hidden(path) && !idle(path)).collect();
         if let Some(first) = ran.first().or(written.first()) {
             let mut finding = finding(record, FindingName::NoopRan, first, noop);
             finding.summary = match (ran.as_slice(), written.as_slice()) {
