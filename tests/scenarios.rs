@@ -1,0 +1,195 @@
+//! Each scenario file is one test, run through the binary as a user runs it.
+//!
+//! A test is called as its scenario, with `::` for `/`: `btf::vmlinux-only-6.12`. Scenarios of tier `quick` always
+//! run, those of tier `graft` where the source of their kernel is cached; `kernel` and `long` are ignored tests:
+//!
+//! ```text
+//! cargo test --test scenarios -- --exact mini::clean
+//! cargo test --test scenarios -- --ignored btf
+//! KBUILD_REPRO_REQUIRE_ALL=1 cargo test               a skip of a selected tier fails
+//! ```
+//!
+//! Nothing is installed or fetched. Listing reads scenario files and nothing else.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use kbuild_repro::artifact::record::ScenarioRecord;
+use kbuild_repro::cli::host::Host;
+use kbuild_repro::cli::load::{self, Absent, Ready};
+use kbuild_repro::cli::{CliError, SelectArgs};
+use kbuild_repro::report::{Report, ScenarioReport};
+use kbuild_repro::scenario::{Class, FindingName, Tier};
+use kbuild_repro::verdict::{Standing, Verdict, snapshot_path};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let select = SelectArgs { what: Vec::new(), tier: Vec::new(), scenarios: Some(root().join("scenarios")) };
+    let found = load::select(&select, &root()).expect("the directory of scenarios is there");
+    let name = |found: &load::Found| found.id.replace('/', "::");
+    // With --exact only one file is looked at, however many there are.
+    let wanted = arguments.filter.clone().filter(|_| arguments.exact);
+    let trials = found
+        .into_iter()
+        .filter(|found| wanted.as_ref().is_none_or(|wanted| wanted.ends_with(&name(found))))
+        .map(|found| {
+            let name = name(&found);
+            match load::read(vec![found]) {
+                Ok(ready) => trial(name, ready.into_iter().next().expect("one file gives one scenario")),
+                // The errors of a scenario file are those of its test.
+                Err(error) => Trial::test(name, move || Err(Failed::from(shown(&error)))),
+            }
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn shown(error: &CliError) -> String {
+    match error {
+        CliError::Scenario(errors) => {
+            errors.0.iter().map(|p| format!("{}:{}:{}: {p}\n", p.file, p.at.0, p.at.1)).collect::<String>()
+        }
+        error => error.to_string(),
+    }
+}
+
+fn require_all() -> bool {
+    std::env::var_os("KBUILD_REPRO_REQUIRE_ALL").is_some_and(|value| !["", "0", "false"].iter().any(|no| value == *no))
+}
+
+fn trial(name: String, ready: Ready) -> Trial {
+    let tier = ready.loaded.scenario.tier();
+    let again = format!("cargo test --test scenarios -- --exact {name}");
+    match tier {
+        Tier::Quick => Trial::ignorable_test(name, move || test(&ready, &again)),
+        Tier::Graft => {
+            let absent = absent(&ready).filter(|_| !require_all());
+            let test = Trial::ignorable_test(name, move || test(&ready, &again));
+            match absent {
+                Some(why) => test.with_kind(why).with_ignored_flag(true),
+                None => test,
+            }
+        }
+        Tier::Kernel | Tier::Long => {
+            let again = format!("{again} --ignored");
+            Trial::ignorable_test(name, move || test(&ready, &again)).with_ignored_flag(true)
+        }
+    }
+}
+
+/// Why the sources of a scenario are not at hand, if so.
+fn absent(ready: &Ready) -> Option<String> {
+    let host = match Host::capture() {
+        Ok(host) => host,
+        Err(error) => return Some(error.to_string()),
+    };
+    let cache = std::env::var_os("KBUILD_REPRO_CACHE").map(PathBuf::from);
+    match load::at_hand(ready, &load::sources(&host, cache.as_deref())) {
+        Ok(_) => None,
+        Err(Absent::Fetch(how)) => Some(format!("`{}` is not in the cache: {how}", ready.source)),
+        // The run will say what is wrong.
+        Err(Absent::Wrong(_)) => None,
+    }
+}
+
+fn test(ready: &Ready, again: &str) -> Result<Completion, Failed> {
+    let skip = |reason: String| {
+        if require_all() {
+            return Err(Failed::from(format!("skipped, and KBUILD_REPRO_REQUIRE_ALL is set: {reason}")));
+        }
+        eprintln!("{}: skipped: {reason}", ready.found.id);
+        Ok(Completion::ignored_with(reason))
+    };
+    if ready.loaded.scenario.tier() != Tier::Quick
+        && let Some(why) = absent(ready)
+    {
+        return skip(why);
+    }
+    let temp = tempfile::Builder::new().prefix("scenario-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+    let temp = temp.map_err(|error| format!("no directory for the run: {error}"))?;
+    let (out, json) = (temp.path().join("run"), temp.path().join("report.json"));
+    let mut run = Command::new(env!("CARGO_BIN_EXE_kbuild-repro"));
+    run.arg("run").arg(&ready.found.file).arg("--quiet").arg("--out").arg(&out).arg("--json").arg(&json);
+    run.arg("--snapshots").arg(root().join("snapshots"));
+    if std::env::var_os("KBUILD_REPRO_SCRATCH").is_none() {
+        run.arg("--scratch").arg(env!("CARGO_TARGET_TMPDIR"));
+    }
+    // Pending snapshots are insta's to write here, as its own settings say.
+    run.current_dir(root()).env("CI", "true").env("NO_COLOR", "1");
+    let output = run.output().map_err(|error| format!("cannot start the harness: {error}"))?;
+    let said = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+    let failed = |why: &str| {
+        let text = format!(
+            "{why}\n{}{}\nagain: {again}\n   or: cargo run -- run {} --keep",
+            said(&output.stdout),
+            said(&output.stderr),
+            ready.found.name
+        );
+        Failed::from(text)
+    };
+    let report: Option<Report> = fs::read(&json).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let Some(report) = report else { return Err(failed(&format!("no report; {}", output.status))) };
+    if output.status.code() != Some(i32::from(report.exit_code)) {
+        return Err(failed(&format!("{}, and the report says {}", output.status, report.exit_code)));
+    }
+    let Some(scenario) = report.scenarios.first() else { return Err(failed("the report has no scenario")) };
+    match scenario.verdict {
+        Verdict::Skipped => return skip(scenario.reason.clone().unwrap_or_default()),
+        Verdict::Passed => {}
+        // insta shows those better, and leaves the pending ones for a review.
+        Verdict::Failed if only_snapshots(scenario) => {}
+        _ => return Err(failed("")),
+    }
+    let record = kbuild_repro::artifact::record::read(&out.join(&scenario.id).join("record.json"));
+    let record: ScenarioRecord = record.map_err(|error| failed(&error.to_string()))?;
+    compare_snapshots(&record, &ready.found.file)?;
+    // A text that could not be made has nothing for insta to compare.
+    let made = record.snapshots.iter().all(|snapshot| snapshot.variant.is_none() || snapshot.contents.is_ok());
+    if made { Ok(Completion::Completed) } else { Err(failed("")) }
+}
+
+fn only_snapshots(scenario: &ScenarioReport) -> bool {
+    let snapshot = [FindingName::SnapshotChanged, FindingName::SnapshotMissing];
+    let open = scenario
+        .findings
+        .iter()
+        .filter(|finding| finding.standing == Standing::New && finding.name.class() == Class::Wrong);
+    let mut names = open.map(|finding| finding.name).peekable();
+    names.peek().is_some() && names.all(|name| snapshot.contains(&name))
+}
+
+/// Compares the BTF of the run with the accepted snapshots, all of them before it fails.
+fn compare_snapshots(record: &ScenarioRecord, file: &Path) -> Result<(), Failed> {
+    let mut failures = BTreeMap::new();
+    for snapshot in &record.snapshots {
+        let (Some(variant), Ok(contents)) = (&snapshot.variant, &snapshot.contents) else { continue };
+        let path = root().join("snapshots").join(snapshot_path(&record.id, variant, &snapshot.artifact));
+        let (Some(dir), Some(stem)) = (path.parent(), path.file_stem().and_then(|stem| stem.to_str())) else {
+            continue;
+        };
+        let compare = || {
+            let mut settings = insta::Settings::new();
+            settings.set_snapshot_path(dir);
+            settings.set_prepend_module_to_snapshot(false);
+            settings.set_omit_expression(true);
+            settings.set_input_file(file);
+            settings.bind(|| insta::assert_snapshot!(stem, contents));
+        };
+        let same = std::panic::catch_unwind(compare);
+        if same.is_err() {
+            failures.insert(snapshot.artifact.clone(), path.display().to_string());
+        }
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let list: String = failures.iter().map(|(artifact, path)| format!("  {artifact}: {path}\n")).collect();
+    Err(Failed::from(format!("snapshots differ or are not there:\n{list}review them: cargo insta review")))
+}
