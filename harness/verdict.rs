@@ -15,7 +15,7 @@ mod expect;
 mod snapshots;
 
 pub use compare::pattern_matches;
-pub use snapshots::{Accepted, snapshot_path, variant_name};
+pub use snapshots::{Accepted, snapshot_path, unreferenced, variant_name};
 
 /// The outcome, from the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

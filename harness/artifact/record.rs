@@ -50,6 +50,9 @@ pub struct RunRecord {
     /// Scenarios that a time budget left out.
     #[serde(default)]
     pub left_out: Vec<String>,
+    /// Accepted snapshots that no scenario declares; looked for only where all scenarios were.
+    #[serde(default)]
+    pub unreferenced: Vec<String>,
 }
 
 /// A guarantee that the host could not give.

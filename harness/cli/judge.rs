@@ -29,7 +29,12 @@ pub(super) fn judge(
         judged.push((scenario, judgement));
     }
     let dir = dir.canonicalize().unwrap_or(dir);
-    let report = crate::report::report(&record, Some(dir.display().to_string()), &judged, Vec::new());
+    let report = crate::report::report(
+        &record,
+        Some(dir.display().to_string()),
+        &judged,
+        verdict::unreferenced(&record.unreferenced),
+    );
     show(&report, output, session)?;
     Ok(report.exit_code)
 }

@@ -1,5 +1,6 @@
 //! `run`: select, get ready, run side by side, judge, report.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -42,6 +43,10 @@ pub(crate) fn run(args: &RunArgs, session: &mut Session<'_>) -> Result<u8, CliEr
     let found = load::select(&args.select, &host.cwd)?;
     let tiers = &args.select.tier;
     let mut ready = load::read(found)?;
+    // Without a selection every file was read, also those that the tiers leave out.
+    let everything = args.select.what.is_empty() && tiers.is_empty();
+    let declared = everything
+        .then(|| ready.iter().flat_map(|ready| snapshots::declared(&ready.found.id, &ready.loaded.scenario)).collect());
     ready.retain(|ready| {
         let tier = ready.loaded.scenario.tier();
         if tiers.is_empty() {
@@ -59,6 +64,7 @@ pub(crate) fn run(args: &RunArgs, session: &mut Session<'_>) -> Result<u8, CliEr
     let asked = !tiers.is_empty();
     let mut run = Run::new(host, &args.how, args.select.scenarios.as_deref(), Parts::ALL, None)?;
     run.args = std::env::args().skip(1).collect();
+    run.declared = declared;
     let report = run.all(ready, asked, session)?;
     run.show(&report, session)?;
     Ok(report.exit_code)
@@ -76,7 +82,8 @@ pub(crate) struct Run<'a> {
     parts: Parts,
     sandbox: Sandbox,
     snapshots: Option<PathBuf>,
-    whole: bool,
+    /// The snapshots that the scenarios declare, if all scenarios are known.
+    declared: Option<BTreeSet<PathBuf>>,
     in_place: Option<PathBuf>,
 }
 
@@ -98,7 +105,7 @@ impl<'a> Run<'a> {
         let dir = load::scenario_dir(scenarios, &host.cwd)?;
         let beside = dir.as_ref().and_then(|dir| dir.parent()).map(|dir| dir.join("snapshots"));
         let snapshots = how.snapshots.as_ref().map(|dir| host.cwd.join(dir)).or(beside);
-        Ok(Self { host, how, args: Vec::new(), parts, sandbox, snapshots, whole: false, in_place })
+        Ok(Self { host, how, args: Vec::new(), parts, sandbox, snapshots, declared: None, in_place })
     }
 
     /// Runs the scenarios and makes the report.
@@ -265,11 +272,12 @@ impl<'a> Run<'a> {
             snapshots: self.snapshots.as_ref().map(|dir| dir.display().to_string()),
             interrupted: session.cancel.load(Ordering::Relaxed),
             left_out,
+            unreferenced: self.unreferenced(),
         };
         if !ci() {
             self.write_pending(&judged, &accepted)?;
         }
-        let findings = self.unreferenced(&accepted, asked);
+        let findings = verdict::unreferenced(&record.unreferenced);
         let report = report::report(&record, Some(dir.path.display().to_string()), &judged, findings);
         dir.finish(&record, &report).map_err(CliError::internal)?;
         if self.how.keep && !quiet {
@@ -543,12 +551,9 @@ impl<'a> Run<'a> {
 
     /// Snapshots that no declared scenario and variant owns: computed from what is declared, never from what
     /// happened to run.
-    fn unreferenced(&self, accepted: &verdict::Accepted, _asked: bool) -> Vec<verdict::Finding> {
-        if !self.whole {
-            return Vec::new();
-        }
-        let _ = accepted;
-        Vec::new()
+    fn unreferenced(&self) -> Vec<String> {
+        let (Some(dir), Some(declared)) = (&self.snapshots, &self.declared) else { return Vec::new() };
+        snapshots::unreferenced(dir, declared)
     }
 
     /// Writes the report as the command line asks.

@@ -1,5 +1,6 @@
 //! Accepted and pending snapshots on disk.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -53,4 +54,12 @@ pub fn declared(id: &str, scenario: &Scenario) -> Vec<PathBuf> {
     variants
         .flat_map(|variant| snapshots.btf.iter().map(move |artifact| snapshot_path(id, &variant, artifact)))
         .collect()
+}
+
+/// The snapshots below `dir` that are not among the `declared` ones, readable or not.
+#[must_use]
+pub fn unreferenced(dir: &Path, declared: &BTreeSet<PathBuf>) -> Vec<String> {
+    let mut paths = DirLower(dir.to_owned()).below("").unwrap_or_default();
+    paths.retain(|path| path.ends_with(".snap") && !declared.contains(Path::new(path)));
+    paths
 }

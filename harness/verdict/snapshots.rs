@@ -26,6 +26,25 @@ pub fn variant_name(variant: &BTreeMap<String, String>) -> String {
     variant.iter().map(|(tool, version)| format!("{tool}-{version}")).collect::<Vec<_>>().join(",")
 }
 
+/// Findings about accepted snapshots, by path, that no scenario declares.
+#[must_use]
+pub fn unreferenced(paths: &[String]) -> Vec<Finding> {
+    let finding = |path: &String| Finding {
+        name: FindingName::SnapshotUnreferenced,
+        target: path.clone(),
+        build: "all".into(),
+        against: None,
+        edit: None,
+        summary: "no scenario declares it, in any variant".into(),
+        parts: None,
+        detail: vec!["delete it, or declare it under `[snapshots]` of its scenario".into()],
+        still: Vec::new(),
+        folded: Vec::new(),
+        standing: Standing::New,
+    };
+    paths.iter().map(finding).collect()
+}
+
 pub(super) fn compare(record: &ScenarioRecord, accepted: &Accepted, comparison: &mut Comparison) {
     for snapshot in &record.snapshots {
         let Some(variant) = &snapshot.variant else {
