@@ -125,6 +125,10 @@ impl Supervisor<'_> {
                 sys::exit(127);
             }
         }
+        if !self.spec.interactive {
+            // a build that kills its own process group must not take its keeper with it
+            let _ = rustix::process::setpgid(None, None);
+        }
         let direct = self.isolated == Isolated::Direct;
         let cwd = if direct { direct_path(self.spec, &command.cwd) } else { command.cwd.clone() };
         if let Err(e) = std::env::set_current_dir(&cwd) {
