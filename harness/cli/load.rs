@@ -38,7 +38,8 @@ pub struct Ready {
     pub source: SourceSpec,
 }
 
-/// Reads files that others extend, relative to the file that names them.
+/// Reads files that others extend, relative to the file that names them. Names are relative to the current
+/// directory where that is above, as on the command line: a cycle is known by them.
 pub(crate) struct FileLoader;
 
 impl Loader for FileLoader {
@@ -46,7 +47,8 @@ impl Loader for FileLoader {
         let path = Path::new(from).parent().unwrap_or(Path::new("")).join(wanted);
         let text = fs::read_to_string(&path).map_err(|error| reason(&error))?;
         let name = path.canonicalize().unwrap_or(path);
-        Ok((name.display().to_string(), text))
+        let cwd = Path::new(".").canonicalize().unwrap_or_default();
+        Ok((name.strip_prefix(&cwd).unwrap_or(&name).display().to_string(), text))
     }
 }
 
@@ -195,8 +197,9 @@ fn source(found: &Found, loaded: &Loaded) -> Result<SourceSpec, Box<Problem>> {
     // A path is relative to the file that names it, even where that is one that is extended.
     let (index, _) = loaded.document.locate(&at);
     let (name, _) = loaded.document.source(index);
-    let base = if index == 0 { dir.to_owned() } else { Path::new(name).parent().unwrap_or(dir).to_owned() };
-    Ok(spec.resolve(&base))
+    let named = std::path::absolute(name).unwrap_or_else(|_| name.into());
+    let base = if index == 0 { dir } else { named.parent().unwrap_or(dir) };
+    Ok(spec.resolve(base))
 }
 
 /// What a scenario needs of the host's tools.
