@@ -1,0 +1,189 @@
+//! Bad scenarios: every error at once, each with its place and a hint, exit code 2, nothing built.
+
+use crate::lab::{Lab, Ran};
+
+const MINI: &str = "[tree]\nsrctree = \"mini\"\n";
+
+/// Checks one scenario; asserts exit code 2 and what is said.
+#[track_caller]
+fn refused(text: &str, says: &[&str]) {
+    let lab = Lab::new();
+    lab.scenario("bad", text);
+    let ran = checked(&lab, "scenarios/t/bad.toml").says(says);
+    // `run` says the same, and has built nothing.
+    let run = lab.run(&["run", "scenarios/t/bad.toml"]).exits(2);
+    assert_eq!(run.err, ran.err);
+    assert!(!lab.path("state/kbuild-repro/runs").exists(), "{run}");
+}
+
+#[track_caller]
+fn checked(lab: &Lab, file: &str) -> Ran {
+    let ran = lab.run(&["check", file]).exits(2);
+    assert_eq!(ran.out, "", "{ran}");
+    assert!(ran.err.contains("error(s); nothing was built"), "{ran}");
+    // Each error has a line that editors and people jump to.
+    let count = ran.err.lines().filter(|line| line.contains(": error: ")).count();
+    assert!(count > 0 && ran.err.contains(&format!("{count} error(s)")), "{ran}");
+    assert!(!ran.err.contains("panicked"), "{ran}");
+    ran
+}
+
+#[test]
+fn all_errors_of_a_file_come_at_once() {
+    let lab = Lab::new();
+    let edits = "[[edit]]\nfile = \"/etc/passwd\"\ntouch = true\n[[edit]]\nundo = \"nothing\"\n\
+                 [[edit]]\nid = \"edit-1\"\nfile = \"x\"\nappend = \"\"\n";
+    lab.scenario("bad", &format!("{MINI}{edits}"));
+    let ran = checked(&lab, "scenarios/t/bad.toml");
+    let places: Vec<&str> = ran.err.lines().filter(|line| line.contains(": error: ")).collect();
+    assert_eq!(
+        places,
+        [
+            "scenarios/t/bad.toml:5:8: error: path `/etc/passwd` is absolute; paths are relative to the tree",
+            "scenarios/t/bad.toml:8:8: error: no earlier edit is called `nothing`",
+            "scenarios/t/bad.toml:9:1: error: the edit changes nothing: the text to add is empty",
+            "scenarios/t/bad.toml:10:6: error: two edits are called `edit-1`",
+        ]
+    );
+}
+
+#[test]
+fn errors_of_several_files_come_at_once() {
+    let lab = Lab::new();
+    lab.scenario("one", "[tree]\nsrctree = 1\n").scenario("two", "[tree]\n").scenario("good", MINI);
+    let ran = lab.run(&["check"]).exits(2);
+    assert!(ran.err.contains("one.toml:3:11: error:") && ran.err.contains("two.toml:2:1: error:"), "{ran}");
+    let json = lab.run(&["check", "--format", "json"]).exits(2);
+    let json: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!(json["errors"].as_array().map(Vec::len), Some(2));
+    assert_eq!((&json["errors"][0]["line"], &json["errors"][0]["column"]), (&3.into(), &11.into()));
+}
+
+#[test]
+fn what_does_not_fit_the_format() {
+    refused("[tree]\nsrctre = \"mini\"\n", &["bad.toml:3:1", "unknown key `srctre`", "did you mean `srctree`?"]);
+    refused("[tree]\nsrctree = [1]\n", &["bad.toml:3:11", "must be a string, not an array"]);
+    refused("[tree\nsrctree = \"mini\"\n", &["bad.toml:2:", "not TOML"]);
+    refused("[tree]\nsrctree = \"mini\nx = 1\n", &["bad.toml:3:", "not TOML"]);
+    refused(&format!("{MINI}[make]\njobs = 99999\n"), &["bad.toml:5:8", "1 to 4096"]);
+    refused(&format!("{MINI}srctree = \"mini\"\n"), &["bad.toml:4:1", "duplicate"]);
+    refused("", &["lacks the key `tree`"]);
+}
+
+#[test]
+fn paths_stay_in_the_tree() {
+    let edit = |path: &str| format!("{MINI}[[edit]]\nfile = \"{path}\"\ntouch = true\n");
+    refused(&edit("../../etc/passwd"), &["leaves the tree by `..`"]);
+    refused(&edit("init/../../x"), &["leaves the tree by `..`"]);
+    refused(&edit("/etc/passwd"), &["is absolute"]);
+    refused(&edit("init//main.c"), &["empty or `.` part"]);
+    refused(&edit("init/main.c\\u0000"), &["NUL"]);
+    refused(&edit(&"x".repeat(300)), &["longer than a path can be"]);
+    let file = "[[tree.file]]\npath = \"../x\"\ntext = \"\"\n";
+    refused(&format!("{MINI}{file}"), &["leaves the tree by `..`"]);
+    let patch = "--- a/../x\n+++ b/../x\n@@ -0,0 +1 @@\n+x\n";
+    refused(&format!("{MINI}[[edit]]\npatch = '''\n{patch}'''\n"), &["bad.toml:5:", "../x"]);
+}
+
+#[test]
+fn edits_that_do_not_apply() {
+    let edit = |keys: &str| format!("{MINI}[[edit]]\n{keys}");
+    refused(
+        &edit("file = \"init/main.c\"\nreplace = \"schedule()\"\nwith = \"x\"\ncount = 7\n"),
+        &["bad.toml:6:11", "holds the text once, not 7 times", "count = 1"],
+    );
+    refused(
+        &edit("file = \"init/main.c\"\nreplace = \"no such text\"\nwith = \"x\"\n"),
+        &["not at all, not once", "quote it exactly"],
+    );
+    refused(&edit("file = \"init/mian.c\"\ntouch = true\n"), &["not in the tree", "did you mean `init/main.c`?"]);
+    refused(&edit("file = \"init/main.c\"\nrename = \"init/version.c\"\n"), &["is there already"]);
+    refused(&edit("file = \"init/main.c\"\nchmod = \"644\"\n"), &["already has mode 644"]);
+    refused(&edit("vars = { A = \"1\" }\n[make]\nvars = { A = \"1\" }\n"), &["`A` is already `1`"]);
+    refused(&edit("title = \"nothing\"\n"), &["the edit changes nothing"]);
+    refused(&edit("goals = []\n"), &["the edit changes nothing"]);
+    refused(&edit("undo = \"edit-9\"\n"), &["no earlier edit is called `edit-9`"]);
+    refused(&edit("patch = \"nowhere.patch\"\n"), &["cannot read the patch `nowhere.patch`"]);
+    refused(&edit("patch = \"not\\na patch\\n\"\n"), &["the patch is no unified diff"]);
+    refused(&edit("id = \"a b\"\nfile = \"init/main.c\"\ntouch = true\n"), &["`a b` cannot name an edit"]);
+}
+
+#[test]
+fn symbols_that_do_not_exist() {
+    refused(
+        &format!("{MINI}[tree.symbols]\nLOG_LEVLE = \"2\"\n"),
+        &["no symbol `LOG_LEVLE` in this tree", "did you mean `LOG_LEVEL`?", "bad.toml:5:"],
+    );
+    refused(&format!("{MINI}[[edit]]\nconfig = {{ NO_SUCH_THING = \"y\" }}\n"), &["no symbol `NO_SUCH_THING`", ":5:"]);
+    refused(
+        &format!("{MINI}[[edit]]\nconfig = {{ CONFIG_NET = \"n\" }}\n"),
+        &["written with its prefix", "write `NET`"],
+    );
+    let lab = Lab::new();
+    lab.write("scenarios/t/x.config", "CONFIG_NET=y\nCONFIG_NOT_THERE=y\n");
+    lab.scenario("bad", "[tree]\nsrctree = \"mini\"\nconfig = [\"defconfig\", \"x.config\"]\n");
+    checked(&lab, "scenarios/t/bad.toml").says(&["no symbol `NOT_THERE` (in `x.config`)", "bad.toml:4:24"]);
+    refused(
+        "[tree]\nsrctree = \"mini\"\nconfig = [\"defconfig\", \"y.config\"]\n",
+        &["the fragment `y.config` is not there"],
+    );
+    refused("[tree]\nsrctree = \"mini\"\nconfig = [\"x/y\"]\n", &["neither a configuration target nor a file"]);
+}
+
+#[test]
+fn kernels_that_are_not_there() {
+    let srctree = |place: &str| format!("[tree]\nsrctree = \"{place}\"\n");
+    refused(&srctree("./nowhere"), &["nowhere", "bad.toml:3:11"]);
+    refused(&srctree("./nowhere.tar.xz"), &["nowhere.tar.xz", "bad.toml:3:11"]);
+    refused(&srctree("git:./nowhere@v6.12"), &["nowhere", "bad.toml:3:11"]);
+    refused(&srctree("git:./nowhere"), &["bad.toml:3:11"]);
+    refused(&srctree("debian:"), &["bad.toml:3:11"]);
+    refused(&srctree(""), &["`srctree` is empty"]);
+    refused(&srctree("mini2"), &["bad.toml:3:11"]);
+}
+
+#[test]
+fn extends_that_cannot_be_followed() {
+    let lab = Lab::new();
+    lab.scenario("one", "extends = \"two.toml\"\n").scenario("two", "extends = \"one.toml\"\n");
+    lab.scenario("own", "extends = \"own.toml\"\n").scenario("lost", "extends = \"nowhere.toml\"\n");
+    lab.write("scenarios/t/part.toml", "[tree]\nsrctre = \"mini\"\n").scenario("part-of", "extends = \"part.toml\"\n");
+    checked(&lab, "scenarios/t/one.toml").says(&["scenarios/t/two.toml:2:11: error: \
+         `extends` goes round: scenarios/t/one.toml → scenarios/t/two.toml → scenarios/t/one.toml\n"]);
+    checked(&lab, "scenarios/t/own.toml").says(&["goes round: scenarios/t/own.toml → scenarios/t/own.toml\n"]);
+    checked(&lab, "scenarios/t/lost.toml").says(&["cannot extend `nowhere.toml`: no such file", "lost.toml:2:11"]);
+    // The place is in the file that is extended.
+    checked(&lab, "scenarios/t/part-of.toml").says(&["scenarios/t/part.toml:2:1: error: unknown key `srctre`"]);
+}
+
+#[test]
+fn bytes_that_are_no_scenario() {
+    let lab = Lab::new();
+    lab.write("latin1.toml", b"title = \"caf\xe9\"\n[tree]\nsrctree = \"mini\"\n");
+    checked(&lab, "latin1.toml").says(&["latin1.toml:1:13", "not UTF-8 from here on"]);
+    lab.write("nul.toml", b"title = \"a\0b\"\n");
+    checked(&lab, "nul.toml").says(&["nul.toml:1:"]);
+    lab.write("empty.toml", b"");
+    checked(&lab, "empty.toml").says(&["lacks the key `title`"]);
+    let deep = format!("title = \"x\"\nx = {}{}\n", "[".repeat(50_000), "]".repeat(50_000));
+    lab.write("deep.toml", deep);
+    checked(&lab, "deep.toml");
+    let tables = format!("title = \"x\"\n[{}]\n", vec!["a"; 20_000].join("."));
+    lab.write("tables.toml", tables);
+    checked(&lab, "tables.toml");
+    // One line, many megabytes, and an error at its end.
+    let huge = format!("title = \"x\"\nwhy = \"{}\"\n[tree]\nsrctree = 1\n", "y".repeat(20 << 20));
+    lab.write("huge.toml", huge);
+    checked(&lab, "huge.toml").says(&["huge.toml:4:11"]);
+    let many: String = (0..3000).map(|n| format!("[[edit]]\nfile{n} = 1\n")).collect();
+    lab.write("many.toml", format!("title = \"x\"\n{MINI}{many}"));
+    checked(&lab, "many.toml").says(&["unknown key `file2999`"]);
+}
+
+#[test]
+fn a_directory_is_no_scenario_file() {
+    let lab = Lab::new();
+    std::fs::create_dir_all(lab.path("scenarios/t/dir.toml")).expect("made");
+    lab.scenario("good", MINI);
+    lab.run(&["check"]).exits(0);
+}

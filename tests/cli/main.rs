@@ -1,0 +1,12 @@
+//! The binary from outside: its words, exit codes, and what it leaves behind.
+//!
+//! Every test has a directory of its own for scenarios, state, cache and scratch. Builds here need make and a shell,
+//! no compiler; those are skipped with a word on standard error where there is no make.
+
+mod adhoc;
+mod bad_builds;
+mod check;
+mod lab;
+mod records;
+mod signals;
+mod words;
