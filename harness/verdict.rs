@@ -202,3 +202,8 @@ pub fn tally(findings: &[Finding]) -> BTreeMap<FindingName, usize> {
     }
     tally
 }
+
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod tests;

@@ -22,13 +22,13 @@ const CLEARED: &[&str] = &[
 ];
 
 /// A directory with scenarios.
-pub struct Lab {
+pub(crate) struct Lab {
     dir: tempfile::TempDir,
 }
 
 impl Lab {
     /// An empty one.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("cli-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         let lab = Self { dir };
         fs::create_dir(lab.path("scratch")).expect("made");
@@ -36,12 +36,12 @@ impl Lab {
     }
 
     /// A path in it.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().canonicalize().expect("it is there").join(name)
     }
 
     /// Writes a file, and the directories above it.
-    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> &Self {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> &Self {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("below the lab")).expect("made");
         fs::write(path, text).expect("written");
@@ -49,12 +49,12 @@ impl Lab {
     }
 
     /// Writes `scenarios/t/<name>.toml`: `text` after a title.
-    pub fn scenario(&self, name: &str, text: &str) -> &Self {
+    pub(crate) fn scenario(&self, name: &str, text: &str) -> &Self {
         self.write(&format!("scenarios/t/{name}.toml"), format!("title = \"{name}\"\n{text}"))
     }
 
     /// The binary, in the lab, with nothing of the machine's own but its tools.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kbuild-repro"));
         command.args(arguments).current_dir(self.path("")).env("NO_COLOR", "1");
         for name in CLEARED {
@@ -69,12 +69,12 @@ impl Lab {
     }
 
     /// Runs the binary.
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.command(arguments).output().expect("it starts"))
     }
 
     /// Runs scenarios and reads the report.
-    pub fn report(&self, arguments: &[&str]) -> (Ran, Report) {
+    pub(crate) fn report(&self, arguments: &[&str]) -> (Ran, Report) {
         let json = self.path("report.json");
         let _ = fs::remove_file(&json);
         let ran = self.run(&[&["run", "--json", "report.json"], arguments].concat());
@@ -84,7 +84,7 @@ impl Lab {
     }
 
     /// What is left of trees and mounts: everything in the scratch directory but the job slots.
-    pub fn left_over(&self) -> Vec<PathBuf> {
+    pub(crate) fn left_over(&self) -> Vec<PathBuf> {
         let homes = fs::read_dir(self.path("scratch")).expect("it is there").map(|entry| entry.expect("entry").path());
         let below = homes.flat_map(|home| fs::read_dir(home).expect("a directory").map(|e| e.expect("entry").path()));
         below.filter(|path| !path.ends_with("slots")).collect()
@@ -92,44 +92,44 @@ impl Lab {
 }
 
 /// Reads a report, if there is a whole one.
-pub fn read_report(path: &Path) -> Option<Report> {
+pub(crate) fn read_report(path: &Path) -> Option<Report> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 /// The scenario `t/<name>` of a report.
-pub fn of<'r>(report: &'r Report, name: &str) -> &'r ScenarioReport {
+pub(crate) fn of<'r>(report: &'r Report, name: &str) -> &'r ScenarioReport {
     let id = format!("t/{name}");
     report.scenarios.iter().find(|scenario| scenario.id == id).unwrap_or_else(|| panic!("no `{id}` in the report"))
 }
 
 /// Verdict and names of the findings, for comparing.
-pub fn told(scenario: &ScenarioReport) -> (Verdict, Vec<&'static str>) {
+pub(crate) fn told(scenario: &ScenarioReport) -> (Verdict, Vec<&'static str>) {
     (scenario.verdict, scenario.findings.iter().map(|finding| finding.name.name()).collect())
 }
 
 /// What a run of the binary came to.
-pub struct Ran {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
     }
 
     /// Asserts the exit code.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self}");
         self
     }
 
     /// Asserts that standard error holds each of these.
     #[track_caller]
-    pub fn says(self, words: &[&str]) -> Self {
+    pub(crate) fn says(self, words: &[&str]) -> Self {
         for word in words {
             assert!(self.err.contains(word), "`{word}` is not said: {self}");
         }
@@ -145,13 +145,13 @@ impl std::fmt::Display for Ran {
 
 /// Asserts success through assert_cmd and gives standard output.
 #[track_caller]
-pub fn succeed(mut command: Command) -> String {
+pub(crate) fn succeed(mut command: Command) -> String {
     let assert = command.assert().success();
     String::from_utf8_lossy(&assert.get_output().stdout).into_owned()
 }
 
 /// Whether there is a make; without it a test that builds says so and passes.
-pub fn has_make() -> bool {
+pub(crate) fn has_make() -> bool {
     let there = Command::new("make").arg("--version").output().is_ok_and(|output| output.status.success());
     if !there {
         let required = std::env::var_os("KBUILD_REPRO_REQUIRE_ALL").is_some_and(|v| !v.is_empty() && v != "0");
