@@ -341,15 +341,22 @@ impl Planner<'_> {
                 (state, ops)
             } else {
                 for &target in &undone {
+                    if !active[target] {
+                        let name = self.scenario.edit_name(target);
+                        let at = [&at[..], &crate::key_path!["undo"]].concat();
+                        self.fault(&at, format!("`{name}` is taken back already"), "undo the undo to bring it back");
+                        continue;
+                    }
                     toggle(target, &mut active, &undoes);
                 }
+                let applied = self.errors.0.len();
                 let mut state = base.clone();
                 for m in (0..=n).filter(|&m| active[m]) {
                     self.edit(&crate::key_path!["edit", m], m, &mut state, &mut Vec::new());
                 }
-                if self.errors.0.len() > errors {
-                    let first = self.errors.0[errors].message.clone();
-                    self.errors.0.truncate(errors);
+                if self.errors.0.len() > applied {
+                    let first = self.errors.0[applied].message.clone();
+                    self.errors.0.truncate(applied);
                     self.fault(
                         &at,
                         format!("the edit cannot be taken back: without it a later one does not apply ({first})"),
@@ -436,3 +443,6 @@ impl Change {
         self.tree == Some(WhichTree::Obj)
     }
 }
+
+#[cfg(test)]
+mod tests;
