@@ -185,6 +185,9 @@ pub fn exit_code(verdict: Verdict) -> u8 {
 }
 
 #[cfg(test)]
+mod golden;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -113,3 +113,134 @@ pub(super) fn render(errors: &Errors) -> String {
     text.push_str(&format!("{} error(s); nothing was built\n", errors.0.len()));
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::render;
+    use crate::scenario::parse;
+
+    #[test]
+    fn scenario_errors_show_the_line() {
+        console::set_colors_enabled_stderr(false);
+        let text = "title = \"t\"\n[tree]\nsrctre = \"mini\"\n\n[[edit]]\nfile = 3\ntouch = false\n";
+        let errors = parse("scenarios/t/bad.toml", text, &()).expect_err("three errors");
+        insta::assert_snapshot!(render(&errors), @r#"
+        scenarios/t/bad.toml:2:1: error: `tree` lacks the key `srctree`
+          × `tree` lacks the key `srctree`
+           ╭─[scenarios/t/bad.toml:2:1]
+         1 │ title = "t"
+         2 │ [tree]
+           · ───┬──
+           ·    ╰── here
+         3 │ srctre = "mini"
+           ╰────
+          help: Where the sources are: `mini` (built in), a kernel as `debian:6.12`, a git revision as
+                `git:DIR@REV`, a tarball, or a directory; paths are relative to the scenario file.
+        scenarios/t/bad.toml:3:1: error: unknown key `srctre` in `tree`
+          × unknown key `srctre` in `tree`
+           ╭─[scenarios/t/bad.toml:3:1]
+         2 │ [tree]
+         3 │ srctre = "mini"
+           · ───┬──
+           ·    ╰── unknown key
+         4 │ 
+           ╰────
+          help: did you mean `srctree`?
+        scenarios/t/bad.toml:6:8: error: `file` must be a string, not an integer
+          × `file` must be a string, not an integer
+           ╭─[scenarios/t/bad.toml:6:8]
+         5 │ [[edit]]
+         6 │ file = 3
+           ·        ┬
+           ·        ╰── here
+         7 │ touch = false
+           ╰────
+          help: The file that is changed.
+        scenarios/t/bad.toml:7:9: error: `touch` cannot be `false`
+          × `touch` cannot be `false`
+           ╭─[scenarios/t/bad.toml:7:9]
+         6 │ file = 3
+         7 │ touch = false
+           ·         ──┬──
+           ·           ╰── here
+           ╰────
+          help: possible: true
+        4 error(s); nothing was built
+        "#);
+        let errors = parse("t.toml", "title = \"t\n", &()).expect_err("a syntax error");
+        insta::assert_snapshot!(render(&errors), @r#"
+        t.toml:1:11: error: not TOML: invalid basic string, expected `"`
+          × not TOML: invalid basic string, expected `"`
+           ╭─[t.toml:1:11]
+         1 │ title = "t
+           ·           ▲
+           ·           ╰── here
+           ╰────
+          help: the format is TOML 1.0: `key = "value"`, `[table]`, `[[edit]]`
+        1 error(s); nothing was built
+        "#);
+        let text = "title = \"t\"\n[tree]\nsrctree = \"mini\"\n[[edit]]\nid = \"a b\"\nfile = \"../x\"\nappend = \"\"\n\
+                    [[known]]\nfinding = \"rebuild.stael\"\nwhy = \"\"\n";
+        let errors = parse("t.toml", text, &()).expect_err("no such finding");
+        insta::assert_snapshot!(render(&errors), @r#"
+        t.toml:9:11: error: no finding is called `rebuild.stael`
+          × no finding is called `rebuild.stael`
+            ╭─[t.toml:9:11]
+          8 │ [[known]]
+          9 │ finding = "rebuild.stael"
+            ·           ───────┬───────
+            ·                  ╰── here
+         10 │ why = ""
+            ╰────
+          help: did you mean `rebuild.stale`? possible: repro.mismatch, noop.changed, noop.ran,
+                rebuild.stale, rebuild.diverged, rebuild.failed, rebuild.masked, btf.lost, btf.duplicate,
+                build.failed, build.timeout, expect.unmet, known.stale, snapshot.changed,
+                snapshot.missing, snapshot.unreferenced
+        1 error(s); nothing was built
+        "#);
+        let text = text.replace("stael", "stale");
+        let errors = parse("t.toml", &text, &()).expect_err("four errors");
+        insta::assert_snapshot!(render(&errors), @r#"
+        t.toml:4:1: error: the edit changes nothing: the text to add is empty
+          × the edit changes nothing: the text to add is empty
+           ╭─[t.toml:4:1]
+         3 │ srctree = "mini"
+         4 │ [[edit]]
+           · ────┬───
+           ·     ╰── here
+         5 │ id = "a b"
+           ╰────
+          help: an edit must change something
+        t.toml:5:6: error: `a b` cannot name an edit
+          × `a b` cannot name an edit
+           ╭─[t.toml:5:6]
+         4 │ [[edit]]
+         5 │ id = "a b"
+           ·      ──┬──
+           ·        ╰── here
+         6 │ file = "../x"
+           ╰────
+          help: letters, digits, `-`, `_` and `.`
+        t.toml:6:8: error: path `../x` leaves the tree by `..`
+          × path `../x` leaves the tree by `..`
+           ╭─[t.toml:6:8]
+         5 │ id = "a b"
+         6 │ file = "../x"
+           ·        ───┬──
+           ·           ╰── here
+         7 │ append = ""
+           ╰────
+          help: write it as the tree has it, e.g. `init/version.c`
+        t.toml:10:7: error: a tolerated fault needs its reason
+          × a tolerated fault needs its reason
+            ╭─[t.toml:10:7]
+          9 │ finding = "rebuild.stale"
+         10 │ why = ""
+            ·       ─┬
+            ·        ╰── here
+            ╰────
+          help: say why it is tolerated, with a reference
+        4 error(s); nothing was built
+        "#);
+    }
+}

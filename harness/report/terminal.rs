@@ -159,7 +159,8 @@ impl Sink<'_> {
             }
         }
         let against = first.against.as_deref().map_or(String::new(), |against| format!(" against {against}"));
-        if !first.target.is_empty() {
+        // What is about no build in particular stands in `all`.
+        if !first.target.is_empty() && first.build != "all" {
             writeln!(self.out, "{indent}    in {}{against}", first.build)?;
         }
         if let (Some(edit), Some(_)) = (&first.edit, scenario)
