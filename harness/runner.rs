@@ -24,6 +24,7 @@ mod execute;
 mod instance;
 mod jobs;
 mod labels;
+mod making;
 pub mod slots;
 mod status;
 

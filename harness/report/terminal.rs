@@ -148,7 +148,7 @@ impl Sink<'_> {
             writeln!(self.out, "{indent}{name} {targets}{more}{standing}")?;
             writeln!(self.out, "{indent}    {}", first.summary)?;
         } else {
-            writeln!(self.out, "{indent}{name} {} artifacts{standing}", group.len())?;
+            writeln!(self.out, "{indent}{name} × {}{standing}", group.len())?;
             let named = || group.iter().take(NAMED);
             let width = named().map(|finding| finding.target.len()).max().unwrap_or(0);
             for finding in named() {
