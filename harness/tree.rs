@@ -178,13 +178,13 @@ impl Planner<'_> {
         let tree = &self.scenario.tree;
         let has_kconfig = matches!(self.lower.read("Kconfig"), Ok(Some(_)));
         let kind = tree.kind.unwrap_or(if has_kconfig { TreeKind::Kernel } else { TreeKind::Make });
-        let config = self.config(kind);
         let base = self.base();
+        let config = self.config(kind, &base);
         let edits = self.edits(&base);
         TreePlan { kind, config, base, edits }
     }
 
-    fn config(&mut self, kind: TreeKind) -> Option<Config> {
+    fn config(&mut self, kind: TreeKind, base: &State) -> Option<Config> {
         let written = &self.scenario.tree.config;
         let symbols = !self.scenario.tree.symbols.is_empty();
         if kind == TreeKind::Make {
@@ -197,7 +197,10 @@ impl Planner<'_> {
             }
             return None;
         }
-        let base = match written.first() {
+        for name in self.scenario.tree.symbols.keys() {
+            self.symbol(&crate::key_path!["tree", "symbols", name.as_str()], name, None, base);
+        }
+        let start = match written.first() {
             None => ConfigBase::Goal("defconfig".into()),
             Some(name) => match self.config_text(name) {
                 Some(text) => ConfigBase::File(text),
@@ -217,7 +220,7 @@ impl Planner<'_> {
             match self.config_text(name) {
                 Some(text) => {
                     for (symbol, _) in kconfig::assignments(&text) {
-                        self.symbol(&crate::key_path!["tree", "config", n], &symbol, Some(name));
+                        self.symbol(&crate::key_path!["tree", "config", n], &symbol, Some(name), base);
                     }
                     fragments.push((name.clone(), text));
                 }
@@ -228,7 +231,7 @@ impl Planner<'_> {
                 ),
             }
         }
-        Some(Config { base, fragments })
+        Some(Config { base: start, fragments })
     }
 
     fn config_text(&self, name: &str) -> Option<String> {
@@ -242,11 +245,22 @@ impl Planner<'_> {
         self.lower.read(&own).ok().flatten().and_then(|file| String::from_utf8(file.bytes).ok())
     }
 
-    /// A symbol must exist in the tree's Kconfig files.
-    fn symbol(&mut self, at: &[Key], symbol: &str, fragment: Option<&str>) {
+    /// A symbol must exist in the tree's Kconfig files, or in those that the scenario itself changes.
+    fn symbol(&mut self, at: &[Key], symbol: &str, fragment: Option<&str>, state: &State) {
         let lower = self.lower;
         let index = self.symbols.get_or_insert_with(|| kconfig::Index::read(lower));
         if index.is_empty() || index.get(symbol).is_some() {
+            return;
+        }
+        let mut own = kconfig::Index::default();
+        for (path, file) in &state.files {
+            if let FileState::Present { bytes, .. } = file
+                && kconfig::is_kconfig(path)
+            {
+                own.add(path, &String::from_utf8_lossy(bytes));
+            }
+        }
+        if own.get(symbol).is_some() {
             return;
         }
         let hint = match index.nearest(symbol) {
@@ -268,9 +282,6 @@ impl Planner<'_> {
         };
         state.env = scenario.make.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
         state.env.extend(scenario.make.unset.iter().map(|name| (name.clone(), None)));
-        for name in scenario.tree.symbols.keys() {
-            self.symbol(&crate::key_path!["tree", "symbols", name.as_str()], name, None);
-        }
         if let Some(dir) = &scenario.tree.overlay {
             match self.beside.list(dir) {
                 Ok(files) if files.is_empty() => {

@@ -32,7 +32,7 @@ impl Planner<'_> {
         let same = "the edit changes nothing here";
         for (name, value) in &change.config {
             let key = [at, &key_path!["config", name.as_str()]].concat();
-            self.symbol(&key, name, None);
+            self.symbol(&key, name, None, state);
             // Whether the configuration already has the value shows when it is made.
             if state.symbols.insert(name.clone(), value.clone()).as_ref() == Some(value) {
                 self.problem(at, "config", format!("`{name}` is already `{value}`"), same);

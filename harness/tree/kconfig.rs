@@ -29,8 +29,7 @@ impl Index {
     pub fn read(lower: &dyn Lower) -> Self {
         let mut index = Self::default();
         for path in lower.below("").unwrap_or_default() {
-            let name = path.rsplit('/').next().unwrap_or("");
-            if name.starts_with("Kconfig")
+            if is_kconfig(&path)
                 && let Ok(Some(file)) = lower.read(&path)
             {
                 index.add(&path, &String::from_utf8_lossy(&file.bytes));
@@ -95,6 +94,12 @@ impl Index {
         let close = self.0.keys().filter(|have| have.len().abs_diff(name.len()) <= 2);
         crate::scenario::nearest(name, close.map(String::as_str))
     }
+}
+
+/// Whether a file of a source tree is one of its Kconfig files.
+#[must_use]
+pub fn is_kconfig(path: &str) -> bool {
+    path.rsplit('/').next().unwrap_or(path).starts_with("Kconfig")
 }
 
 /// The symbols a fragment or a `.config` sets: name (without `CONFIG_`) and value, `n` for "is not set".
