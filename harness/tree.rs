@@ -184,7 +184,7 @@ impl Planner<'_> {
         TreePlan { kind, config, base, edits }
     }
 
-    fn config(&mut self, kind: TreeKind, base: &State) -> Option<Config> {
+    fn config(&mut self, kind: TreeKind, base_state: &State) -> Option<Config> {
         let written = &self.scenario.tree.config;
         let symbols = !self.scenario.tree.symbols.is_empty();
         if kind == TreeKind::Make {
@@ -197,10 +197,7 @@ impl Planner<'_> {
             }
             return None;
         }
-        for name in self.scenario.tree.symbols.keys() {
-            self.symbol(&crate::key_path!["tree", "symbols", name.as_str()], name, None, base);
-        }
-        let start = match written.first() {
+        let base = match written.first() {
             None => ConfigBase::Goal("defconfig".into()),
             Some(name) => match self.config_text(name) {
                 Some(text) => ConfigBase::File(text),
@@ -220,18 +217,18 @@ impl Planner<'_> {
             match self.config_text(name) {
                 Some(text) => {
                     for (symbol, _) in kconfig::assignments(&text) {
-                        self.symbol(&crate::key_path!["tree", "config", n], &symbol, Some(name), base);
+                        self.symbol(&crate::key_path!["tree", "config", n], &symbol, Some(name), base_state);
                     }
                     fragments.push((name.clone(), text));
                 }
                 None => self.fault(
                     &crate::key_path!["tree", "config", n],
                     format!("the fragment `{name}` is not there"),
-                    "it is looked for beside the scenario, in `scenarios/configs`, and in the tree's `kernel/configs`",
+                    "it is looked for beside the scenario, in `scenarios/configs`, and in the tree's `kernel/configs` or `configs`",
                 ),
             }
         }
-        Some(Config { base: start, fragments })
+        Some(Config { base, fragments })
     }
 
     fn config_text(&self, name: &str) -> Option<String> {
@@ -241,26 +238,16 @@ impl Planner<'_> {
         if !name.ends_with(".config") {
             return None;
         }
-        let own = format!("kernel/configs/{name}");
-        self.lower.read(&own).ok().flatten().and_then(|file| String::from_utf8(file.bytes).ok())
+        // A kernel keeps its fragments in `kernel/configs`, the mini tree in `configs`.
+        let own = |dir: &str| self.lower.read(&format!("{dir}/{name}")).ok().flatten();
+        own("kernel/configs").or_else(|| own("configs")).and_then(|file| String::from_utf8(file.bytes).ok())
     }
 
-    /// A symbol must exist in the tree's Kconfig files, or in those that the scenario itself changes.
+    /// A symbol must exist in the tree's Kconfig files, as the scenario has changed them so far.
     fn symbol(&mut self, at: &[Key], symbol: &str, fragment: Option<&str>, state: &State) {
         let lower = self.lower;
         let index = self.symbols.get_or_insert_with(|| kconfig::Index::read(lower));
-        if index.is_empty() || index.get(symbol).is_some() {
-            return;
-        }
-        let mut own = kconfig::Index::default();
-        for (path, file) in &state.files {
-            if let FileState::Present { bytes, .. } = file
-                && kconfig::is_kconfig(path)
-            {
-                own.add(path, &String::from_utf8_lossy(bytes));
-            }
-        }
-        if own.get(symbol).is_some() {
+        if index.is_empty() || index.get(symbol).is_some() || kconfig::Index::of(state).get(symbol).is_some() {
             return;
         }
         let hint = match index.nearest(symbol) {
@@ -327,6 +314,9 @@ impl Planner<'_> {
         for (n, change) in scenario.tree.edit.iter().enumerate() {
             let at = crate::key_path!["tree", "edit", n];
             self.change(&at, change, &mut state, &mut Vec::new());
+        }
+        for name in scenario.tree.symbols.keys() {
+            self.symbol(&crate::key_path!["tree", "symbols", name.as_str()], name, None, &state);
         }
         state
     }

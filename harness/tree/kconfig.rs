@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Lower;
+use super::{FileState, Lower, State};
 
 /// Where a symbol is defined.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +29,25 @@ impl Index {
     pub fn read(lower: &dyn Lower) -> Self {
         let mut index = Self::default();
         for path in lower.below("").unwrap_or_default() {
-            if is_kconfig(&path)
+            let name = path.rsplit('/').next().unwrap_or("");
+            if name.starts_with("Kconfig")
                 && let Ok(Some(file)) = lower.read(&path)
             {
                 index.add(&path, &String::from_utf8_lossy(&file.bytes));
+            }
+        }
+        index
+    }
+
+    /// The symbols of the Kconfig files that a scenario wrote or changed.
+    #[must_use]
+    pub fn of(state: &State) -> Self {
+        let mut index = Self::default();
+        for (path, file) in &state.files {
+            if let FileState::Present { bytes, .. } = file
+                && path.rsplit('/').next().is_some_and(|name| name.starts_with("Kconfig"))
+            {
+                index.add(path, &String::from_utf8_lossy(bytes));
             }
         }
         index
@@ -94,12 +109,6 @@ impl Index {
         let close = self.0.keys().filter(|have| have.len().abs_diff(name.len()) <= 2);
         crate::scenario::nearest(name, close.map(String::as_str))
     }
-}
-
-/// Whether a file of a source tree is one of its Kconfig files.
-#[must_use]
-pub fn is_kconfig(path: &str) -> bool {
-    path.rsplit('/').next().unwrap_or(path).starts_with("Kconfig")
 }
 
 /// The symbols a fragment or a `.config` sets: name (without `CONFIG_`) and value, `n` for "is not set".
