@@ -227,6 +227,19 @@ pub fn disk_needed(scenario: &Scenario) -> u64 {
     one * chains.min(4)
 }
 
+/// What the experiment varies and this host cannot: without mount namespaces a tree has one place only, and
+/// without a name space of its own a build has the host's name.
+#[must_use]
+pub fn not_varied(scenario: &Scenario, mounts: bool, host_name: bool) -> Vec<&'static str> {
+    let Some(experiment) = &scenario.experiment else { return Vec::new() };
+    let wanted = [
+        ("the place of the source tree", experiment.srctree.is_some() && !mounts),
+        ("the place of the object tree", experiment.objtree.is_some() && !mounts),
+        ("the host name", experiment.hostname.is_some() && !host_name),
+    ];
+    wanted.into_iter().filter_map(|(what, lacking)| lacking.then_some(what)).collect()
+}
+
 /// Whether output goes beside the sources.
 #[must_use]
 pub fn in_tree(scenario: &Scenario, plan: &TreePlan) -> bool {

@@ -20,7 +20,7 @@ use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioReco
 use crate::artifact::recorder::keep_evidence;
 use crate::report::{self, Report};
 use crate::runner::slots::Pool;
-use crate::runner::{Context, Parts, Source, disk_needed};
+use crate::runner::{Context, Parts, Source, disk_needed, not_varied};
 use crate::sandbox::scratch::{Scratch, sweep};
 use crate::sandbox::{Capabilities, Isolation, Sandbox};
 use crate::scenario::{Errors, Tier};
@@ -480,6 +480,13 @@ impl<'a> Run<'a> {
     }
 
     fn source(&self, work: &Work, hand: &AtHand, capabilities: &Capabilities) -> Result<Source, Ended> {
+        // A variation that was not made proves nothing, whether the builds are equal or not.
+        let direct = self.direct(capabilities);
+        let scenario = &work.ready.loaded.scenario;
+        let fixed = not_varied(scenario, !direct, !direct && capabilities.uts_ns.is_ok());
+        if !fixed.is_empty() {
+            return Err(Ended::Skipped { reason: format!("this host cannot vary {}", fixed.join(", ")) });
+        }
         if let Some(dir) = &self.in_place {
             return Ok(Source::InPlace(dir.clone()));
         }

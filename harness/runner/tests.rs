@@ -38,3 +38,12 @@ fn an_expensive_oracle_is_built_for_the_last_edit_only() {
         chains.iter().filter(|chain| chain.role == Role::Oracle).map(|chain| chain.instance.as_str()).collect();
     assert_eq!(oracles, ["oracle-edit-2"]);
 }
+
+#[test]
+fn what_the_host_cannot_vary_is_named() {
+    let text = "title = 't'\n[tree]\nsrctree = 'mini'\n[experiment]\nsrctree = '/a'\nhostname = 'b'\njobs = 1\n";
+    let scenario = scenario(text);
+    assert_eq!(not_varied(&scenario, true, true), [""; 0]);
+    assert_eq!(not_varied(&scenario, true, false), ["the host name"]);
+    assert_eq!(not_varied(&scenario, false, false), ["the place of the source tree", "the host name"]);
+}
