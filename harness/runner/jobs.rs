@@ -37,6 +37,10 @@ impl Jobs {
 
     /// The `MAKEFLAGS` of the build.
     pub(super) fn makeflags(&self) -> String {
+        if self.most == 1 && self._slot.is_some() {
+            // As `make -j1` has it: no job server at all, which a recipe can see.
+            return "-j1".to_owned();
+        }
         self.server.makeflags()
     }
 
