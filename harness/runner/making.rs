@@ -233,6 +233,12 @@ impl<'m> Making<'m> {
         if !edit.config_changed {
             return Ok(true);
         }
+        if let Some(config) = self.config_taken_back(n) {
+            let content = Content::Bytes(config.into_bytes());
+            self.ops.push(self.config_op(Change::Write { content, mode: None }, Some(stamp)));
+            self.goal("olddefconfig");
+            return self.flush();
+        }
         let asked = self.symbols_of(n);
         if kconfig::unmet(&self.config_text()?, &asked).is_empty() {
             let message = format!("edit `{}` changes nothing: the configuration already is as it asks", edit.name);
@@ -247,6 +253,19 @@ impl<'m> Making<'m> {
         }
         self.check_config(&asked)?;
         Ok(true)
+    }
+
+    /// The control's `.config` from when the symbols last were as edit `n` takes them back to. Setting the
+    /// symbols one by one would not do: what Kconfig changed along with them would stay changed.
+    fn config_taken_back(&self, n: usize) -> Option<String> {
+        let Runner { plan, scenario, configs, .. } = self.runner;
+        scenario.edit[n].changes_of().find(|change| change.undo.is_some())?;
+        let symbols = |state: usize| match state.checked_sub(1) {
+            None => &plan.base.symbols,
+            Some(edit) => &plan.edits[edit].state.symbols,
+        };
+        let state = (0..=n).rev().find(|&state| symbols(state) == symbols(n + 1))?;
+        lock(configs).get(&state).cloned()
     }
 
     /// The symbols that edit `n` sets, and those that it gives back their value from before.
@@ -435,7 +454,9 @@ impl<'m> Making<'m> {
             if let Some(path) = env.get_mut("PATH") {
                 *path = path.replacen(TOOLS, &place(TOOLS), 1);
             }
-            env.insert("HOME".into(), place(TOOLS));
+            if env.get("HOME").is_some_and(|home| home == sandbox::HOME) {
+                env.insert("HOME".into(), place(TOOLS));
+            }
         }
         let command = |(argv, shown_as): (&Vec<String>, &Vec<String>)| Command {
             argv: argv.iter().map(Into::into).collect(),
