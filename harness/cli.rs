@@ -41,7 +41,7 @@ Exit codes: 0 passed · 1 findings · 2 usage or scenario error · 3 the host ca
 
 First steps:
   kbuild-repro run --bootstrap              install what is missing, run every quick scenario
-  kbuild-repro run scenarios/mini/clean.toml --verbose
+  kbuild-repro run scenarios/modules/clean.toml --verbose
   kbuild-repro noop -- make M=$PWD modules  what does a second make in my tree do, and why?";
 
 #[derive(Debug, Subcommand)]
