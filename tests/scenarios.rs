@@ -104,7 +104,6 @@ fn test(ready: &Ready, again: &str) -> Result<Completion, Failed> {
         if require_all() {
             return Err(Failed::from(format!("skipped, and KBUILD_REPRO_REQUIRE_ALL is set: {reason}")));
         }
-        eprintln!("{}: skipped: {reason}", ready.found.id);
         Ok(Completion::ignored_with(reason))
     };
     if ready.loaded.scenario.tier() != Tier::Quick

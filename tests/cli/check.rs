@@ -175,9 +175,9 @@ fn bytes_that_are_no_scenario() {
     let huge = format!("title = \"x\"\nwhy = \"{}\"\n[tree]\nsrctree = 1\n", "y".repeat(20 << 20));
     lab.write("huge.toml", huge);
     checked(&lab, "huge.toml").says(&["huge.toml:4:11"]);
-    let many: String = (0..3000).map(|n| format!("[[edit]]\nfile{n} = 1\n")).collect();
+    let many: String = (0..300).map(|n| format!("[[edit]]\nfile{n} = 1\n")).collect();
     lab.write("many.toml", format!("title = \"x\"\n{MINI}{many}"));
-    checked(&lab, "many.toml").says(&["unknown key `file2999`"]);
+    checked(&lab, "many.toml").says(&["unknown key `file299`"]);
 }
 
 #[test]

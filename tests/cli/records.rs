@@ -115,7 +115,7 @@ fn a_snapshot_that_nothing_declares_fails_a_run_of_everything() {
     assert_eq!(targets, ["t/gone/gcc-12/vmlinux.snap", "t/ok/x.snap"]);
     assert!(ran.out.contains("snapshot.unreferenced"), "{ran}");
     assert_eq!(told(of(&report, "ok")).0, Verdict::Passed);
-    assert_eq!(lab.run(&["judge", "out"]).exits(1).out, ran.out.replace("records: out", "records: out"));
+    assert_eq!(lab.run(&["judge", "out"]).exits(1).out, ran.out);
     // What happens to be selected says nothing about what is declared.
     lab.run(&["run", "ok"]).exits(0);
     lab.run(&["run", "--tier", "quick"]).exits(0);
