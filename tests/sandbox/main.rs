@@ -19,6 +19,9 @@ use kbuild_repro::sandbox::{
     Sandbox, Spec, Stamp, Status, UpperProblem, View, remove_tree, upper_problem,
 };
 
+mod nesting;
+mod operations;
+
 fn sandbox() -> Sandbox {
     Sandbox::new(env!("CARGO_BIN_EXE_kbuild-repro"))
 }
@@ -533,138 +536,6 @@ fn no_overlay_and_no_program_are_told_apart() {
     assert!(Sandbox::new("/bin/true").spawn(&direct, &log).unwrap().wait().is_err());
 }
 
-fn op(path: &str, change: Change) -> Op {
-    Op { root: "/build/src".into(), path: path.into(), change, stamp: Some(Stamp { secs: 1_000_000_000, nanos: 5 }) }
-}
-
-fn text(s: &str) -> Content {
-    Content::Bytes(s.as_bytes().to_vec())
-}
-
-#[test]
-fn file_operations_do_what_they_say() {
-    for (way, refuse) in with_direct().into_iter().flat_map(|w| [(w, vec![]), (w, vec![Facility::Openat2])]) {
-        let scratch = scratch();
-        let src = scratch.path().join("src");
-        fs::create_dir_all(src.join("dir/sub")).unwrap();
-        for (name, content) in
-            [("a", "old"), ("dir/b", "b"), ("dir/sub/c", "c"), ("gone", ""), ("keep", "k"), ("times", "t")]
-        {
-            fs::write(src.join(name), content).unwrap();
-        }
-        fs::write(scratch.path().join("reference"), "from a file").unwrap();
-        symlink("keep", src.join("link")).unwrap();
-        fs::set_permissions(src.join("a"), fs::Permissions::from_mode(0o755)).unwrap();
-        let (upper, work) = (scratch.path().join("u"), scratch.path().join("w"));
-        fs::create_dir(&upper).unwrap();
-        fs::create_dir(&work).unwrap();
-        let mut spec = spec(way, "true");
-        spec.refuse = refuse;
-        let overlay = way != Isolation::Direct;
-        spec.mounts = if overlay {
-            vec![Mount::Overlay { lower: vec![src.clone()], upper, work, at: "/build/src".into() }]
-        } else {
-            vec![Mount::Bind { host: src.clone(), at: "/build/src".into(), writable: true }]
-        };
-        spec.ops = vec![
-            op("a", Change::Write { content: text("new"), mode: None }),
-            op(
-                "new/deep/file",
-                Change::Write { content: Content::File(scratch.path().join("reference")), mode: Some(0o600) },
-            ),
-            op("keep", Change::Append { content: text("+") }),
-            op("gone", Change::Delete { tree: false }),
-            op("dir/sub", Change::Delete { tree: true }),
-            op("dir", Change::Rename { to: "moved/dir".into() }),
-            op("exec", Change::Touch),
-            op("exec", Change::Chmod { mode: 0o700 }),
-            op("sym", Change::Symlink { target: "/etc/passwd".into() }),
-            op("made/dir", Change::Mkdir),
-            op("times", Change::SetTimes),
-            op("link", Change::SetTimes),
-        ];
-        spec.commands = vec![Command {
-            cwd: "/build/src".into(),
-            ..sh("cat a keep new/deep/file moved/dir/b; echo; readlink sym; ls -A moved/dir . made; \
-                  stat -c '%n %a %Y' a new/deep/file keep exec times made/dir moved/dir link sym | sort; stat -c %Y .")
-        }];
-        let (outcome, text) = run(&spec);
-        assert!(outcome.success(), "{way:?} {:?} {text}", outcome.error);
-        assert!(text.starts_with("newk+from a fileb\n/etc/passwd\n"), "{text}");
-        for line in [
-            "a 755 1000000000",
-            "exec 700 1000000000",
-            "keep 644 1000000000",
-            "link 777 1000000000",
-            "made/dir 755 1000000000",
-            "moved/dir 755 1000000000",
-            "new/deep/file 600 1000000000",
-            "sym 777 1000000000",
-            "times 644 1000000000",
-        ] {
-            assert!(lines(&text).contains(&line), "{way:?}: {line} in {text}");
-        }
-        assert!(!lines(&text).contains(&"gone") && !lines(&text).contains(&"sub"));
-        assert_ne!(lines(&text).last(), Some(&"1000000000"), "directories are not stamped");
-        assert_eq!(fs::read_to_string(src.join("a")).unwrap() == "old", overlay);
-        if !overlay {
-            let meta = fs::metadata(src.join("a")).unwrap();
-            assert_eq!((meta.mtime(), meta.mtime_nsec()), (1_000_000_000, 5));
-        }
-    }
-}
-
-#[test]
-fn no_operation_leaves_its_tree() {
-    for (way, refuse) in with_direct().into_iter().flat_map(|w| [(w, vec![]), (w, vec![Facility::Openat2])]) {
-        let scratch = scratch();
-        let (src, out) = (scratch.path().join("src"), scratch.path().join("out"));
-        fs::create_dir(&src).unwrap();
-        fs::create_dir(&out).unwrap();
-        fs::write(out.join("f"), "untouched").unwrap();
-        symlink("../out", src.join("rel")).unwrap();
-        symlink(&out, src.join("abs")).unwrap();
-        symlink("../out/f", src.join("file")).unwrap();
-        symlink("/proc/self/root", src.join("magic")).unwrap();
-        let write = || Change::Write { content: text("FAULT"), mode: None };
-        for (path, change) in [
-            ("rel/f", write()),
-            ("abs/f", write()),
-            ("file", write()),
-            ("magic/f", write()),
-            ("file", Change::Append { content: text("FAULT") }),
-            ("file", Change::Chmod { mode: 0 }),
-            ("file", Change::Touch),
-            ("rel/f", Change::Delete { tree: false }),
-            ("rel/new", Change::Mkdir),
-            ("rel/new/x", write()),
-            ("rel/f", Change::SetTimes),
-            ("rel/f", Change::Rename { to: "stolen".into() }),
-        ] {
-            let mut spec = spec(way, "true");
-            spec.refuse = refuse.clone();
-            // both are visible under one parent, as on the host
-            spec.mounts = vec![
-                Mount::Bind { host: src.clone(), at: "/build/src".into(), writable: true },
-                Mount::Bind { host: out.clone(), at: "/build/out".into(), writable: true },
-                Mount::Bind { host: out.clone(), at: out.clone(), writable: true },
-            ];
-            spec.ops = vec![op("fine", Change::Touch), op(path, change.clone())];
-            let error = run(&spec).0.error.unwrap_or_else(|| panic!("{way:?} {path} {change:?}"));
-            assert_eq!(error.kind, HelperErrorKind::Op { index: 1 }, "{error}");
-            assert!(error.errno.is_some() && error.to_string().contains(path), "{error}");
-        }
-        assert_eq!(fs::read_to_string(out.join("f")).unwrap(), "untouched");
-        assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
-        assert_ne!(fs::metadata(out.join("f")).unwrap().mtime(), 1_000_000_000);
-        for path in ["", "/etc/passwd", "../out/f", "a/../../out/f"] {
-            let mut spec = spec(way, "true");
-            spec.ops = vec![op(path, write())];
-            assert_eq!(run(&spec).0.error.unwrap().kind, HelperErrorKind::BadSpec);
-        }
-    }
-}
-
 #[test]
 fn probing_answers_for_every_part() {
     let dir = tempfile::tempdir().unwrap();
@@ -796,60 +667,5 @@ fn many_at_once_are_ended_one_by_one() {
         for (_, mark, _) in all.as_slice() {
             assert!(!marked(mark).is_empty(), "the others live on");
         }
-    }
-}
-
-/// Not a test: what `a_sandbox_in_a_sandbox_says_what_it_lost` runs inside.
-#[test]
-#[ignore = "started by a_sandbox_in_a_sandbox_says_what_it_lost"]
-fn nested() {
-    if std::env::var_os("NESTED").is_none() {
-        return;
-    }
-    let upper = Path::new("/build/src");
-    assert_eq!(upper_problem(upper).unwrap(), Some(UpperProblem::OnOverlay));
-    assert_eq!(upper_problem(Path::new("/build/mem")).unwrap(), None);
-    let mut spec = spec(Isolation::Auto, "touch /usr/x 2>/dev/null; echo inner $$; ls /proc | grep -c '^[0-9]'");
-    let (outcome, text) = run(&spec);
-    assert!(outcome.success(), "{outcome:?}");
-    assert!(text.starts_with("inner "), "{text}");
-    // uid 0 without CAP_SYS_ADMIN makes no namespaces, and without CAP_SETFCAP it maps no uid 0 either
-    // (user_namespaces(7)): as in a container that was started with few capabilities
-    assert_eq!(outcome.isolation, Isolated::Direct, "{outcome:?}");
-    assert!(outcome.losses.iter().all(|l| l.reason.contains("refused")), "{outcome:?}");
-    assert_eq!(outcome.losses[0].guarantee, Guarantee::FileSystem);
-    for dir in ["u", "w", "l"] {
-        fs::create_dir(upper.join(dir)).unwrap();
-        fs::create_dir(Path::new("/build/mem").join(dir)).unwrap();
-    }
-    let overlay = |base: &Path| Mount::Overlay {
-        lower: vec![base.join("l")],
-        upper: base.join("u"),
-        work: base.join("w"),
-        at: "/build/inner".into(),
-    };
-    spec.mounts = vec![overlay(upper)];
-    let error = run(&spec).0.error.unwrap();
-    assert_eq!(error.kind, HelperErrorKind::HostCannot);
-    assert!(error.to_string().contains("overlay itself"), "{error}");
-    spec.isolation = Isolation::Full;
-    spec.mounts.clear();
-    assert_eq!(run(&spec).0.error.unwrap().kind, HelperErrorKind::HostCannot);
-}
-
-#[test]
-fn a_sandbox_in_a_sandbox_says_what_it_lost() {
-    for way in isolated() {
-        let scratch = scratch();
-        let exe = std::env::current_exe().unwrap();
-        let mut spec = stubborn(way, "nested", scratch.path());
-        spec.env.push(("NESTED".into(), "1".into()));
-        spec.mounts.push(Mount::Tmpfs { at: "/build/mem".into(), size_bytes: 1 << 20 });
-        spec.extra_read_only = vec![exe.clone(), env!("CARGO_BIN_EXE_kbuild-repro").into()];
-        spec.commands[0].argv = ["nested", "--exact", "--ignored", "--nocapture"].map(OsString::from).to_vec();
-        spec.commands[0].argv.insert(0, exe.into());
-        let (outcome, text) = run(&spec);
-        assert!(outcome.success(), "{way:?} {outcome:?} {text}");
-        assert!(text.contains("1 passed"), "{text}");
     }
 }
