@@ -382,7 +382,12 @@ impl<'m> Making<'m> {
         let limit = super::timeout(self.runner.scenario);
         let mut looked = Instant::now();
         loop {
-            if let Some(outcome) = running.wait_timeout(TICK)? {
+            let waited = running.wait_timeout(TICK);
+            // Who stops the harness may have stopped its helpers, too (`pkill`): that is no fault of theirs.
+            if let (Err(_), true) = (&waited, self.runner.stopped()) {
+                return Err(self.runner.interrupted());
+            }
+            if let Some(outcome) = waited? {
                 return Ok(Some(outcome));
             }
             if self.runner.stopped() {
