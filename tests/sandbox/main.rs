@@ -591,7 +591,7 @@ fn make_gets_its_tokens_inside() {
     fs::write(scratch.path().join("src/sub.mk"), sub).unwrap();
     let pool = Pool::open(&scratch.path().join("slots"), 2).unwrap();
     for way in with_direct() {
-        let server = JobServer::start(pool.clone(), pool.try_acquire().unwrap().unwrap(), 2).unwrap();
+        let server = JobServer::start(pool.clone(), pool.acquire(&|| false).unwrap().unwrap(), 2).unwrap();
         let mut spec = spec(way, "make; rm *.up");
         spec.commands[0].cwd = "/build/src".into();
         spec.env.push(("MAKEFLAGS".into(), server.makeflags().into()));
