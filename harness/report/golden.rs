@@ -90,7 +90,7 @@ fn a_finding_has_its_evidence_and_the_command_to_run_again() {
     records: /runs/1
 
     btf/faulty: failed (1.5 s) — a sample
-      rebuild.diverged drivers/01.ko, drivers/02.ko, drivers/03.ko, drivers/04.ko, drivers/05.ko, drivers/06.ko, drivers/07.ko, drivers/08.ko and 2 more
+      rebuild.diverged drivers/01.ko, drivers/02.ko, drivers/03.ko, drivers/04.ko, drivers/05.ko, drivers/06.ko, drivers/07.ko, drivers/08.ko, drivers/09.ko, drivers/10.ko
           bytes differ
           in edit-1/incremental against edit-1/oracle
       noop.ran CC init/main.o
