@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::load::{self, Absent, Ready};
-use super::run::capture;
+use super::run::{capture, capture_without_tools};
 use super::{CliError, Format, SelectArgs, Session, doctor};
 use crate::sandbox::scratch::Scratch;
 use crate::sandbox::{Refusal, Sandbox};
@@ -12,7 +12,7 @@ use crate::{Job, plan_scenario};
 
 /// `list`: one line per scenario.
 pub(super) fn list(args: &SelectArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
-    let host = capture()?;
+    let host = capture_without_tools()?;
     let ready = selected(args, &host.cwd)?;
     let width = ready.iter().map(|ready| ready.found.id.len()).max().unwrap_or(0);
     let tree = ready.iter().map(|ready| ready.loaded.scenario.tree.srctree.len()).max().unwrap_or(0);
@@ -77,7 +77,7 @@ pub(super) fn check(
 type Unseen = Vec<(String, String)>;
 
 fn check_all(args: &SelectArgs, cache: Option<&Path>) -> Result<(usize, Unseen), CliError> {
-    let host = capture()?;
+    let host = capture_without_tools()?;
     let sources = load::sources(&host, cache);
     let mut errors = Errors::default();
     let mut unseen = Vec::new();

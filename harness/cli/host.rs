@@ -162,7 +162,7 @@ pub struct Host {
     pub cpus: usize,
     /// The distribution.
     pub os_release: OsRelease,
-    /// Every tool of [`TOOLS`].
+    /// Every tool of [`TOOLS`]; empty if they were not asked.
     pub tools: BTreeMap<ToolName, Option<ToolInfo>>,
     /// The machine as uname(2) names it, e.g. `x86_64`.
     pub arch: String,
@@ -225,6 +225,15 @@ impl Host {
     /// # Errors
     /// No current directory, or no `/proc`.
     pub fn capture() -> Result<Self, HostError> {
+        Self::capture_without_tools().map(Self::with_tools)
+    }
+
+    /// Captures the host but for [`Host::tools`], for commands that run none: to start thirty programs takes longer
+    /// than what such a command does.
+    ///
+    /// # Errors
+    /// No current directory, or no `/proc`.
+    pub fn capture_without_tools() -> Result<Self, HostError> {
         let env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
         let uid = rustix::process::geteuid().as_raw();
         let uname = rustix::system::uname();
@@ -245,7 +254,7 @@ impl Host {
             PathBuf::from(format!("/usr/include/{}-linux-gnu", if arch == "i686" { "i386" } else { &arch })),
         ];
         let columns = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).map_or(0, |w| w.ws_col);
-        let host = Self {
+        Ok(Self {
             cwd: std::env::current_dir().map_err(HostError::Cwd)?,
             exe: std::env::current_exe().map_err(HostError::Exe)?,
             uid,
@@ -262,8 +271,7 @@ impl Host {
             },
             include_dirs,
             env,
-        };
-        Ok(host.with_tools())
+        })
     }
 
     /// The same host with its tools looked for again, as after an installation.

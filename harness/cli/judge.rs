@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::run::{capture, show};
+use super::run::{capture_without_tools, show};
 use super::state::find_run;
 use super::{CliError, OutputArgs, Session, snapshots};
 use crate::artifact::record::{RunRecord, ScenarioRecord, read};
@@ -14,7 +14,7 @@ pub(super) fn judge(
     output: &OutputArgs,
     session: &mut Session<'_>,
 ) -> Result<u8, CliError> {
-    let host = capture()?;
+    let host = capture_without_tools()?;
     let dir = find_run(&host, run)?;
     let unusable = |error: crate::artifact::record::RecordError| {
         CliError::usage(error.to_string(), "run the scenarios again by `kbuild-repro run`")

@@ -341,7 +341,7 @@ pub fn toolchain(host: &Host) -> Vec<ToolRecord> {
 /// # Errors
 /// It cannot be had.
 pub fn fetch(source: &str, cache: Option<&Path>, session: &mut Session<'_>) -> Result<u8, CliError> {
-    let host = Host::capture().map_err(|error| CliError::host(error.to_string(), error.hint()))?;
+    let host = super::run::capture_without_tools()?;
     let spec = SourceSpec::parse(source).map_err(|error| CliError::usage(error.to_string(), error.hint()))?;
     let spec = spec.resolve(&host.cwd);
     let sources = sources(&host, cache);

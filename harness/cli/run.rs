@@ -74,6 +74,11 @@ pub(crate) fn capture() -> Result<Host, CliError> {
     Host::capture().map_err(|error| CliError::host(error.to_string(), error.hint()))
 }
 
+/// For commands that need no tool.
+pub(crate) fn capture_without_tools() -> Result<Host, CliError> {
+    Host::capture_without_tools().map_err(|error| CliError::host(error.to_string(), error.hint()))
+}
+
 /// Everything that scenarios are run with.
 pub(crate) struct Run<'a> {
     pub(crate) host: Host,

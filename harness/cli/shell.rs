@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::Duration;
 
-use super::run::{Run, capture};
+use super::run::{Run, capture, capture_without_tools};
 use super::state::{find_run, runs};
 use super::{CliError, SelectArgs, Session, ShellArgs, load};
 use crate::artifact::record::{ScenarioRecord, read};
@@ -13,7 +13,7 @@ use crate::sandbox::{Command, Sandbox, Spec, Status};
 use crate::verdict::{Accepted, judge};
 
 pub(super) fn shell(args: &ShellArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
-    let host = capture()?;
+    let host = capture_without_tools()?;
     let select = SelectArgs { what: vec![args.what.clone()], tier: Vec::new(), scenarios: args.scenarios.clone() };
     let found = load::select(&select, &host.cwd)?;
     let [found] = found.as_slice() else {
