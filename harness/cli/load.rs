@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use crate::artifact::record::ToolRecord;
 use crate::cli::host::{Host, Need};
 use crate::cli::{CliError, SelectArgs, Session};
@@ -321,7 +323,7 @@ pub fn beside(found: &Found) -> DirBeside {
 #[must_use]
 pub fn toolchain(host: &Host) -> Vec<ToolRecord> {
     host.tools
-        .iter()
+        .par_iter()
         .filter_map(|(name, info)| {
             let info = info.as_ref()?;
             let sha256 = crate::artifact::hash_file(&info.path).ok().map(|(digest, _)| digest);
