@@ -144,7 +144,8 @@ pub struct Tree {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<TreeKind>,
     /// The configuration: first a target (`tinyconfig`, `defconfig`, ...) or a complete `.config`
-    /// file, then fragments. A file is looked for beside the scenario, then in `scenarios/configs`.
+    /// file, then fragments. A file is looked for beside the scenario, in `scenarios/configs`,
+    /// then in the tree's own `kernel/configs` and `configs`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub config: Vec<String>,
     /// Kconfig symbols set after the fragments: `FOO = "y"`, `"m"`, `"n"`, a number or a string.
