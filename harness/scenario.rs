@@ -5,7 +5,7 @@
 //! them and is also what checks a file, so that there is one definition of what may be written:
 //!
 //! ```text
-//! text → document (spans kept) → extends merged → schema check → semantic check → Scenario
+//! text → document (spans kept) → extends merged → schema check → Scenario → semantic check
 //! ```
 
 use std::collections::BTreeMap;
@@ -21,12 +21,12 @@ mod schema;
 
 pub(crate) use check::path_fault;
 pub use document::{Document, Key, Loader};
-pub use error::{Errors, Problem};
+pub use error::{Errors, Problem, Text};
 pub use finding::{Class, FindingName};
 pub use schema::json_schema;
 pub(crate) use schema::nearest;
 
-/// A scenario that was read without an error, and where each of its keys was written.
+/// A scenario, and where each of its keys was written.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The scenario.
@@ -40,14 +40,31 @@ pub struct Loaded {
 /// # Errors
 /// Every error of the file and of the files it extends, each with its place.
 pub fn parse(name: &str, text: &str, loader: &dyn Loader) -> Result<Loaded, Errors> {
-    let document = Document::read(name, text, loader)?;
-    schema::check(&document)?;
-    let scenario: Scenario = serde_json::from_value(document.to_json()).map_err(|error| {
-        // The schema is generated from the type, so this is a gap between the two; say it plainly.
-        Errors::of(Problem::whole(&document, format!("cannot be read as a scenario: {error}")))
-    })?;
-    check::check(&scenario, &document)?;
-    Ok(Loaded { scenario, document })
+    let (loaded, errors) = read(name, text, loader);
+    errors.into_result()?;
+    Ok(loaded.expect("without an error there is a scenario"))
+}
+
+/// What can be read of a scenario, and what is wrong with the rest.
+///
+/// Where there are errors the scenario is one with all that is wrong taken out: it says nothing, but what is
+/// left of it can be tried on its tree, so that one look at a file finds all its errors.
+#[must_use]
+pub fn read(name: &str, text: &str, loader: &dyn Loader) -> (Option<Loaded>, Errors) {
+    let (mut document, mut errors) = Document::read(name, text, loader);
+    let (json, more) = schema::check(&mut document);
+    errors.0.extend(more.0);
+    match serde_json::from_value::<Scenario>(json) {
+        Ok(scenario) => {
+            errors.0.extend(check::check(&scenario, &mut document).0);
+            (Some(Loaded { scenario, document }), errors)
+        }
+        Err(error) if errors.0.is_empty() => {
+            // The schema is generated from the type, so this is a gap between the two; say it plainly.
+            (None, Errors::of(Problem::whole(&document, format!("cannot be read as a scenario: {error}"))))
+        }
+        Err(_) => (None, errors),
+    }
 }
 
 /// One scenario file: a tree, how to build it, and edits, each followed by a build.

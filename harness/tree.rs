@@ -171,7 +171,10 @@ pub(crate) struct Planner<'a> {
 
 impl Planner<'_> {
     fn fault(&mut self, at: &[Key], message: impl Into<String>, hint: impl Into<String>) {
-        self.errors.0.push(Problem::at_key(self.document, at, message).hint(hint));
+        // What is wrong here was said; the rest would be its consequence.
+        if !self.document.is_damaged(at) {
+            self.errors.0.push(Problem::at_key(self.document, at, message).hint(hint));
+        }
     }
 
     fn run(&mut self) -> TreePlan {
@@ -293,6 +296,9 @@ impl Planner<'_> {
             self.patch(&at, patch, &mut state, &mut Vec::new());
         }
         for (n, file) in scenario.tree.file.iter().enumerate() {
+            if self.document.is_damaged(&crate::key_path!["tree", "file", n]) {
+                continue;
+            }
             let bytes = match (&file.text, &file.from) {
                 (Some(text), _) => text.clone().into_bytes(),
                 (None, Some(from)) => match self.beside.read(from) {
@@ -324,6 +330,8 @@ impl Planner<'_> {
     fn edits(&mut self, base: &State) -> Vec<EditPlan> {
         let mut active: Vec<bool> = Vec::new();
         let mut undoes: Vec<Vec<usize>> = Vec::new();
+        // Edits that do not apply; they are left out of what follows, or each would be told again there.
+        let mut wrong: Vec<bool> = Vec::new();
         let mut before = base.clone();
         let mut plans = Vec::new();
         for (n, edit) in self.scenario.edit.iter().enumerate() {
@@ -352,25 +360,33 @@ impl Planner<'_> {
                 }
                 let applied = self.errors.0.len();
                 let mut state = base.clone();
-                for m in (0..=n).filter(|&m| active[m]) {
+                for m in (0..=n).filter(|&m| active[m] && !wrong.get(m).copied().unwrap_or(false)) {
+                    let errors = self.errors.0.len();
                     self.edit(&crate::key_path!["edit", m], m, &mut state, &mut Vec::new());
-                }
-                if self.errors.0.len() > applied {
-                    let first = self.errors.0[applied].message.clone();
-                    self.errors.0.truncate(applied);
-                    self.fault(
-                        &at,
-                        format!("the edit cannot be taken back: without it a later one does not apply ({first})"),
-                        "undo the later edit first",
-                    );
+                    if m < n && self.errors.0.len() > errors {
+                        let first = self.errors.0[errors].message.clone();
+                        self.errors.0.truncate(applied);
+                        self.fault(
+                            &at,
+                            format!(
+                                "the edit cannot be taken back: without it `{}` does not apply ({first})",
+                                self.scenario.edit_name(m)
+                            ),
+                            "undo the later edit first",
+                        );
+                        break;
+                    }
                 }
                 let ops = self.difference(&before, &state);
                 (state, ops)
             };
             let clean = edit.changes_of().filter_map(|change| change.clean.clone()).last();
-            if state == before && ops.is_empty() && clean.is_none() && self.errors.0.len() == errors {
+            let doubtful =
+                undone.iter().any(|&m| wrong[m]) || edit.changes_of().any(|c| c.undo.is_some() && undone.is_empty());
+            if state == before && ops.is_empty() && clean.is_none() && !doubtful && self.errors.0.len() == errors {
                 self.fault(&at, "the edit changes nothing", "the tree, the command line and the goals are as before");
             }
+            wrong.push(self.errors.0.len() > errors || self.document.is_damaged(&at));
             if self.errors.0.len() > errors {
                 // Later edits are checked against the last state that made sense.
                 (state, ops) = (before.clone(), Vec::new());

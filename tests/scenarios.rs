@@ -30,6 +30,8 @@ fn main() -> ExitCode {
     let select = SelectArgs { what: Vec::new(), tier: Vec::new(), scenarios: Some(root().join("scenarios")) };
     let found = load::select(&select, &root()).expect("the directory of scenarios is there");
     let name = |found: &load::Found| found.id.replace('/', "::");
+    let host = Host::capture_without_tools().expect("this host");
+    let sources = load::sources(&host, None);
     // With --exact only one file is looked at, however many there are.
     let wanted = arguments.filter.clone().filter(|_| arguments.exact);
     let trials = found
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
         .filter(|found| wanted.as_ref().is_none_or(|wanted| wanted.ends_with(&name(found))))
         .map(|found| {
             let name = name(&found);
-            match load::read(vec![found]) {
+            match load::read(vec![found], &sources) {
                 Ok(ready) => trial(name, ready.into_iter().next().expect("one file gives one scenario")),
                 // The errors of a scenario file are those of its test.
                 Err(error) => Trial::test(name, move || Err(Failed::from(shown(&error)))),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kbuild_repro::cli::SelectArgs;
+use kbuild_repro::cli::host::Host;
 use kbuild_repro::cli::load::{self, Ready};
 use kbuild_repro::cli::snapshots;
 use kbuild_repro::scenario::{Edit, FindingName};
@@ -207,7 +208,8 @@ fn the_readme_lists_the_subcommands() {
 fn scenarios() -> Vec<Ready> {
     let select = SelectArgs { what: Vec::new(), tier: Vec::new(), scenarios: Some(root().join("scenarios")) };
     let found = load::select(&select, &root()).expect("the directory of scenarios is there");
-    load::read(found).expect("every scenario file is right")
+    let host = Host::capture_without_tools().expect("this host");
+    load::read(found, &load::sources(&host, None)).expect("every scenario file is right")
 }
 
 /// The silent twin of a scenario that plants a fault: it has the same tree, makes the same edits and perhaps more,

@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
-use super::load::{self, Absent, Ready};
+use super::load::{self, OnPaper, Ready};
 use super::run::{capture, capture_without_tools};
 use super::{CliError, Format, SelectArgs, Session, doctor};
 use crate::sandbox::scratch::Scratch;
 use crate::sandbox::{Refusal, Sandbox};
 use crate::scenario::Errors;
-use crate::{Job, plan_scenario};
+use crate::tree::source::Sources;
 
 /// `list`: one line per scenario.
 pub(super) fn list(args: &SelectArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
     let host = capture_without_tools()?;
-    let ready = selected(args, &host.cwd)?;
+    let ready = selected(args, &host.cwd, &load::sources(&host, None))?;
     let width = ready.iter().map(|ready| ready.found.id.len()).max().unwrap_or(0);
     let tree = ready.iter().map(|ready| ready.loaded.scenario.tree.srctree.len()).max().unwrap_or(0);
     for ready in &ready {
@@ -24,8 +24,8 @@ pub(super) fn list(args: &SelectArgs, session: &mut Session<'_>) -> Result<u8, C
     Ok(0)
 }
 
-fn selected(args: &SelectArgs, cwd: &Path) -> Result<Vec<Ready>, CliError> {
-    let mut ready = load::read(load::select(args, cwd)?)?;
+fn selected(args: &SelectArgs, cwd: &Path, sources: &Sources) -> Result<Vec<Ready>, CliError> {
+    let mut ready = load::read(load::select(args, cwd)?, sources)?;
     ready.retain(|ready| {
         let tier = ready.loaded.scenario.tier();
         args.tier.is_empty() || args.tier.iter().any(|asked| asked.takes(tier))
@@ -81,30 +81,14 @@ fn check_all(args: &SelectArgs, cache: Option<&Path>) -> Result<(usize, Unseen),
     let sources = load::sources(&host, cache);
     let mut errors = Errors::default();
     let mut unseen = Vec::new();
-    let ready = selected(args, &host.cwd)?;
+    let ready = selected(args, &host.cwd, &sources)?;
     for ready in &ready {
-        match load::at_hand(ready, &sources) {
-            Ok(hand) => {
-                let job = Job {
-                    id: &ready.found.id,
-                    file: &ready.found.name,
-                    again: &ready.found.again,
-                    loaded: &ready.loaded,
-                    lower: hand.lower.as_ref(),
-                    beside: &load::beside(&ready.found),
-                    kernel: None,
-                    source: String::new(),
-                    toolchain: Vec::new(),
-                    dir: std::path::PathBuf::new(),
-                };
-                if let Err(more) = plan_scenario(&job) {
-                    errors.0.extend(more.0);
-                }
-            }
-            Err(Absent::Wrong(problem)) => errors.0.push(*problem),
-            Err(Absent::Fetch(how)) => {
+        match load::on_paper(ready, &sources) {
+            Ok(OnPaper::Tried) => {}
+            Ok(OnPaper::NotAtHand(how)) => {
                 unseen.push((ready.found.id.clone(), format!("`{}` is not in the cache ({how})", ready.source)));
             }
+            Err(more) => errors.0.extend(more.0),
         }
     }
     errors.into_result().map_err(CliError::Scenario)?;

@@ -99,6 +99,9 @@ impl CliError {
     }
 }
 
+/// How many errors are shown with their lines: nobody reads more before mending the first.
+const SHOWN: usize = 1000;
+
 /// Scenario errors with the lines they are in.
 #[must_use]
 pub(super) fn render(errors: &Errors) -> String {
@@ -106,9 +109,12 @@ pub(super) fn render(errors: &Errors) -> String {
     let theme = if colour { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::unicode_nocolor() };
     let handler = miette::GraphicalReportHandler::new_themed(theme).with_links(false).with_width(100);
     let mut text = String::new();
-    for problem in &errors.0 {
+    for problem in errors.0.iter().take(SHOWN) {
         text.push_str(&format!("{}:{}:{}: error: {problem}\n", problem.file, problem.at.0, problem.at.1));
         let _ = handler.render_report(&mut text, problem);
+    }
+    if let Some(more) = errors.0.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        text.push_str(&format!("and {more} more: `kbuild-repro check --format json` has them all\n"));
     }
     text.push_str(&format!("{} error(s); nothing was built\n", errors.0.len()));
     text
@@ -179,27 +185,27 @@ mod tests {
           help: the format is TOML 1.0: `key = "value"`, `[table]`, `[[edit]]`
         1 error(s); nothing was built
         "#);
-        let text = "title = \"t\"\n[tree]\nsrctree = \"mini\"\n[[edit]]\nid = \"a b\"\nfile = \"../x\"\nappend = \"\"\n\
-                    [[known]]\nfinding = \"rebuild.stael\"\nwhy = \"\"\n";
+        let text = "title = \"t\"\n[tree]\nsrctree = \"mini\"\n[[known]]\nfinding = \"rebuild.stael\"\nwhy = \"w\"\n";
         let errors = parse("t.toml", text, &()).expect_err("no such finding");
         insta::assert_snapshot!(render(&errors), @r#"
-        t.toml:9:11: error: no finding is called `rebuild.stael`
+        t.toml:5:11: error: no finding is called `rebuild.stael`
           × no finding is called `rebuild.stael`
-            ╭─[t.toml:9:11]
-          8 │ [[known]]
-          9 │ finding = "rebuild.stael"
-            ·           ───────┬───────
-            ·                  ╰── here
-         10 │ why = ""
-            ╰────
+           ╭─[t.toml:5:11]
+         4 │ [[known]]
+         5 │ finding = "rebuild.stael"
+           ·           ───────┬───────
+           ·                  ╰── here
+         6 │ why = "w"
+           ╰────
           help: did you mean `rebuild.stale`? possible: repro.mismatch, noop.changed, noop.ran,
                 rebuild.stale, rebuild.diverged, rebuild.failed, rebuild.masked, btf.lost, btf.duplicate,
                 build.failed, build.timeout, expect.unmet, known.stale, snapshot.changed,
                 snapshot.missing, snapshot.unreferenced
         1 error(s); nothing was built
         "#);
-        let text = text.replace("stael", "stale");
-        let errors = parse("t.toml", &text, &()).expect_err("four errors");
+        let text = "title = \"t\"\n[tree]\nsrctree = \"mini\"\n[[edit]]\nid = \"a b\"\nfile = \"../x\"\nappend = \"\"\n\
+                    [[known]]\nfinding = \"rebuild.stale\"\nwhy = \"\"\n";
+        let errors = parse("t.toml", text, &()).expect_err("four errors");
         insta::assert_snapshot!(render(&errors), @r#"
         t.toml:4:1: error: the edit changes nothing: the text to add is empty
           × the edit changes nothing: the text to add is empty

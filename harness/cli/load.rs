@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -10,9 +12,9 @@ use crate::artifact::record::ToolRecord;
 use crate::cli::host::{Host, Need};
 use crate::cli::{CliError, SelectArgs, Session};
 use crate::scenario::{self, Errors, Loaded, Loader, Problem, Tier, TreeKind};
-use crate::tree::Lower;
 use crate::tree::lower::{DirBeside, DirLower, MiniLower, reason};
 use crate::tree::source::{Hold, Identity, Progress, SourceSpec, Sources, Status};
+use crate::tree::{self, Lower};
 
 /// A scenario file that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub(crate) struct FileLoader;
 impl Loader for FileLoader {
     fn load(&self, from: &str, wanted: &str) -> Result<(String, String), String> {
         let path = Path::new(from).parent().unwrap_or(Path::new("")).join(wanted);
-        let text = fs::read_to_string(&path).map_err(|error| reason(&error))?;
+        let text = text_of(&path).map_err(|(_, why)| why)?;
         let name = path.canonicalize().unwrap_or(path);
         let cwd = Path::new(".").canonicalize().unwrap_or_default();
         Ok((name.strip_prefix(&cwd).unwrap_or(&name).display().to_string(), text))
@@ -162,33 +164,88 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
 /// Reads the scenario files.
 ///
 /// # Errors
-/// All errors of all files.
-pub fn read(found: Vec<Found>) -> Result<Vec<Ready>, CliError> {
+/// All errors of all files: where one is wrong, they are all tried on their trees, as far as these are at hand
+/// in `sources`, so that what is wrong there too is told with it.
+pub fn read(found: Vec<Found>, sources: &Sources) -> Result<Vec<Ready>, CliError> {
     let mut errors = Errors::default();
     let mut ready = Vec::new();
     for found in found {
-        match read_one(&found) {
-            Ok(loaded) => match source(&found, &loaded) {
-                Ok(source) => ready.push(Ready { found, loaded, source }),
-                Err(problem) => errors.0.push(*problem),
-            },
-            Err(more) => errors.0.extend(more.0),
+        let (loaded, more) = read_one(&found);
+        errors.0.extend(more.0);
+        let Some(loaded) = loaded else { continue };
+        match source(&found, &loaded) {
+            Ok(source) => ready.push(Ready { found, loaded, source }),
+            // Where `srctree` is not written or of a wrong type, that was said.
+            Err(_) if loaded.document.is_damaged(&crate::key_path!["tree", "srctree"]) => {}
+            Err(problem) => errors.0.push(*problem),
         }
     }
-    errors.into_result().map_err(CliError::Scenario)?;
-    Ok(ready)
+    if errors.0.is_empty() {
+        return Ok(ready);
+    }
+    for ready in &ready {
+        errors.0.extend(on_paper(ready, sources).err().unwrap_or_default().0);
+    }
+    Err(CliError::Scenario(errors.sorted()))
 }
 
-fn read_one(found: &Found) -> Result<Loaded, Errors> {
-    let unreadable =
-        |why: String| Errors::of(Problem::in_text(&found.name, "", 0..0, format!("cannot read the scenario: {why}")));
-    let bytes = fs::read(&found.file).map_err(|error| unreadable(reason(&error)))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let valid = String::from_utf8_lossy(&error.as_bytes()[..at]).into_owned();
-        Errors::of(Problem::in_text(&found.name, &valid, at..at, "not UTF-8 from here on").hint("TOML files are UTF-8"))
-    })?;
-    scenario::parse(&found.name, &text, &FileLoader)
+/// Tries a scenario's edits on its tree without building.
+///
+/// # Errors
+/// Every edit that does not apply, and everything it names that is not there.
+pub(super) fn on_paper(ready: &Ready, sources: &Sources) -> Result<OnPaper, Errors> {
+    match at_hand(ready, sources) {
+        Ok(hand) => {
+            let Loaded { scenario, document } = &ready.loaded;
+            tree::plan(scenario, document, hand.lower.as_ref(), &beside(&ready.found)).map(|_| OnPaper::Tried)
+        }
+        Err(Absent::Wrong(problem)) => Err(Errors::of(*problem)),
+        Err(Absent::Fetch(how)) => Ok(OnPaper::NotAtHand(how)),
+    }
+}
+
+/// Whether edits could be tried.
+pub(super) enum OnPaper {
+    /// They all apply.
+    Tried,
+    /// The tree is not in the cache; the command that gets it.
+    NotAtHand(String),
+}
+
+/// No scenario is larger, whatever it patches.
+const MAX_SIZE: u64 = 16 << 20;
+
+/// The text of a scenario file.
+///
+/// # Errors
+/// Why it cannot be read, in a few words, and where its text ends to be text.
+fn text_of(path: &Path) -> Result<String, (String, String)> {
+    let plain = |error: std::io::Error| (String::new(), reason(&error));
+    // A pipe would make us wait for whoever writes it.
+    if !fs::metadata(path).map_err(plain)?.is_file() {
+        return Err((String::new(), "it is no regular file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes)).map_err(plain)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err((String::new(), format!("it is larger than {} MiB", MAX_SIZE >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+        (before, "not UTF-8 from here on".to_owned())
+    })
+}
+
+fn read_one(found: &Found) -> (Option<Loaded>, Errors) {
+    match text_of(&found.file) {
+        Ok(text) => scenario::read(&found.name, &text, &FileLoader),
+        Err((before, why)) => {
+            let at = before.len();
+            let text = Arc::new(miette::NamedSource::new(&found.name, before));
+            (None, Errors::of(Problem::in_text(&text, at..at, format!("cannot read the scenario: {why}"))))
+        }
+    }
 }
 
 fn source(found: &Found, loaded: &Loaded) -> Result<SourceSpec, Box<Problem>> {
@@ -198,7 +255,7 @@ fn source(found: &Found, loaded: &Loaded) -> Result<SourceSpec, Box<Problem>> {
     let dir = found.file.parent().unwrap_or(Path::new("/"));
     // A path is relative to the file that names it, even where that is one that is extended.
     let (index, _) = loaded.document.locate(&at);
-    let (name, _) = loaded.document.source(index);
+    let name = loaded.document.text(index).name();
     let named = std::path::absolute(name).unwrap_or_else(|_| name.into());
     let base = if index == 0 { dir } else { named.parent().unwrap_or(dir) };
     Ok(spec.resolve(base))

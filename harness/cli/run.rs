@@ -42,7 +42,7 @@ pub(crate) fn run(args: &RunArgs, session: &mut Session<'_>) -> Result<u8, CliEr
     let host = capture()?;
     let found = load::select(&args.select, &host.cwd)?;
     let tiers = &args.select.tier;
-    let mut ready = load::read(found)?;
+    let mut ready = load::read(found, &load::sources(&host, args.how.cache.as_deref()))?;
     // Without a selection every file was read, also those that the tiers leave out.
     let everything = args.select.what.is_empty() && tiers.is_empty();
     let declared = everything

@@ -33,7 +33,7 @@ pub(super) fn shell(args: &ShellArgs, session: &mut Session<'_>) -> Result<u8, C
         Some(dir) => dir,
         None => {
             super::progress::note("no kept tree of this scenario; running it first");
-            let ready = load::read(vec![found.clone()])?;
+            let ready = load::read(vec![found.clone()], &load::sources(&host, how.cache.as_deref()))?;
             let mut run = Run::new(capture()?, &how, args.scenarios.as_deref(), Parts::ALL, None)?;
             run.args = std::env::args().skip(1).collect();
             let report = run.all(ready, true, session)?;

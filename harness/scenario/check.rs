@@ -5,11 +5,15 @@ use super::error::{Errors, Problem};
 use super::{Change, Scenario};
 use crate::key_path;
 
-/// Checks a scenario that fits the schema.
-pub(super) fn check(scenario: &Scenario, document: &Document) -> Result<(), Errors> {
-    let mut checker = Checker { document, errors: Errors::default() };
+/// Checks a scenario that fits the schema, and marks the document as damaged where it is wrong.
+pub(super) fn check(scenario: &Scenario, document: &mut Document) -> Errors {
+    let mut checker = Checker { document, errors: Errors::default(), places: Vec::new() };
     checker.scenario(scenario);
-    checker.errors.into_result()
+    let Checker { errors, places, .. } = checker;
+    for place in places {
+        document.damage(&place);
+    }
+    errors
 }
 
 /// Why `path` cannot name something inside a tree, if so.
@@ -35,11 +39,17 @@ pub(crate) fn path_fault(path: &str) -> Option<&'static str> {
 struct Checker<'a> {
     document: &'a Document,
     errors: Errors,
+    /// The keys at which they are.
+    places: Vec<Vec<Key>>,
 }
 
 impl Checker<'_> {
     fn fault(&mut self, at: &[Key], message: impl Into<String>, hint: impl Into<String>) {
-        self.errors.0.push(Problem::at_key(self.document, at, message).hint(hint));
+        // What is wrong here was said; the rest would be its consequence.
+        if !self.document.is_damaged(at) {
+            self.errors.0.push(Problem::at_key(self.document, at, message).hint(hint));
+            self.places.push(at.to_vec());
+        }
     }
 
     fn path(&mut self, at: &[Key], path: &str) {
@@ -251,6 +261,7 @@ impl Checker<'_> {
             for (at, undo) in undone.chain(also) {
                 if let Some(undo) = undo
                     && !names.contains(undo)
+                    && self.names_are_known(&scenario.edit[..n])
                 {
                     let hint = match names.as_slice() {
                         [] => "it is the first edit".to_owned(),
@@ -294,7 +305,62 @@ impl Checker<'_> {
         }
     }
 
+    /// Whether what the first edits are called is what was meant.
+    fn names_are_known(&self, edits: &[super::Edit]) -> bool {
+        let doubtful = |(n, edit): (usize, &super::Edit)| {
+            let at = key_path!["edit", n];
+            self.document.is_damaged(&at)
+                && (edit.id.is_none() || self.document.is_damaged(&[&at[..], &key_path!["id"]].concat()))
+        };
+        !self.document.incomplete && !edits.iter().enumerate().any(doubtful)
+    }
+
     fn change(&mut self, at: &[Key], change: &Change) {
+        self.values(at, change);
+        // Of keys that go together one may be what is wrong.
+        if !self.document.is_damaged(at) {
+            self.combination(at, change);
+        }
+    }
+
+    /// Each key for itself.
+    fn values(&mut self, at: &[Key], change: &Change) {
+        let at_key = |key: &str| [at, &[Key::from(key)]].concat();
+        if let Some(file) = &change.file {
+            self.path(&at_key("file"), file);
+        }
+        if let Some(to) = &change.rename {
+            self.path(&at_key("rename"), to);
+        }
+        self.mode(&at_key("chmod"), change.chmod.as_deref());
+        for name in change.config.keys() {
+            self.symbol(&[at, &key_path!["config", name.as_str()]].concat(), name);
+        }
+        for name in change.vars.keys() {
+            self.variable(&[at, &key_path!["vars", name.as_str()]].concat(), name);
+        }
+        for (name, value) in &change.env {
+            self.environment(&[at, &key_path!["env", name.as_str()]].concat(), name, value);
+        }
+        if let Some(goals) = &change.goals {
+            self.words(&at_key("goals"), goals);
+        }
+        if let Some(clean) = &change.clean {
+            self.words(&at_key("clean"), std::slice::from_ref(clean));
+        }
+        if let Some(tool) = &change.tool
+            && (tool.name.is_empty() || tool.name.contains(['/', '\0']) || tool.name.starts_with('.'))
+        {
+            self.fault(
+                &at_key("tool"),
+                format!("`{}` cannot be a program's name", tool.name),
+                "the name it is called by, e.g. `pahole`",
+            );
+        }
+    }
+
+    /// Keys that need or exclude each other.
+    fn combination(&mut self, at: &[Key], change: &Change) {
         let at_key = |key: &str| [at, &[Key::from(key)]].concat();
         let on_file: Vec<&str> = [
             ("write", change.write.is_some()),
@@ -310,7 +376,6 @@ impl Checker<'_> {
         .filter_map(|(key, there)| there.then_some(key))
         .collect();
         if let Some(file) = &change.file {
-            self.path(&at_key("file"), file);
             match on_file.as_slice() {
                 [] => self.fault(
                     at,
@@ -375,40 +440,14 @@ impl Checker<'_> {
         if change.insert.is_none() && anchors != 0 {
             self.fault(at, "`before` and `after` go with `insert`", "leave them out");
         }
-        if let Some(to) = &change.rename {
-            self.path(&at_key("rename"), to);
-            if change.file.as_ref() == Some(to) {
-                self.fault(
-                    &at_key("rename"),
-                    "the edit changes nothing: old and new name are the same",
-                    "an edit must change something",
-                );
-            }
-        }
-        self.mode(&at_key("chmod"), change.chmod.as_deref());
-        for name in change.config.keys() {
-            self.symbol(&[at, &key_path!["config", name.as_str()]].concat(), name);
-        }
-        for name in change.vars.keys() {
-            self.variable(&[at, &key_path!["vars", name.as_str()]].concat(), name);
-        }
-        for (name, value) in &change.env {
-            self.environment(&[at, &key_path!["env", name.as_str()]].concat(), name, value);
-        }
-        if let Some(goals) = &change.goals {
-            self.words(&at_key("goals"), goals);
-        }
-        if let Some(clean) = &change.clean {
-            self.words(&at_key("clean"), std::slice::from_ref(clean));
+        if change.rename.is_some() && change.file == change.rename {
+            self.fault(
+                &at_key("rename"),
+                "the edit changes nothing: old and new name are the same",
+                "an edit must change something",
+            );
         }
         if let Some(tool) = &change.tool {
-            if tool.name.is_empty() || tool.name.contains(['/', '\0']) || tool.name.starts_with('.') {
-                self.fault(
-                    &at_key("tool"),
-                    format!("`{}` cannot be a program's name", tool.name),
-                    "the name it is called by, e.g. `pahole`",
-                );
-            }
             match (&tool.script, &tool.path) {
                 (Some(_), None) => {}
                 (None, Some(path)) if path.starts_with('/') => {}
@@ -426,6 +465,7 @@ impl Checker<'_> {
 
     fn expectations(&mut self, scenario: &Scenario) {
         let names: Vec<String> = (0..scenario.edit.len()).map(|n| scenario.edit_name(n)).collect();
+        let known_names = self.names_are_known(&scenario.edit);
         let expected = scenario.expect.finding.iter().enumerate();
         let expected = expected.map(|(n, e)| (key_path!["expect", "finding", n, "edit"].to_vec(), &e.edit));
         let known = scenario.known.iter().enumerate();
@@ -433,6 +473,7 @@ impl Checker<'_> {
         for (at, edit) in expected.chain(known) {
             if let Some(edit) = edit
                 && !names.contains(edit)
+                && known_names
             {
                 self.fault(&at, format!("no edit is called `{edit}`"), format!("edits: {}", names.join(", ")));
             }

@@ -1,15 +1,19 @@
 //! TOML text → a tree of values that know where they were written, with `extends` merged in.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use miette::NamedSource;
 use serde_json::Value as Json;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Errors, Problem};
+use super::error::{Errors, Problem, Text};
 
 /// How deep `extends` may go; a chain this long is a mistake even where it is no cycle.
 const MAX_EXTENDS: usize = 16;
+/// How many files a scenario may be made of: each file that extends another twice doubles them.
+const MAX_FILES: usize = 256;
 /// How deep values may nest: no scenario needs more, and every walk over them is then bounded.
 const MAX_DEPTH: usize = 64;
 
@@ -85,22 +89,33 @@ pub(super) struct Entry {
 /// A scenario's text and that of the files it extends, as one tree of values with their places.
 #[derive(Debug, Clone)]
 pub struct Document {
-    sources: Vec<(String, String)>,
+    sources: Vec<Text>,
     pub(super) root: Node,
+    /// Tables and keys in which something is wrong already.
+    damaged: Vec<Vec<Key>>,
+    /// Keys whose value is not what was written.
+    filled: Vec<Vec<Key>>,
+    /// Whether keys may be missing that were written, or are written in a file that was not read.
+    pub(super) incomplete: bool,
+    /// Whether it has as many files as it may have.
+    full: bool,
 }
 
 impl Document {
-    /// Reads `text` and everything it extends.
-    ///
-    /// # Errors
-    /// Syntax errors (all of them), files that cannot be read, and cycles, each with its place.
-    pub fn read(name: &str, text: &str, loader: &dyn Loader) -> Result<Self, Errors> {
+    /// Reads `text` and everything it extends: as much as can be read, and what is wrong with the rest:
+    /// syntax errors (all of them), files that cannot be read, cycles, each with its place.
+    #[must_use]
+    pub fn read(name: &str, text: &str, loader: &dyn Loader) -> (Self, Errors) {
         let root = Node { source: 0, span: 0..0, value: Value::Table(Vec::new()) };
-        let mut document = Self { sources: Vec::new(), root };
+        let mut document =
+            Self { sources: Vec::new(), root, damaged: Vec::new(), filled: Vec::new(), incomplete: false, full: false };
         let mut errors = Errors::default();
         document.root = document.read_one(name, text, loader, &mut Vec::new(), &mut errors);
-        errors.into_result()?;
-        Ok(document)
+        // Places of syntax errors become keys only now that all files are one tree.
+        for problem in &errors.0 {
+            document.damage_at(problem);
+        }
+        (document, errors)
     }
 
     fn read_one(
@@ -112,30 +127,35 @@ impl Document {
         errors: &mut Errors,
     ) -> Node {
         let source = self.sources.len();
-        self.sources.push((name.to_owned(), text.to_owned()));
+        let shared = Arc::new(NamedSource::new(name, text.to_owned()));
+        self.sources.push(Arc::clone(&shared));
+        let before = errors.0.len();
         let (table, syntax) = DeTable::parse_recoverable(text);
-        let failed = !syntax.is_empty();
         for error in syntax {
             let span = error.span().unwrap_or(0..0);
             errors.0.push(
-                Problem::in_text(name, text, span, format!("not TOML: {}", error.message().replace('\n', ", ")))
+                Problem::in_text(&shared, span, format!("not TOML: {}", error.message().replace('\n', ", ")))
                     .hint("the format is TOML 1.0: `key = \"value\"`, `[table]`, `[[edit]]`"),
             );
         }
         let mut too_deep = None;
         let own = node_of_table(source, table.span(), table.into_inner(), 0, &mut too_deep);
         if let Some(span) = too_deep {
-            errors.0.push(Problem::in_text(name, text, span, format!("nested more than {MAX_DEPTH} deep")));
-        }
-        if failed {
-            return own;
+            errors.0.push(Problem::in_text(&shared, span, format!("nested more than {MAX_DEPTH} deep")));
         }
         open.push(name.to_owned());
         let mut merged: Option<Node> = None;
         for (wanted, span) in extended(&own) {
-            let problem = |message: String| Problem::in_text(name, text, span.clone(), message);
+            let problem = |message: String| Problem::in_text(&shared, span.clone(), message);
             if open.len() >= MAX_EXTENDS {
                 errors.0.push(problem(format!("`extends` goes more than {MAX_EXTENDS} files deep")));
+                continue;
+            }
+            if self.sources.len() >= MAX_FILES {
+                // Said once: the files above would say it again and again.
+                if !std::mem::replace(&mut self.full, true) {
+                    errors.0.push(problem(format!("`extends` names more than {MAX_FILES} files in all")));
+                }
                 continue;
             }
             match loader.load(name, &wanted) {
@@ -157,17 +177,49 @@ impl Document {
             }
         }
         open.pop();
+        self.incomplete |= errors.0.len() > before;
         match merged {
             None => own,
             Some(base) => merge(base, own),
         }
     }
 
+    /// Marks the table in which a syntax error stands, which is the one whose header stands last before it.
+    fn damage_at(&mut self, problem: &Problem) {
+        let (text, start) = problem.place();
+        let Some(source) = self.sources.iter().position(|known| Arc::ptr_eq(known, text)) else { return };
+        let mut found: (usize, Vec<Key>) = (0, Vec::new());
+        tables(&self.root, &mut Vec::new(), &mut |node, path| {
+            if node.source == source && node.span.start <= start && node.span.start >= found.0 {
+                found = (node.span.start, path.to_vec());
+            }
+        });
+        self.damaged.push(found.1);
+    }
+
+    /// Notes that something is wrong at a key or in a table, so that nobody complains of what follows from it.
+    pub(super) fn damage(&mut self, path: &[Key]) {
+        self.damaged.push(path.to_vec());
+    }
+
+    /// Notes that the value of a key is taken out or filled in.
+    pub(super) fn fill(&mut self, path: &[Key]) {
+        self.damage(path);
+        self.damage(&path[..path.len().saturating_sub(1)]);
+        self.filled.push(path.to_vec());
+    }
+
+    /// Whether something is wrong already at this key or below it.
+    #[must_use]
+    pub fn is_damaged(&self, path: &[Key]) -> bool {
+        self.damaged.iter().any(|damaged| damaged.starts_with(path))
+            || self.filled.iter().any(|filled| path.starts_with(filled))
+    }
+
     /// Name and text of a source: 0 is the scenario itself.
     #[must_use]
-    pub fn source(&self, index: usize) -> (&str, &str) {
-        let (name, text) = &self.sources[index];
-        (name, text)
+    pub fn text(&self, index: usize) -> &Text {
+        &self.sources[index]
     }
 
     /// The source and byte range at which a key was written, or the nearest table around it.
@@ -207,6 +259,28 @@ fn extended(root: &Node) -> Vec<(String, Range<usize>)> {
     match &entry.node.value {
         Value::Array(items) => items.iter().filter_map(one).collect(),
         _ => one(&entry.node).into_iter().collect(),
+    }
+}
+
+/// Calls `seen` with every table below `node` and its path.
+fn tables(node: &Node, path: &mut Vec<Key>, seen: &mut dyn FnMut(&Node, &[Key])) {
+    match &node.value {
+        Value::Table(entries) => {
+            seen(node, path);
+            for entry in entries {
+                path.push(Key::from(entry.name.as_str()));
+                tables(&entry.node, path, seen);
+                path.pop();
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(Key::Index(index));
+                tables(item, path, seen);
+                path.pop();
+            }
+        }
+        _ => {}
     }
 }
 

@@ -1,10 +1,14 @@
 //! Errors of scenario files: each with its place, what was expected, and a hint.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 
 use super::document::{Document, Key};
+
+/// A file's name and text, shared by the errors in it.
+pub type Text = Arc<NamedSource<String>>;
 
 /// One error of a scenario file.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -18,7 +22,7 @@ pub struct Problem {
     pub file: String,
     /// Line and column, both from 1.
     pub at: (usize, usize),
-    text: NamedSource<String>,
+    text: Text,
     span: Range<usize>,
     label: String,
 }
@@ -27,13 +31,13 @@ impl Problem {
     /// An error at byte range `span` of the source `index` of `document`.
     #[must_use]
     pub fn at_span(document: &Document, index: usize, span: Range<usize>, message: impl Into<String>) -> Self {
-        let (name, text) = document.source(index);
-        Self::in_text(name, text, span, message)
+        Self::in_text(document.text(index), span, message)
     }
 
     /// An error at byte range `span` of a file's text.
     #[must_use]
-    pub fn in_text(name: &str, text: &str, span: Range<usize>, message: impl Into<String>) -> Self {
+    pub fn in_text(source: &Text, span: Range<usize>, message: impl Into<String>) -> Self {
+        let text = source.inner();
         // Spans of a parser can end past a text that breaks off; keep them inside and on characters.
         let mut start = span.start.min(text.len());
         while !text.is_char_boundary(start) {
@@ -49,9 +53,9 @@ impl Problem {
         Self {
             message: message.into(),
             hint: None,
-            file: name.to_owned(),
+            file: source.name().to_owned(),
             at: (line, column),
-            text: NamedSource::new(name, text.to_owned()),
+            text: Arc::clone(source),
             span: start..end,
             label: "here".into(),
         }
@@ -68,6 +72,11 @@ impl Problem {
     #[must_use]
     pub fn whole(document: &Document, message: impl Into<String>) -> Self {
         Self::at_span(document, 0, 0..0, message)
+    }
+
+    /// The file, and the byte in it.
+    pub(super) fn place(&self) -> (&Text, usize) {
+        (&self.text, self.span.start)
     }
 
     /// Says what to do about it.
@@ -116,11 +125,15 @@ impl Errors {
     ///
     /// # Errors
     /// These, sorted by place.
-    pub fn into_result(mut self) -> Result<(), Self> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
+    pub fn into_result(self) -> Result<(), Self> {
+        if self.0.is_empty() { Ok(()) } else { Err(self.sorted()) }
+    }
+
+    /// In the order of their places, each once: files that extend the same file have the errors of that file.
+    #[must_use]
+    pub fn sorted(mut self) -> Self {
         self.0.sort_by(|a, b| (&a.file, a.at).cmp(&(&b.file, b.at)));
-        Err(self)
+        self.0.dedup_by(|a, b| a.file == b.file && a.at == b.at && a.message == b.message);
+        self
     }
 }

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value as Json;
 
-use super::document::{Document, Entry, Node, Value};
+use super::document::{Document, Entry, Key, Node, Value};
 use super::error::{Errors, Problem};
 use super::{FindingName, Scenario};
 
@@ -20,17 +20,65 @@ pub fn json_schema() -> &'static Json {
     SCHEMA.get_or_init(|| schemars::schema_for!(Scenario).to_value())
 }
 
-/// Checks every value of the document.
-pub(super) fn check(document: &Document) -> Result<(), Errors> {
-    let mut checker = Checker { root: json_schema(), document, errors: Errors::default() };
+/// Checks every value of the document. What is left of it when all that is wrong is taken out, and what is
+/// missing is filled in, is a scenario; where that was done the document is marked as damaged.
+pub(super) fn check(document: &mut Document) -> (Json, Errors) {
+    let mut checker =
+        Checker { root: json_schema(), document, path: Vec::new(), mends: Vec::new(), errors: Errors::default() };
     checker.node(json_schema(), &document.root, "");
-    checker.errors.into_result()
+    let Checker { mends, errors, .. } = checker;
+    let mut json = document.to_json();
+    for mend in &mends {
+        mend.apply(&mut json);
+        document.fill(&mend.path);
+    }
+    (json, errors)
 }
 
 struct Checker<'a> {
     root: &'a Json,
     document: &'a Document,
+    /// Where the value that is looked at stands.
+    path: Vec<Key>,
+    mends: Vec<Mend>,
     errors: Errors,
+}
+
+/// What makes a document fit the schema again.
+struct Mend {
+    path: Vec<Key>,
+    /// The value to put there; without one the key is taken out.
+    value: Option<Json>,
+}
+
+impl Mend {
+    fn apply(&self, json: &mut Json) {
+        let Some((last, parents)) = self.path.split_last() else { return };
+        let mut at = json;
+        for key in parents {
+            let next = match key {
+                Key::Name(name) => at.get_mut(name),
+                Key::Index(index) => at.get_mut(*index),
+            };
+            // An earlier mend may have taken out what this one is in.
+            let Some(next) = next else { return };
+            at = next;
+        }
+        match (last, &self.value, at) {
+            (Key::Name(name), Some(value), Json::Object(table)) => {
+                table.insert(name.clone(), value.clone());
+            }
+            (Key::Name(name), None, Json::Object(table)) => {
+                table.remove(name);
+            }
+            (Key::Index(index), value, Json::Array(items)) => {
+                if let Some(item) = items.get_mut(*index) {
+                    *item = value.clone().unwrap_or_default();
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 impl<'a> Checker<'a> {
@@ -46,6 +94,61 @@ impl<'a> Checker<'a> {
         schema
     }
 
+    /// Looks at what stands below `key`.
+    fn within(&mut self, key: Key, schema: &'a Json, node: &Node, name: &str) {
+        self.path.push(key);
+        self.node(schema, node, name);
+        self.path.pop();
+    }
+
+    /// A value that cannot stay: required keys and items get one that fits, all else is taken out.
+    fn wrong(&mut self, schema: &'a Json, node: &Node, name: &str, message: String, hint: Option<String>) {
+        let value = self.placeholder(schema, 0);
+        self.mends.push(Mend { path: self.path.clone(), value: Some(value) });
+        match schema.get("items") {
+            // A parser that lost its way makes one table of `[[edit]]`.
+            Some(items) if self.document.incomplete && matches!(node.value, Value::Table(_)) => {
+                self.within(Key::Index(0), items, node, name);
+            }
+            _ => self.problem(node, message, hint),
+        }
+    }
+
+    /// The plainest value that fits a schema.
+    fn placeholder(&self, schema: &'a Json, depth: usize) -> Json {
+        let schema = self.resolve(schema);
+        if depth > 16 {
+            return Json::Null;
+        }
+        if let Some(choices) = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Json::as_array) {
+            let values: Vec<Json> = choices.iter().map(|choice| self.placeholder(choice, depth + 1)).collect();
+            // An optional value is best left out.
+            return values.iter().find(|value| value.is_null()).or(values.first()).cloned().unwrap_or_default();
+        }
+        if let Some(allowed) = allowed_values(schema) {
+            return allowed.first().map_or(Json::Null, |value| (*value).clone());
+        }
+        match expected_types(schema) {
+            Some(types) if types.contains(&"null") => Json::Null,
+            Some(types) => match types.first().copied() {
+                Some("string") => Json::from(""),
+                Some("integer" | "number") => Json::from(bound(schema, "minimum").unwrap_or(0)),
+                Some("boolean") => Json::from(false),
+                Some("array") => Json::Array(Vec::new()),
+                Some("object") => {
+                    let required = schema.get("required").and_then(Json::as_array).into_iter().flatten();
+                    let required = required.filter_map(Json::as_str).filter_map(|name| {
+                        let property = schema.get("properties")?.get(name)?;
+                        Some((name.to_owned(), self.placeholder(property, depth + 1)))
+                    });
+                    Json::Object(required.collect())
+                }
+                _ => Json::Null,
+            },
+            None => Json::Null,
+        }
+    }
+
     fn problem(&mut self, node: &Node, message: String, hint: Option<String>) {
         let mut problem = Problem::at_span(self.document, node.source, node.span.clone(), message);
         problem.hint = hint;
@@ -55,23 +158,23 @@ impl<'a> Checker<'a> {
     fn node(&mut self, schema: &'a Json, node: &Node, name: &str) {
         let schema = self.resolve(schema);
         if let Some(choices) = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Json::as_array) {
-            return self.any_of(choices, node, name, described(schema));
+            return self.any_of(schema, choices, node, name);
         }
         if let Some(expected) = expected_types(schema)
             && !expected.iter().any(|expected| is_of_type(node, expected))
         {
             let message = format!("`{name}` must be {}, not {}", type_list(&expected), type_of(node));
-            return self.problem(node, message, described(schema));
+            return self.wrong(schema, node, name, message, described(schema));
         }
         if let Some(allowed) = allowed_values(schema) {
-            return self.one_of(&allowed, node, name);
+            return self.one_of(schema, &allowed, node, name);
         }
         match &node.value {
             Value::Table(entries) => self.table(schema, node, entries, name),
             Value::Array(items) => {
                 if let Some(item_schema) = schema.get("items") {
-                    for item in items {
-                        self.node(item_schema, item, name);
+                    for (index, item) in items.iter().enumerate() {
+                        self.within(Key::Index(index), item_schema, item, name);
                     }
                 }
             }
@@ -84,7 +187,13 @@ impl<'a> Checker<'a> {
                         (None, Some(high)) => format!("at most {high}"),
                         (None, None) => String::new(),
                     };
-                    self.problem(node, format!("`{name}` must be {range}, not {number}"), described(schema));
+                    self.wrong(
+                        schema,
+                        node,
+                        name,
+                        format!("`{name}` must be {range}, not {number}"),
+                        described(schema),
+                    );
                 }
             }
             _ => {}
@@ -97,9 +206,9 @@ impl<'a> Checker<'a> {
         let closed = schema.get("additionalProperties").or_else(|| schema.get("unevaluatedProperties"));
         for entry in entries {
             if let Some(property) = schema.get("properties").and_then(|all| all.get(&entry.name)) {
-                self.node(property, &entry.node, &entry.name);
+                self.within(Key::from(entry.name.as_str()), property, &entry.node, &entry.name);
             } else if let Some(other) = closed.filter(|other| other.is_object()) {
-                self.node(other, &entry.node, &entry.name);
+                self.within(Key::from(entry.name.as_str()), other, &entry.node, &entry.name);
             } else if closed == Some(&Json::Bool(false)) {
                 let place = if name.is_empty() { "at the top".to_owned() } else { format!("in `{name}`") };
                 let hint = match nearest(&entry.name, properties.keys().map(String::as_str)) {
@@ -113,28 +222,36 @@ impl<'a> Checker<'a> {
                     format!("unknown key `{}` {place}", entry.name),
                 );
                 self.errors.0.push(problem.hint(hint).label("unknown key"));
+                self.mends.push(Mend { path: self.child(&entry.name), value: None });
             }
         }
         for required in schema.get("required").and_then(Json::as_array).into_iter().flatten() {
             let required = required.as_str().unwrap_or_default();
             if entries.iter().all(|entry| entry.name != required) {
+                let value = schema.get("properties").and_then(|all| all.get(required));
+                let value = value.map(|property| self.placeholder(property, 0));
+                self.mends.push(Mend { path: self.child(required), value });
+                if self.document.incomplete {
+                    // It may stand in what could not be read.
+                    continue;
+                }
                 let place = if name.is_empty() { "the scenario".to_owned() } else { format!("`{name}`") };
-                let hint = properties.get(required).map(|property| self.resolve_static(property));
-                self.problem(node, format!("{place} lacks the key `{required}`"), hint.flatten());
+                let hint = properties.get(required).and_then(described);
+                self.problem(node, format!("{place} lacks the key `{required}`"), hint);
             }
         }
     }
 
-    fn resolve_static(&self, property: &Json) -> Option<String> {
-        described(property)
+    fn child(&self, name: &str) -> Vec<Key> {
+        self.path.iter().cloned().chain([Key::from(name)]).collect()
     }
 
     /// The alternatives of an untagged choice (`string | list`, `X | null`, documented enum values).
-    fn any_of(&mut self, choices: &'a [Json], node: &Node, name: &str, about: Option<String>) {
+    fn any_of(&mut self, schema: &'a Json, choices: &'a [Json], node: &Node, name: &str) {
         let choices: Vec<&Json> = choices.iter().map(|choice| self.resolve(choice)).collect();
         let constants: Vec<&Json> = choices.iter().filter_map(|choice| allowed_values(choice)).flatten().collect();
         if !constants.is_empty() && matches!(node.value, Value::String(_)) {
-            return self.one_of(&constants, node, name);
+            return self.one_of(schema, &constants, node, name);
         }
         let fitting = choices.iter().find(|choice| {
             expected_types(choice).is_none_or(|types| types.iter().any(|expected| is_of_type(node, expected)))
@@ -144,10 +261,11 @@ impl<'a> Checker<'a> {
         }
         let types: Vec<&str> =
             choices.iter().filter_map(|choice| expected_types(choice)).flatten().filter(|t| *t != "null").collect();
-        self.problem(node, format!("`{name}` must be {}, not {}", type_list(&types), type_of(node)), about);
+        let message = format!("`{name}` must be {}, not {}", type_list(&types), type_of(node));
+        self.wrong(schema, node, name, message, described(schema));
     }
 
-    fn one_of(&mut self, allowed: &[&Json], node: &Node, name: &str) {
+    fn one_of(&mut self, schema: &'a Json, allowed: &[&Json], node: &Node, name: &str) {
         let written = super::document::Document::json_of(node);
         if allowed.contains(&&written) {
             return;
@@ -164,7 +282,7 @@ impl<'a> Checker<'a> {
         } else {
             format!("`{name}` cannot be `{text}`")
         };
-        self.problem(node, what, Some(hint));
+        self.wrong(schema, node, name, what, Some(hint));
     }
 }
 

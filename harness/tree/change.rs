@@ -16,6 +16,9 @@ impl Planner<'_> {
 
     /// Folds `change` into `state` and says in `ops` what it does to the incremental tree.
     pub(super) fn change(&mut self, at: &[Key], change: &Change, state: &mut State, ops: &mut Vec<FileOp>) {
+        if self.document.is_damaged(at) {
+            return self.names(at, change, state);
+        }
         if change.file.is_some() && change.is_object() {
             ops.push(FileOp::Object(Box::new(change.clone())));
         } else if let Some(file) = &change.file {
@@ -26,6 +29,25 @@ impl Planner<'_> {
             self.patch(&at, patch, state, ops);
         }
         self.settings(at, change, state);
+    }
+
+    /// Of a change that is wrong in itself: whether what it names is there.
+    fn names(&mut self, at: &[Key], change: &Change, state: &State) {
+        let is_right = |key: &str| !self.document.is_damaged(&[at, &key_path![key]].concat());
+        let named = change.file.as_deref().filter(|path| {
+            is_right("file") && path_fault(path).is_none() && !change.is_object() && change.write.is_none()
+        });
+        let config = is_right("config");
+        if let Some(path) = named
+            && self.present(state, path).is_none()
+            && self.lower.below(path).is_ok_and(|below| below.is_empty())
+        {
+            let hint = self.near_file(path);
+            self.problem(at, "file", format!("`{path}` is not in the tree"), hint);
+        }
+        for name in change.config.keys().filter(|_| config) {
+            self.symbol(&[at, &key_path!["config", name.as_str()]].concat(), name, None, state);
+        }
     }
 
     fn settings(&mut self, at: &[Key], change: &Change, state: &mut State) {

@@ -43,8 +43,121 @@ fn all_errors_of_a_file_come_at_once() {
             "scenarios/t/bad.toml:8:8: error: no earlier edit is called `nothing`",
             "scenarios/t/bad.toml:9:1: error: the edit changes nothing: the text to add is empty",
             "scenarios/t/bad.toml:10:6: error: two edits are called `edit-1`",
+            "scenarios/t/bad.toml:11:8: error: `x` is not in the tree",
         ]
     );
+}
+
+#[test]
+fn errors_of_every_kind_come_at_once_and_none_that_only_follows() {
+    let lab = Lab::new();
+    let text = r#"
+wyh = "an unknown key"
+extends = "nowhere.toml"
+
+[tree]
+srctree = "mini"
+symbols = { NO_SUCH = "y" }
+
+[make]
+jobs = "a wrong type"
+
+[[edit]]
+id = "leaves"
+file = "../x"
+touch = true
+
+[[edit]]
+id = "no-match"
+file = "init/main.c"
+replace = "no such text"
+with = "x"
+
+[[edit]]
+id = "typo"
+file = "init/mian.c"
+apend = "x"
+
+[[edit]]
+id = "type"
+file = 3
+append = "x"
+
+[[edit]]
+id = "syntax"
+file = "init/mian.c"
+append = "x
+
+[[edit]]
+id = "symbol"
+also = [{ config = { NO_SUCH_THING = "y" } }]
+
+[[edit]]
+undo = "no-match"
+
+[[known]]
+finding = "rebuild.stael"
+why = ""
+"#;
+    lab.scenario("bad", text);
+    let ran = checked(&lab, "scenarios/t/bad.toml");
+    let told: Vec<&str> = ran.err.lines().filter(|line| line.contains(": error: ")).collect();
+    let told: Vec<&str> = told.iter().map(|line| line.trim_start_matches("scenarios/t/bad.toml:")).collect();
+    assert_eq!(
+        told,
+        [
+            "3:1: error: unknown key `wyh` at the top",
+            "4:11: error: cannot extend `nowhere.toml`: no such file",
+            "8:23: error: no symbol `NO_SUCH` in this tree",
+            "11:8: error: `jobs` must be an integer, not a string",
+            "15:8: error: path `../x` leaves the tree by `..`",
+            "21:11: error: `init/main.c` holds the text not at all, not once",
+            "26:8: error: `init/mian.c` is not in the tree",
+            "27:1: error: unknown key `apend` in `edit`",
+            "31:8: error: `file` must be a string, not an integer",
+            "36:8: error: `init/mian.c` is not in the tree",
+            "37:12: error: not TOML: invalid basic string, expected `\"`",
+            "41:38: error: no symbol `NO_SUCH_THING` in this tree",
+            "47:11: error: no finding is called `rebuild.stael`",
+            "48:7: error: a tolerated fault needs its reason",
+        ]
+    );
+}
+
+#[test]
+fn a_broken_header_is_one_error_and_what_was_read_after_it_counts() {
+    let lab = Lab::new();
+    lab.scenario("bad", "[tree\nsrctree = \"mini\"\n\n[[edit]]\nfile = \"x\"\ntouch = true\nbogus = 1\n");
+    let ran = checked(&lab, "scenarios/t/bad.toml");
+    let told: Vec<&str> = ran.err.lines().filter(|line| line.contains(": error: ")).collect();
+    assert!(told[0].ends_with(":2:6: error: not TOML: unclosed table, expected `]`"), "{ran}");
+    assert!(told.iter().any(|line| line.contains("unknown key `bogus`")), "{ran}");
+    assert!(!ran.err.contains("lacks") && !ran.err.contains("is empty"), "{ran}");
+}
+
+#[test]
+fn thousands_of_errors_are_counted_and_the_first_are_shown() {
+    let lab = Lab::new();
+    let edits = "[[edit]]\nfile = 3\ntouch = true\n".repeat(3000);
+    lab.scenario("bad", &format!("{MINI}{edits}"));
+    let ran = lab.run(&["check"]).exits(2);
+    assert!(ran.err.contains("3000 error(s); nothing was built") && ran.err.contains("and 2000 more"), "{ran}");
+    let json = lab.run(&["check", "--format", "json"]).exits(2);
+    let json: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!(json["errors"].as_array().map(Vec::len), Some(3000));
+}
+
+#[test]
+fn files_that_extend_each_other_doubly_are_few_in_all() {
+    let lab = Lab::new();
+    for n in 0..10 {
+        let next = n + 1;
+        let text = format!("extends = [\"_{next}.toml\", \"_{next}.toml\"]\n");
+        lab.write(&format!("scenarios/t/_{n}.toml"), text);
+    }
+    lab.write("scenarios/t/_10.toml", MINI).scenario("bad", "extends = \"_0.toml\"\n");
+    let ran = lab.run(&["check"]).exits(2);
+    assert!(ran.err.contains("more than 256 files in all"), "{ran}");
 }
 
 #[test]
@@ -172,9 +285,11 @@ fn bytes_that_are_no_scenario() {
     lab.write("tables.toml", tables);
     checked(&lab, "tables.toml");
     // One line, many megabytes, and an error at its end.
-    let huge = format!("title = \"x\"\nwhy = \"{}\"\n[tree]\nsrctree = 1\n", "y".repeat(20 << 20));
+    let huge = format!("title = \"x\"\nwhy = \"{}\"\n[tree]\nsrctree = 1\n", "y".repeat(15 << 20));
     lab.write("huge.toml", huge);
     checked(&lab, "huge.toml").says(&["huge.toml:4:11"]);
+    lab.write("larger.toml", vec![b'#'; (16 << 20) + 1]);
+    checked(&lab, "larger.toml").says(&["larger than 16 MiB"]);
     let many: String = (0..300).map(|n| format!("[[edit]]\nfile{n} = 1\n")).collect();
     lab.write("many.toml", format!("title = \"x\"\n{MINI}{many}"));
     checked(&lab, "many.toml").says(&["unknown key `file299`"]);
