@@ -497,7 +497,9 @@ impl SandboxError {
             SandboxError::Channel { .. } => Some("look at `ulimit -n` and at free memory"),
             SandboxError::Encode(_) => None,
             SandboxError::InheritFd(_) => Some("pass descriptors above 2 that stay open until spawn returns"),
-            SandboxError::Died { .. } => Some("look for the out-of-memory killer in `dmesg`"),
+            SandboxError::Died { .. } => Some(
+                "something killed it: the kernel for want of memory (`dmesg`), somebody, or the build, where it has no pid namespace",
+            ),
         }
     }
 }

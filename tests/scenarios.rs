@@ -16,10 +16,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use kbuild_repro::artifact::record::ScenarioRecord;
+use kbuild_repro::artifact::record::{ScenarioRecord, SnapshotRecord};
 use kbuild_repro::cli::host::Host;
 use kbuild_repro::cli::load::{self, Absent, Ready};
-use kbuild_repro::cli::{CliError, SelectArgs};
+use kbuild_repro::cli::{CliError, SelectArgs, snapshots};
 use kbuild_repro::report::{Report, ScenarioReport};
 use kbuild_repro::scenario::{Class, FindingName, Tier};
 use kbuild_repro::verdict::{Standing, Verdict, snapshot_path};
@@ -150,9 +150,11 @@ fn test(ready: &Ready, again: &str) -> Result<Completion, Failed> {
     }
     let record = kbuild_repro::artifact::record::read(&out.join(&scenario.id).join("record.json"));
     let record: ScenarioRecord = record.map_err(|error| failed(&error.to_string()))?;
-    compare_snapshots(&record, &ready.found.file)?;
+    // What the scenario says to differ is no matter for a review.
+    let compared = || record.snapshots.iter().filter(|it| !snapshots::is_meant(&scenario.findings, &it.artifact));
+    compare_snapshots(&record.id, compared(), &ready.found.file)?;
     // A text that could not be made has nothing for insta to compare.
-    let made = record.snapshots.iter().all(|snapshot| snapshot.variant.is_none() || snapshot.contents.is_ok());
+    let made = compared().all(|snapshot| snapshot.variant.is_none() || snapshot.contents.is_ok());
     if made { Ok(Completion::Completed) } else { Err(failed("")) }
 }
 
@@ -167,11 +169,11 @@ fn only_snapshots(scenario: &ScenarioReport) -> bool {
 }
 
 /// Compares the BTF of the run with the accepted snapshots, all of them before it fails.
-fn compare_snapshots(record: &ScenarioRecord, file: &Path) -> Result<(), Failed> {
+fn compare_snapshots<'a>(id: &str, taken: impl Iterator<Item = &'a SnapshotRecord>, file: &Path) -> Result<(), Failed> {
     let mut failures = BTreeMap::new();
-    for snapshot in &record.snapshots {
+    for snapshot in taken {
         let (Some(variant), Ok(contents)) = (&snapshot.variant, &snapshot.contents) else { continue };
-        let path = root().join("snapshots").join(snapshot_path(&record.id, variant, &snapshot.artifact));
+        let path = root().join("snapshots").join(snapshot_path(id, variant, &snapshot.artifact));
         let (Some(dir), Some(stem)) = (path.parent(), path.file_stem().and_then(|stem| stem.to_str())) else {
             continue;
         };

@@ -15,12 +15,8 @@ use kbuild_repro::scenario::{Edit, FindingName};
 const STAGES: &[&str] = &["scenario", "tree", "sandbox", "runner", "artifact", "verdict", "report"];
 
 /// Findings without a scenario that plants them, and where they are tested instead.
-const NOT_PLANTED: &[(FindingName, &str)] = &[
-    (FindingName::KnownStale, "is about the scenario, which cannot demand it of itself: harness/verdict/tests.rs"),
-    (FindingName::SnapshotChanged, "a committed wrong snapshot would be in every review: harness/verdict/tests.rs"),
-    (FindingName::SnapshotMissing, "a snapshot that is never accepted would be pending: harness/verdict/tests.rs"),
-    (FindingName::SnapshotUnreferenced, "is about all scenarios, not one: tests/cli/records.rs"),
-];
+const NOT_PLANTED: &[(FindingName, &str)] =
+    &[(FindingName::SnapshotUnreferenced, "is about all scenarios, not one: tests/cli/records.rs")];
 
 /// The most lines a source file may have: a file is read on its own.
 const LINES: usize = 700;

@@ -551,8 +551,9 @@ impl<'a> Run<'a> {
         accepted: &verdict::Accepted,
     ) -> Result<(), CliError> {
         let Some(dir) = &self.snapshots else { return Ok(()) };
-        for (record, _) in judged {
-            for pending in snapshots::write_pending(dir, record, accepted).map_err(CliError::internal)? {
+        for (record, judgement) in judged {
+            let pending = snapshots::write_pending(dir, record, &judgement.findings, accepted);
+            for pending in pending.map_err(CliError::internal)? {
                 if !self.how.output.quiet {
                     note(&format!("pending snapshot: {} (cargo insta review)", pending.display()));
                 }

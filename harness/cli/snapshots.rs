@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::artifact::ArtifactError;
 use crate::artifact::record::ScenarioRecord;
 use crate::artifact::snapshot::{Snapshot, normalized, pending_path};
-use crate::scenario::Scenario;
+use crate::scenario::{FindingName, Scenario};
 use crate::tree::Lower as _;
 use crate::tree::lower::DirLower;
-use crate::verdict::{Accepted, snapshot_path, variant_name};
+use crate::verdict::{Accepted, Finding, Standing, snapshot_path, variant_name};
 
 /// Reads every accepted snapshot below a directory. One that is no snapshot counts as not there: then it is
 /// missing, and that is said.
@@ -25,18 +25,25 @@ pub fn accepted(dir: &Path) -> Accepted {
 }
 
 /// Writes what differs from the accepted snapshots as `.snap.new` beside them, for `cargo insta review`;
-/// says what was written. What is equal has no pending snapshot any more.
+/// says what was written. What is equal has no pending snapshot any more; neither has what the scenario demands
+/// or tolerates to differ, which nobody is to accept.
 ///
 /// # Errors
 /// It cannot be written.
-pub fn write_pending(dir: &Path, record: &ScenarioRecord, accepted: &Accepted) -> Result<Vec<PathBuf>, ArtifactError> {
+pub fn write_pending(
+    dir: &Path,
+    record: &ScenarioRecord,
+    findings: &[Finding],
+    accepted: &Accepted,
+) -> Result<Vec<PathBuf>, ArtifactError> {
     let mut written = Vec::new();
     for snapshot in &record.snapshots {
         let (Some(variant), Ok(contents)) = (&snapshot.variant, &snapshot.contents) else { continue };
         let relative = snapshot_path(&record.id, variant, &snapshot.artifact);
         let path = dir.join(&relative);
         let pending = pending_path(&path);
-        if accepted.0.get(&relative).is_some_and(|old| normalized(old) == normalized(contents)) {
+        let equal = accepted.0.get(&relative).is_some_and(|old| normalized(old) == normalized(contents));
+        if equal || is_meant(findings, &snapshot.artifact) {
             let _ = fs::remove_file(&pending);
             continue;
         }
@@ -44,6 +51,16 @@ pub fn write_pending(dir: &Path, record: &ScenarioRecord, accepted: &Accepted) -
         written.push(pending);
     }
     Ok(written)
+}
+
+/// Whether the scenario says that the snapshot of an artifact differs or is not there.
+#[must_use]
+pub fn is_meant(findings: &[Finding], artifact: &str) -> bool {
+    let about = |finding: &&Finding| {
+        matches!(finding.name, FindingName::SnapshotChanged | FindingName::SnapshotMissing)
+            && finding.target == artifact
+    };
+    findings.iter().filter(about).any(|finding| finding.standing != Standing::New)
 }
 
 /// The paths of the snapshots that a scenario declares, all its variants.

@@ -21,6 +21,8 @@ use crate::tree::{ConfigBase, EditPlan, FileOp, State};
 
 /// How often a running build's disk is looked at.
 const DISK_TICK: Duration = Duration::from_secs(1);
+/// How many lines at the end of a log are looked at for a full disk.
+const FULL_LINES: usize = 20;
 
 /// The tree a build is made in, the state it is to have, and the jobs it may use.
 #[derive(Debug, Clone, Copy)]
@@ -360,9 +362,14 @@ impl<'m> Making<'m> {
             self.status = match command.status {
                 sandbox::Status::Exited(0) => Status::Ok,
                 sandbox::Status::Exited(code) => Status::Exit(code),
-                sandbox::Status::Signaled(libc::SIGXFSZ) => Status::DiskFull("a file grew over the limit".into()),
+                sandbox::Status::Signaled(libc::SIGXFSZ) => Status::DiskFull(self.file_too_large()),
                 sandbox::Status::Signaled(signal) => Status::Signal(signal),
             };
+        }
+        if let Status::Exit(_) = self.status
+            && let Some(full) = self.full_as_told()
+        {
+            self.status = Status::DiskFull(full);
         }
         match outcome.error {
             None => Ok(self.status.ok()),
@@ -427,6 +434,22 @@ impl<'m> Making<'m> {
         let limit = self.disk_limit()?;
         let used = directory_size(context.scratch);
         (used > limit).then(|| format!("the trees take {} MiB, the limit is {} MiB", used >> 20, limit >> 20))
+    }
+
+    fn file_too_large(&self) -> String {
+        let limit = self.disk_limit().map_or(String::new(), |limit| format!(" of {} MiB", limit >> 20));
+        format!("a file grew over the limit{limit}")
+    }
+
+    /// Why a program that failed could not write, if it or its shell says so: make gives only its own exit code.
+    /// The words are those of strsignal(3) and strerror(3) in the C locale, which builds get.
+    fn full_as_told(&self) -> Option<String> {
+        let last = super::labels::tail(&self.log_path, FULL_LINES).ok()?;
+        let said = |words: &str| last.iter().any(|line| line.contains(words));
+        if said("File size limit exceeded") || (self.disk_limit().is_some() && said("File too large")) {
+            return Some(self.file_too_large());
+        }
+        said("No space left on device").then(|| "no space left on a file system it writes to".to_owned())
     }
 
     fn spec(&mut self, commands: &[Vec<String>]) -> Spec {

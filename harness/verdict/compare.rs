@@ -332,7 +332,8 @@ impl Comparison {
                 let named = lost.iter().take(NAMED_FUNCTIONS).copied().collect::<Vec<_>>().join(", ");
                 let more = lost.len().saturating_sub(NAMED_FUNCTIONS);
                 let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-                finding.summary = format!("{} functions lost their BTF: {named}{more}", lost.len());
+                let functions = if lost.len() == 1 { "function lost its" } else { "functions lost their" };
+                finding.summary = format!("{} {functions} BTF: {named}{more}", lost.len());
             }
         }
         self.findings.push(finding);

@@ -8,28 +8,6 @@ use crate::scenario::{FindingName, Known, When};
 /// Gives every finding its standing, and adds what was demanded or listed and did not appear.
 pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
     let mut missing = Vec::new();
-    for expected in &record.scenario.expect.finding {
-        let mut seen = 0;
-        for finding in &mut comparison.findings {
-            let fits = finding.name == expected.finding
-                && fits_target(finding, expected.target.as_deref())
-                && fits_edit(finding, expected.edit.as_deref());
-            if fits {
-                finding.standing = Standing::Expected;
-                seen += 1;
-            }
-        }
-        let wanted = expected.at_least.unwrap_or(1);
-        if seen < wanted {
-            missing.push(absent(
-                FindingName::ExpectUnmet,
-                expected.finding,
-                expected.target.as_deref(),
-                expected.edit.clone(),
-                format!("`{}` must be found {wanted} time(s), and was {seen}", expected.finding),
-            ));
-        }
-    }
     for known in record.scenario.known.iter().filter(|known| applies(record, known)) {
         let mut seen = false;
         for finding in &mut comparison.findings {
@@ -57,6 +35,30 @@ pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
             ));
         } else {
             comparison.notes.push(format!("fixed? {what}"));
+        }
+    }
+    // A list that is out of date can be demanded too; what is demanded stands over what is tolerated.
+    comparison.findings.append(&mut missing);
+    for expected in &record.scenario.expect.finding {
+        let mut seen = 0;
+        for finding in &mut comparison.findings {
+            let fits = finding.name == expected.finding
+                && fits_target(finding, expected.target.as_deref())
+                && fits_edit(finding, expected.edit.as_deref());
+            if fits {
+                finding.standing = Standing::Expected;
+                seen += 1;
+            }
+        }
+        let wanted = expected.at_least.unwrap_or(1);
+        if seen < wanted {
+            missing.push(absent(
+                FindingName::ExpectUnmet,
+                expected.finding,
+                expected.target.as_deref(),
+                expected.edit.clone(),
+                format!("`{}` must be found {wanted} time(s), and was {seen}", expected.finding),
+            ));
         }
     }
     comparison.findings.extend(missing);

@@ -176,7 +176,7 @@ fn btf_that_is_lost() {
     assert_eq!(judgement.findings[0].summary, "no .BTF; a clean build gives it one with 10 types and 2 functions");
     let fewer = edited(inc("other").btf("a.ko", 1, &["g"]), clean());
     let judgement = finds(&record(EDIT, fewer), Verdict::Failed, &["btf.lost@edit-1:a.ko"]);
-    assert_eq!(judgement.findings[0].summary, "1 functions lost their BTF: f");
+    assert_eq!(judgement.findings[0].summary, "1 function lost its BTF: f");
     // A module of other sources has other functions, and lost none.
     let other = edited(inc("other").btf("a.ko", 1, &["h"]), clean());
     finds(&record(EDIT, other), Verdict::Failed, &["rebuild.diverged@edit-1:a.ko"]);

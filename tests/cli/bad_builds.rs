@@ -90,7 +90,12 @@ fn a_bad_build_gets_its_verdict_and_the_others_keep_theirs() {
     assert_eq!(ran.code, 1, "{ran}");
     fails_with(&report, "fail", "build.failed", &["exit code 2", "the last words", "Error 3", "the whole log: "]);
     fails_with(&report, "hang", "build.timeout", &["did not end within 2 s", "waiting"]);
-    fails_with(&report, "endless", "build.failed", &["File size limit exceeded"]);
+    fails_with(
+        &report,
+        "endless",
+        "build.failed",
+        &["File size limit exceeded", "was stopped: a file grew over the limit of 4 MiB"],
+    );
     fails_with(&report, "many", "build.failed", &["the limit is 4 MiB"]);
     fails_with(&report, "suicide", "build.failed", &[]);
     fails_with(&report, "massacre", "build.failed", &[]);
