@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use kbuild_repro::artifact::{describe, hash_file};
+use kbuild_repro::artifact::{describe, hash_file, hash_files};
 
 const SIZE: usize = 90_000_000;
 const ROUNDS: usize = 9;
@@ -44,10 +44,36 @@ fn main() -> Result<(), Box<dyn Error>> {
     let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
     println!("hash_file {ours:?}, openssl {theirs:?} (with its start), ratio {ratio:.2}");
 
+    scaling(&path)?;
+
     let start = Instant::now();
     let record = describe(&path, "vmlinux")?;
     println!("describe {:?}, {} parts", start.elapsed(), record.parts.len());
     println!("peak memory grew by {} KiB", peak_memory()? - before);
+    Ok(())
+}
+
+/// How much faster several files are hashed on all processors than on one.
+fn scaling(path: &Path) -> Result<(), Box<dyn Error>> {
+    let cpus = std::thread::available_parallelism()?.get();
+    let paths = vec![path.to_owned(); 2 * cpus];
+    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let (one, all) = (pool(1)?, pool(cpus)?);
+    let timed = |pool: &rayon::ThreadPool| -> Result<Duration, Box<dyn Error>> {
+        let start = Instant::now();
+        pool.install(|| hash_files(&paths)).into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(start.elapsed())
+    };
+    let (mut on_one, mut on_all) = (Duration::MAX, Duration::MAX);
+    for _ in 0..ROUNDS {
+        on_one = on_one.min(timed(&one)?);
+        on_all = on_all.min(timed(&all)?);
+    }
+    let speedup = on_one.as_secs_f64() / on_all.as_secs_f64();
+    println!(
+        "hash_files, {} files: one thread {on_one:?}, {cpus} threads {on_all:?}, {speedup:.2} times as fast",
+        paths.len()
+    );
     Ok(())
 }
 

@@ -164,7 +164,7 @@ pub struct Built<'a> {
 pub enum Event {
     /// So many builds are planned; more can be added later.
     Planned(usize),
-    /// A tree (its directory name) waits for a job slot: others on the machine hold all.
+    /// A tree (its directory name) waits for a job slot: other processes hold all.
     Waiting(String),
     /// A build has its job slot and starts.
     Started(String),

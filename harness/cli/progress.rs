@@ -64,11 +64,10 @@ impl Progress {
             }
             Event::Waiting(tree) => match &shown.bar {
                 Some(bar) => bar.set_message(format!("{tree} waits for a job slot")),
-                // Trees of one scenario wait for each other all the time; what matters is that none is at work.
                 None if shown.waiting => {}
                 None => {
                     shown.waiting = true;
-                    self.line(&format!("{id}: {tree} waits for a job slot"));
+                    self.line(&format!("{id}: {tree} waits for a job slot: other runs on this machine hold all"));
                 }
             },
             Event::Started(build) => {

@@ -17,6 +17,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -73,12 +74,21 @@ impl SlotError {
 pub struct Pool {
     dir: Arc<Path>,
     slots: usize,
+    /// How many of them this pool and its clones hold.
+    held: Arc<AtomicUsize>,
 }
 
 /// One slot; free again when dropped or when this process dies.
 #[derive(Debug)]
 pub struct Slot {
     _lock: File,
+    held: Arc<AtomicUsize>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.held.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Pool {
@@ -88,12 +98,17 @@ impl Pool {
     /// [`SlotError::Directory`] if `dir` is not a directory of this user's own.
     pub fn open(dir: &Path, slots: usize) -> Result<Self, SlotError> {
         private_directory(dir)?;
-        Ok(Self { dir: dir.into(), slots: slots.max(1) })
+        Ok(Self { dir: dir.into(), slots: slots.max(1), held: Arc::default() })
     }
 
     /// How many slots there are.
     pub fn slots(&self) -> usize {
         self.slots
+    }
+
+    /// Whether this process holds none of them: then nothing of its own goes on.
+    pub fn is_idle(&self) -> bool {
+        self.held.load(Ordering::Relaxed) == 0
     }
 
     /// Takes a free slot, if there is one.
@@ -103,7 +118,8 @@ impl Pool {
     pub fn try_acquire(&self) -> Result<Option<Slot>, SlotError> {
         for i in 0..self.slots {
             if let Some(lock) = self.lock(&format!("slot-{i}"), FlockOperation::NonBlockingLockExclusive)? {
-                return Ok(Some(Slot { _lock: lock }));
+                self.held.fetch_add(1, Ordering::Relaxed);
+                return Ok(Some(Slot { _lock: lock, held: Arc::clone(&self.held) }));
             }
         }
         Ok(None)
