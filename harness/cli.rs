@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -42,11 +43,18 @@ Exit codes: 0 passed · 1 findings · 2 usage or scenario error · 3 the host ca
 First steps:
   kbuild-repro run --bootstrap              install what is missing, run every quick scenario
   kbuild-repro run scenarios/modules/clean.toml --verbose
-  kbuild-repro noop -- make M=$PWD modules  what does a second make in my tree do, and why?";
+  kbuild-repro noop -- make                 what does a second make in the tree here do?
+  kbuild-repro noop -- make -C /lib/modules/$(uname -r)/build M=$PWD modules
+                                            the same for an external module";
+
+/// How often it is looked whether a signal came.
+const TICK: Duration = Duration::from_millis(100);
+/// For how long a further signal is taken for the first one.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run scenarios: files, directories, or patterns of ids; by default every one this host can run
+    /// Run scenarios: files, directories, or patterns of ids; by default every quick one
     Run(RunArgs),
     /// List the scenarios: id, tree, tier, title
     List(SelectArgs),
@@ -62,8 +70,8 @@ enum Command {
     Fetch(FetchArgs),
     /// Open a shell inside the sandbox, in a tree that a run kept, at the failing build
     Shell(ShellArgs),
-    /// Build the tree here, build it again, and say what ran: `noop -- make M=$PWD modules`
-    Noop(adhoc::AdhocArgs),
+    /// Build the tree here, build it again, and say what ran: `noop -- make modules`
+    Noop(adhoc::NoopArgs),
     /// Build, touch or change a file, rebuild, and compare with a clean build
     Incremental(adhoc::IncrementalArgs),
     /// Build the tree here twice from clean and compare
@@ -76,7 +84,7 @@ pub struct SelectArgs {
     /// Scenario files, directories of them, or patterns of ids (`*` is any run of characters; a plain word matches anywhere)
     #[arg(value_name = "FILE|FILTER")]
     pub what: Vec<String>,
-    /// Only scenarios of these tiers; without it `quick`, and `graft` where its kernel is cached
+    /// Only scenarios of these tiers. Without it `list` and `check` take all; `run` takes what is named, else `quick`
     #[arg(long, value_enum, value_delimiter = ',')]
     pub tier: Vec<TierArg>,
     /// The directory of scenarios; by default `scenarios` here or in a directory above
@@ -142,7 +150,7 @@ pub struct HowArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) snapshots: Option<PathBuf>,
     /// Jobs in all; by default one a processor
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = parse_jobs)]
     pub(crate) jobs: Option<usize>,
     /// The most disk that trees may take, e.g. 500M, 20G
     #[arg(long, value_name = "SIZE", value_parser = run::parse_size)]
@@ -259,7 +267,7 @@ struct FetchArgs {
 
 #[derive(Debug, Clone, Args)]
 struct ShellArgs {
-    /// The scenario
+    /// The scenario; or `noop`, `incremental`, `twice` for the latest of these that was run with --keep
     #[arg(value_name = "FILE|FILTER")]
     what: String,
     /// The build, e.g. `edit-1/incremental`; by default the first that a finding names
@@ -273,6 +281,11 @@ struct ShellArgs {
     /// The directory of scenarios
     #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_SCENARIOS")]
     scenarios: Option<PathBuf>,
+}
+
+/// A number of jobs on the command line.
+fn parse_jobs(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|jobs| (1..=4096).contains(jobs)).ok_or_else(|| "a number from 1 to 4096".to_owned())
 }
 
 /// What every command is given: the place where it prints, and whether to stop.
@@ -295,11 +308,7 @@ pub fn main() -> ExitCode {
         }
     };
     let cancel = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        // The second signal of a kind ends the harness at once; its builds die with it.
-        let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&cancel));
-        let _ = signal_hook::flag::register(signal, Arc::clone(&cancel));
-    }
+    listen(&cancel);
     let mut out = std::io::stdout();
     let mut session = Session { out: &mut out, cancel: Arc::clone(&cancel) };
     match dispatch(cli.command, &mut session) {
@@ -310,6 +319,26 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// The first signal asks everything to stop, which takes less than two seconds; a later one ends the harness at
+/// once, and its builds die with it.
+fn listen(cancel: &Arc<AtomicBool>) {
+    let impatient = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&impatient));
+        let _ = signal_hook::flag::register(signal, Arc::clone(cancel));
+    }
+    let cancel = Arc::clone(cancel);
+    // timeout(1) signals its child and then its process group, so that one signal comes twice; a terminal that
+    // is closed may send two as well. Only what comes after a while is a second one.
+    std::thread::spawn(move || {
+        while !cancel.load(Ordering::Relaxed) {
+            std::thread::sleep(TICK);
+        }
+        std::thread::sleep(SAME_SIGNAL);
+        impatient.store(true, Ordering::Relaxed);
+    });
 }
 
 fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError> {

@@ -37,7 +37,7 @@ pub struct Report {
     pub exit_code: u8,
     /// Guarantees that the host could not give.
     pub losses: Vec<LossRecord>,
-    /// Scenarios that a time budget left out.
+    /// Scenarios that were not begun, for a time budget or an interruption.
     pub left_out: Vec<String>,
     /// The scenarios.
     pub scenarios: Vec<ScenarioReport>,

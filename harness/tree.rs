@@ -219,8 +219,8 @@ impl Planner<'_> {
         for (n, name) in written.iter().enumerate().skip(1) {
             match self.config_text(name) {
                 Some(text) => {
-                    for (symbol, _) in kconfig::assignments(&text) {
-                        self.symbol(&crate::key_path!["tree", "config", n], &symbol, Some(name), base_state);
+                    for (symbol, value) in kconfig::assignments(&text) {
+                        self.symbol(&crate::key_path!["tree", "config", n], &symbol, &value, Some(name), base_state);
                     }
                     fragments.push((name.clone(), text));
                 }
@@ -247,17 +247,26 @@ impl Planner<'_> {
     }
 
     /// A symbol must exist in the tree's Kconfig files, as the scenario has changed them so far.
-    fn symbol(&mut self, at: &[Key], symbol: &str, fragment: Option<&str>, state: &State) {
+    fn symbol(&mut self, at: &[Key], symbol: &str, value: &str, fragment: Option<&str>, state: &State) {
         let lower = self.lower;
         let index = self.symbols.get_or_insert_with(|| kconfig::Index::read(lower));
-        if index.is_empty() || index.get(symbol).is_some() || kconfig::Index::of(state).get(symbol).is_some() {
+        let of = fragment.map(|name| format!(" (in `{name}`)")).unwrap_or_default();
+        let own = kconfig::Index::of(state);
+        if index.is_empty() || index.get(symbol).is_some() || own.get(symbol).is_some() {
+            let refused = own.refuses(symbol, value).or_else(|| index.refuses(symbol, value));
+            if let Some(kind) = refused.filter(|_| own.get(symbol).is_none() || index.get(symbol).is_none()) {
+                self.fault(
+                    at,
+                    format!("symbol `{symbol}`{of} cannot be `{value}`"),
+                    format!("it is {}", kind.values()),
+                );
+            }
             return;
         }
         let hint = match index.nearest(symbol) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "no Kconfig file of the tree has it".into(),
         };
-        let of = fragment.map(|name| format!(" (in `{name}`)")).unwrap_or_default();
         self.fault(at, format!("no symbol `{symbol}`{of} in this tree"), hint);
     }
 
@@ -321,8 +330,8 @@ impl Planner<'_> {
             let at = crate::key_path!["tree", "edit", n];
             self.change(&at, change, &mut state, &mut Vec::new());
         }
-        for name in scenario.tree.symbols.keys() {
-            self.symbol(&crate::key_path!["tree", "symbols", name.as_str()], name, None, &state);
+        for (name, value) in &scenario.tree.symbols {
+            self.symbol(&crate::key_path!["tree", "symbols", name.as_str()], name, value, None, &state);
         }
         state
     }

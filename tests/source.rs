@@ -379,6 +379,19 @@ fn a_link_out_of_the_archive_is_not_followed() {
 }
 
 #[test]
+fn a_revision_of_a_tree_that_is_no_kernel() {
+    let lab = Lab::new();
+    lab.sh("mkdir plain; cd plain; git init -q .; printf 'all:\\n\\techo > out.o\\n' >Makefile; git add .
+         git -c user.name=x -c user.email=x@example.org commit -qm one");
+    let spec = format!("git:{}@HEAD", lab.at("plain").display());
+    let dir = lab.fetch(&spec).expect("fetch").0;
+    assert!(dir.join("Makefile").is_file());
+    assert_eq!(lab.fetch(&spec).expect("from the cache").0, dir);
+    lab.sh("cd plain; git mv Makefile README; git -c user.name=x -c user.email=x@example.org commit -qm two");
+    assert!(matches!(lab.fetch(&spec), Err(SourceError::NotATree { .. })), "nothing builds it");
+}
+
+#[test]
 fn git_revisions() {
     let mut lab = Lab::new();
     lab.kernel();

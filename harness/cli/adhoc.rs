@@ -9,6 +9,7 @@ use clap::Args;
 use super::load::{Found, Ready};
 use super::run::{Run, capture};
 use super::{CliError, Format, HowArgs, Session};
+use crate::report::Report;
 use crate::runner::Parts;
 use crate::scenario::{
     Change, Compare, Edit, Expect, FindingName, Limits, Loaded, Make, ObjTree, OneOrMany, Scenario, Tier, Tree,
@@ -20,15 +21,12 @@ use crate::verdict::Verdict;
 /// A build of the user's own.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AdhocArgs {
-    /// The make command line, e.g. `-- make M=$PWD modules`
+    /// The make command line: goals, NAME=VALUE, -jN, -C DIR; e.g. `-- make -C /lib/modules/$(uname -r)/build M=$PWD modules`
     #[arg(last = true, required = true, value_name = "MAKE")]
     command: Vec<String>,
     /// The source tree; by default the directory here
     #[arg(long, value_name = "DIR")]
     tree: Option<PathBuf>,
-    /// Build in the tree itself, not on an overlay of it
-    #[arg(long)]
-    in_place: bool,
     /// Goals run first to bring a tree with objects back to its sources; by default `clean` if the tree has objects
     #[arg(long, value_name = "GOAL", value_delimiter = ',')]
     clean: Vec<String>,
@@ -40,6 +38,16 @@ pub(crate) struct AdhocArgs {
     write: Option<PathBuf>,
     #[command(flatten)]
     how: HowArgs,
+}
+
+/// A build that may be made in the user's own tree.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NoopArgs {
+    #[command(flatten)]
+    adhoc: AdhocArgs,
+    /// Build in the tree itself, not on an overlay of it
+    #[arg(long)]
+    in_place: bool,
 }
 
 /// An edit of the user's own tree.
@@ -55,40 +63,100 @@ pub(crate) struct IncrementalArgs {
     append: Option<String>,
 }
 
+/// The commands here, which are also the ids of what they run.
+pub(super) const ADHOC: &[&str] = &["noop", "incremental", "twice"];
+
+/// Variables with which builds are commonly told what to do (Documentation/kbuild/kbuild.rst), and that do not reach
+/// them here.
+const DROPPED: &[&str] = &[
+    "ARCH",
+    "CC",
+    "CFLAGS",
+    "CPPFLAGS",
+    "CROSS_COMPILE",
+    "CXX",
+    "HOSTCC",
+    "KBUILD_OUTPUT",
+    "KCFLAGS",
+    "LD",
+    "LDFLAGS",
+    "LLVM",
+    "PAHOLE",
+];
+
 /// What is compared in a tree of no known kind.
 const ARTIFACTS: &[&str] = &["*.ko", "vmlinux", "Module.symvers", "modules.order", "*.o", "*.a", "*.so"];
 
-pub(crate) fn noop(args: &AdhocArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
-    run(args, "noop", Vec::new(), Parts { experiment: false, noops: true }, session)
+pub(crate) fn noop(args: &NoopArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    let parts = Parts { experiment: false, noops: true };
+    let report = run(&args.adhoc, "noop", Vec::new(), parts, args.in_place, session)?;
+    let ran = report.scenarios.iter().flat_map(|scenario| &scenario.findings);
+    let quiet = report.verdict == Verdict::Passed && ran.clone().all(|finding| finding.name != FindingName::NoopRan);
+    if quiet && args.adhoc.how.output.format == Format::Text {
+        writeln!(session.out, "a second and a third make ran no step and wrote no file")?;
+    }
+    Ok(report.exit_code)
 }
 
 pub(crate) fn twice(args: &AdhocArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
-    if args.in_place {
-        return Err(CliError::usage("two clean builds cannot both be in place", "leave out --in-place"));
+    let report = run(args, "twice", Vec::new(), Parts { experiment: true, noops: false }, false, session)?;
+    if report.verdict == Verdict::Passed && args.how.output.format == Format::Text {
+        writeln!(session.out, "{} files of two clean builds are equal", compared(&report))?;
     }
-    run(args, "twice", Vec::new(), Parts { experiment: true, noops: false }, session)
+    Ok(report.exit_code)
+}
+
+fn compared(report: &Report) -> u64 {
+    report.scenarios.iter().map(|scenario| scenario.compared).sum()
 }
 
 pub(crate) fn incremental(args: &IncrementalArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
-    if args.adhoc.in_place {
-        return Err(CliError::usage(
-            "the clean build to compare with cannot be in place",
-            "leave out --in-place: the tree here is not changed",
-        ));
-    }
     let change = |file: &String| Change {
         file: Some(file.clone()),
         touch: args.append.is_none().then_some(True),
         append: args.append.clone(),
         ..Change::default()
     };
+    let tree = args.adhoc.tree.clone().unwrap_or_default();
+    if let Some(missing) = args.edit.iter().find(|file| !tree.join(file).is_file()) {
+        return Err(CliError::usage(
+            format!("`{missing}` is no file in the tree"),
+            "--edit takes a path below the tree, e.g. `--edit init/version.c`",
+        ));
+    }
     let mut changes = args.edit.iter().map(change);
     let first = changes.next().unwrap_or_default();
     let edit = Edit { change: first, also: changes.collect(), ..Edit::default() };
-    run(&args.adhoc, "incremental", vec![edit], Parts::ALL, session)
+    let report = run(&args.adhoc, "incremental", vec![edit], Parts::ALL, false, session)?;
+    let built = report.scenarios.iter().flat_map(|scenario| &scenario.builds);
+    let idle = built.filter(|build| build.id == "edit-1/incremental").any(|build| build.steps == 0);
+    if report.verdict == Verdict::Passed && args.adhoc.how.output.format == Format::Text {
+        writeln!(session.out, "{} comparisons of files found no difference", compared(&report))?;
+        if idle {
+            let files = args.edit.join(", ");
+            writeln!(
+                session.out,
+                "but the edit of {files} made make run no step: nothing depends on it, as far as make knows"
+            )?;
+            if args.append.is_none() {
+                writeln!(
+                    session.out,
+                    "a touch changes no content; `--append TEXT` shows whether something should have run"
+                )?;
+            }
+        }
+    }
+    Ok(report.exit_code)
 }
 
-fn run(args: &AdhocArgs, what: &str, edit: Vec<Edit>, parts: Parts, session: &mut Session<'_>) -> Result<u8, CliError> {
+fn run(
+    args: &AdhocArgs,
+    what: &str,
+    edit: Vec<Edit>,
+    parts: Parts,
+    in_place: bool,
+    session: &mut Session<'_>,
+) -> Result<Report, CliError> {
     let host = capture()?;
     let tree = args.tree.as_ref().map_or(host.cwd.clone(), |tree| host.cwd.join(tree));
     let tree = tree
@@ -98,11 +166,19 @@ fn run(args: &AdhocArgs, what: &str, edit: Vec<Edit>, parts: Parts, session: &mu
         CliError::usage(format!("the path `{}` is not UTF-8", tree.display()), "rename the directory")
     })?;
     let mut make = make_line(&args.command)?;
-    make.clean_first = if args.clean.is_empty() && has_objects(&tree) && !args.in_place {
+    make.clean_first = if args.clean.is_empty() && has_objects(&tree) && !in_place {
         vec!["clean".into()]
     } else {
         args.clean.clone()
     };
+    if args.clean.is_empty() && !make.clean_first.is_empty() && !args.how.output.quiet {
+        super::progress::note("the tree has objects: `make clean` is run first; another goal by --clean GOAL");
+    }
+    let dropped: Vec<&str> = DROPPED.iter().copied().filter(|name| std::env::var_os(name).is_some()).collect();
+    if !dropped.is_empty() && !args.how.output.quiet {
+        let names = dropped.join(", ");
+        super::progress::note(&format!("builds get a clean environment, without {names}: write NAME=VALUE after make"));
+    }
     let artifacts: Vec<String> = if args.artifact.is_empty() {
         ARTIFACTS.iter().map(ToString::to_string).collect()
     } else {
@@ -154,17 +230,12 @@ fn run(args: &AdhocArgs, what: &str, edit: Vec<Edit>, parts: Parts, session: &mu
     let found = Found { id: what.to_owned(), file: tree.join("scenario.toml"), name, again, by_name: true };
     let source = SourceSpec::Directory(tree.clone());
     let ready = Ready { found, loaded: Loaded { scenario, document }, source };
-    let in_place = args.in_place.then_some(tree);
+    let in_place = in_place.then_some(tree);
     let mut run = Run::new(host, &args.how, None, parts, in_place)?;
     run.args = std::env::args().skip(1).collect();
     let report = run.all(vec![ready], true, session)?;
     run.show(&report, session)?;
-    let ran = report.scenarios.iter().flat_map(|scenario| &scenario.findings);
-    let quiet = report.verdict == Verdict::Passed && ran.clone().all(|finding| finding.name != FindingName::NoopRan);
-    if what == "noop" && quiet && args.how.output.format == Format::Text {
-        writeln!(session.out, "a second and a third make ran no step and wrote no file")?;
-    }
-    Ok(report.exit_code)
+    Ok(report)
 }
 
 /// Goals, variables and jobs of a make command line.
@@ -172,7 +243,7 @@ fn make_line(words: &[String]) -> Result<Make, CliError> {
     let unknown = |word: &str| {
         CliError::usage(
             format!("`{word}` is not understood in a make command line"),
-            "understood are goals, NAME=VALUE, -jN, -C DIR; e.g. `-- make M=$PWD modules`",
+            "understood are goals, NAME=VALUE, -jN, -C DIR, after the name of the make program; `make LLVM=1`, not `LLVM=1 make`",
         )
     };
     let mut words = words.iter();

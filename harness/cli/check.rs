@@ -13,7 +13,13 @@ use crate::tree::source::Sources;
 /// `list`: one line per scenario.
 pub(super) fn list(args: &SelectArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
     let host = capture_without_tools()?;
-    let ready = selected(args, &host.cwd, &load::sources(&host, None))?;
+    // One file that is wrong does not hide the others.
+    let (mut ready, errors) = load::read_each(load::select(args, &host.cwd)?);
+    ready.retain(|ready| taken(args, ready));
+    if ready.is_empty() && errors.0.is_empty() {
+        let hint = Some("`kbuild-repro list` shows all".to_owned());
+        return Err(CliError::Nothing { message: "no scenario is selected".into(), hint });
+    }
     let width = ready.iter().map(|ready| ready.found.id.len()).max().unwrap_or(0);
     let tree = ready.iter().map(|ready| ready.loaded.scenario.tree.srctree.len()).max().unwrap_or(0);
     for ready in &ready {
@@ -21,15 +27,18 @@ pub(super) fn list(args: &SelectArgs, session: &mut Session<'_>) -> Result<u8, C
         let (id, srctree, tier) = (&ready.found.id, &scenario.tree.srctree, scenario.tier().name());
         writeln!(session.out, "{id:<width$}  {srctree:<tree$}  {tier:<6}  {}", scenario.title)?;
     }
+    errors.into_result().map_err(CliError::Scenario)?;
     Ok(0)
+}
+
+fn taken(args: &SelectArgs, ready: &Ready) -> bool {
+    let tier = ready.loaded.scenario.tier();
+    args.tier.is_empty() || args.tier.iter().any(|asked| asked.takes(tier))
 }
 
 fn selected(args: &SelectArgs, cwd: &Path, sources: &Sources) -> Result<Vec<Ready>, CliError> {
     let mut ready = load::read(load::select(args, cwd)?, sources)?;
-    ready.retain(|ready| {
-        let tier = ready.loaded.scenario.tier();
-        args.tier.is_empty() || args.tier.iter().any(|asked| asked.takes(tier))
-    });
+    ready.retain(|ready| taken(args, ready));
     Ok(ready)
 }
 
@@ -52,7 +61,8 @@ pub(super) fn check(
                 for (id, why) in &unseen {
                     writeln!(session.out, "{id}: the edits were not tried: {why}")?;
                 }
-                writeln!(session.out, "{good} scenario(s) are valid")?;
+                let are = if good == 1 { " is" } else { "s are" };
+                writeln!(session.out, "{good} scenario{are} valid")?;
             }
             Ok(0)
         }

@@ -167,26 +167,39 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
 /// All errors of all files: where one is wrong, they are all tried on their trees, as far as these are at hand
 /// in `sources`, so that what is wrong there too is told with it.
 pub fn read(found: Vec<Found>, sources: &Sources) -> Result<Vec<Ready>, CliError> {
+    let (ready, wrong, mut errors) = read_all(found);
+    if errors.0.is_empty() {
+        return Ok(ready);
+    }
+    for ready in ready.iter().chain(&wrong) {
+        errors.0.extend(on_paper(ready, sources).err().unwrap_or_default().0);
+    }
+    Err(CliError::Scenario(errors.sorted()))
+}
+
+/// The scenario files that are right, and the errors of the others.
+pub(super) fn read_each(found: Vec<Found>) -> (Vec<Ready>, Errors) {
+    let (ready, _, errors) = read_all(found);
+    (ready, errors.sorted())
+}
+
+/// The scenarios that are right, what is left of those that are wrong, and what is wrong with them.
+fn read_all(found: Vec<Found>) -> (Vec<Ready>, Vec<Ready>, Errors) {
     let mut errors = Errors::default();
-    let mut ready = Vec::new();
+    let (mut ready, mut wrong) = (Vec::new(), Vec::new());
     for found in found {
         let (loaded, more) = read_one(&found);
+        let list = if more.0.is_empty() { &mut ready } else { &mut wrong };
         errors.0.extend(more.0);
         let Some(loaded) = loaded else { continue };
         match source(&found, &loaded) {
-            Ok(source) => ready.push(Ready { found, loaded, source }),
+            Ok(source) => list.push(Ready { found, loaded, source }),
             // Where `srctree` is not written or of a wrong type, that was said.
             Err(_) if loaded.document.is_damaged(&crate::key_path!["tree", "srctree"]) => {}
             Err(problem) => errors.0.push(*problem),
         }
     }
-    if errors.0.is_empty() {
-        return Ok(ready);
-    }
-    for ready in &ready {
-        errors.0.extend(on_paper(ready, sources).err().unwrap_or_default().0);
-    }
-    Err(CliError::Scenario(errors.sorted()))
+    (ready, wrong, errors)
 }
 
 /// Tries a scenario's edits on its tree without building.
@@ -344,9 +357,13 @@ pub fn at_hand(ready: &Ready, sources: &Sources) -> Result<AtHand, Absent> {
         spec => match sources.lookup(spec) {
             // At hand already: this fetches nothing, and says what exactly it is.
             Ok(Status::Ready(_) | Status::Cached(_)) => match sources.fetch(spec, &mut |_| {}) {
+                Ok(source) if source.version.is_none() && !plain(&source.dir, scenario.tree.kind) => Err(wrong(
+                    format!("`{spec}` is no kernel source: its Makefile states no VERSION and PATCHLEVEL"),
+                    "for another tree that builds with make say `kind = \"make\"`".into(),
+                )),
                 Ok(source) => Ok(AtHand {
                     lower: Box::new(DirLower(source.dir.clone())),
-                    kernel: Some(source.version.to_string()),
+                    kernel: source.version.as_ref().map(ToString::to_string),
                     identity: match source.identity {
                         Identity::Directory => source.dir.display().to_string(),
                         ref identity => identity.to_string(),
@@ -405,7 +422,8 @@ pub fn fetch(source: &str, cache: Option<&Path>, session: &mut Session<'_>) -> R
     let spec = spec.resolve(&host.cwd);
     let sources = sources(&host, cache);
     let got = get(&sources, &spec, host.terminal.is_terminal)?;
-    writeln!(session.out, "{} {} in {}", got.identity, got.version, got.dir.display())?;
+    let version = got.version.map_or(String::new(), |version| format!(" {version}"));
+    writeln!(session.out, "{}{version} in {}", got.identity, got.dir.display())?;
     Ok(0)
 }
 

@@ -8,10 +8,14 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::runner::Event;
 use crate::tree::source;
-use crate::verdict::Verdict;
+use crate::verdict::{Judgement, Standing};
 
 /// How often a plain line says that a long build is still at work.
 const STILL: Duration = Duration::from_secs(30);
+
+/// A scenario's line before it is known how many builds there will be, and after.
+const BEGUN: &str = "{spinner} {prefix:<32!} {elapsed:>4} {wide_msg}";
+const COUNTED: &str = "{spinner} {prefix:<32!} {elapsed:>4} [{bar:20}] {pos}/{len} {wide_msg}";
 
 /// Follows the scenarios of a run.
 pub(crate) struct Progress {
@@ -60,6 +64,9 @@ impl Progress {
             Event::Planned(count) => {
                 if let Some(bar) = &shown.bar {
                     bar.inc_length(*count as u64);
+                    if let Ok(style) = ProgressStyle::with_template(COUNTED) {
+                        bar.set_style(style.progress_chars("=> "));
+                    }
                 }
             }
             Event::Waiting(tree) => match &shown.bar {
@@ -94,9 +101,8 @@ impl Progress {
     fn start(&self, id: &str) -> Shown {
         let bar = (self.how == How::Bars).then(|| {
             let bar = self.bars.add(ProgressBar::new(0));
-            let style = "{spinner} {prefix:<32!} {elapsed:>4} [{bar:20}] {pos}/{len} {wide_msg}";
-            if let Ok(style) = ProgressStyle::with_template(style) {
-                bar.set_style(style.progress_chars("=> "));
+            if let Ok(style) = ProgressStyle::with_template(BEGUN) {
+                bar.set_style(style);
             }
             bar.set_prefix(id.to_owned());
             bar.enable_steady_tick(Duration::from_millis(120));
@@ -106,7 +112,7 @@ impl Progress {
     }
 
     /// A scenario is through.
-    pub(crate) fn finished(&self, id: &str, verdict: Verdict, findings: usize, seconds: f64) {
+    pub(crate) fn finished(&self, id: &str, judgement: &Judgement, seconds: f64) {
         if let Some(shown) = self.state.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
             && let Some(bar) = shown.bar
         {
@@ -114,12 +120,16 @@ impl Progress {
         }
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         *done += 1;
-        let found = match findings {
-            0 => String::new(),
-            1 => ", 1 finding".into(),
-            n => format!(", {n} findings"),
+        let count = |wanted: &Standing| judgement.findings.iter().filter(|f| f.standing == *wanted).count();
+        let found = match (count(&Standing::New), count(&Standing::Expected)) {
+            (0, 0) => "",
+            // Whoever sees `passed` for a planted fault should see why.
+            (0, _) => ", the planted fault was found",
+            (1, _) => ", 1 finding",
+            (n, _) => &format!(", {n} findings"),
         };
-        self.line(&format!("[{done}/{}] {id}: {}{found} ({seconds:.1} s)", self.total, verdict.name()));
+        let verdict = judgement.verdict.name();
+        self.line(&format!("[{done}/{}] {id}: {verdict}{found} ({seconds:.1} s)", self.total));
     }
 }
 

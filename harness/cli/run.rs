@@ -25,7 +25,7 @@ use crate::sandbox::scratch::{Scratch, sweep};
 use crate::sandbox::{Capabilities, Isolation, Sandbox};
 use crate::scenario::{Errors, Tier};
 use crate::tree::TreePlan;
-use crate::verdict::{self, Judgement, Standing};
+use crate::verdict::{self, Judgement};
 use crate::{Job, plan_scenario, run_scenario};
 
 /// Bytes that stay free on the scratch file system whatever a build writes.
@@ -234,10 +234,9 @@ impl<'a> Run<'a> {
             if !self.how.keep {
                 let _ = crate::sandbox::remove_tree(&trees.join(format!("s{at}")));
             }
-            let open = judgement.findings.iter().filter(|finding| finding.standing == Standing::New).count();
             #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run fit a double many times over")]
             let seconds = record.wall_ms as f64 / 1000.0;
-            progress.finished(&work.ready.found.id, judgement.verdict, open, seconds);
+            progress.finished(&work.ready.found.id, &judgement, seconds);
             judged.lock().unwrap_or_else(PoisonError::into_inner).push((at, record, judgement));
         };
         thread::scope(|scope| {
@@ -264,6 +263,11 @@ impl<'a> Run<'a> {
         judged.sort_by_key(|(at, ..)| *at);
         let judged: Vec<_> = judged.into_iter().map(|(_, record, judgement)| (record, judgement)).collect();
         let mut left_out = late.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if session.cancel.load(Ordering::Relaxed) {
+            let never = |id: &&String| judged.iter().all(|(record, _)| record.id != **id) && !left_out.contains(id);
+            let never: Vec<String> = work.iter().map(|work| &work.ready.found.id).filter(never).cloned().collect();
+            left_out.extend(never);
+        }
         left_out.sort();
         let record = RunRecord {
             format: FORMAT,
@@ -294,6 +298,9 @@ impl<'a> Run<'a> {
     fn bootstrap(&mut self, needs: &[Need]) -> Result<(), CliError> {
         let plan = bootstrap::plan(&self.host, needs);
         if plan.is_empty() {
+            if !self.how.output.quiet {
+                note("bootstrap: nothing is missing");
+            }
             return Ok(());
         }
         let verbose = self.how.output.verbose;

@@ -1,9 +1,11 @@
 //! `shell`: the sandbox of a build, with a shell in it.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::adhoc::ADHOC;
+use super::host::Host;
 use super::run::{Run, capture, capture_without_tools};
 use super::state::{find_run, runs};
 use super::{CliError, SelectArgs, Session, ShellArgs, load};
@@ -14,34 +16,8 @@ use crate::verdict::{Accepted, judge};
 
 pub(super) fn shell(args: &ShellArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
     let host = capture_without_tools()?;
-    let select = SelectArgs { what: vec![args.what.clone()], tier: Vec::new(), scenarios: args.scenarios.clone() };
-    let found = load::select(&select, &host.cwd)?;
-    let [found] = found.as_slice() else {
-        let ids: Vec<&str> = found.iter().map(|found| found.id.as_str()).collect();
-        return Err(CliError::usage(format!("`{}` is more than one scenario", args.what), ids.join(", ")));
-    };
-    let mut how = args.how.clone();
-    how.keep = true;
-    let exe = host.exe.clone();
-    let out = how.out.clone();
-    let runs = match &out {
-        Some(out) => vec![host.cwd.join(out)],
-        None => runs(&host),
-    };
-    let kept = runs.into_iter().find(|dir| is_kept(dir, &found.id));
-    let dir = match kept {
-        Some(dir) => dir,
-        None => {
-            super::progress::note("no kept tree of this scenario; running it first");
-            let ready = load::read(vec![found.clone()], &load::sources(&host, how.cache.as_deref()))?;
-            let mut run = Run::new(capture()?, &how, args.scenarios.as_deref(), Parts::ALL, None)?;
-            run.args = std::env::args().skip(1).collect();
-            let report = run.all(ready, true, session)?;
-            run.show(&report, session)?;
-            find_run(&host, report.record.as_deref().map(Path::new))?
-        }
-    };
-    let scenario_dir = dir.join(&found.id);
+    let (dir, id) = kept_tree(args, &host, session)?;
+    let scenario_dir = dir.join(&id);
     let record: ScenarioRecord = read(&scenario_dir.join("record.json")).map_err(CliError::internal)?;
     let build = match &args.build {
         Some(build) => build.clone(),
@@ -58,6 +34,8 @@ pub(super) fn shell(args: &ShellArgs, session: &mut Session<'_>) -> Result<u8, C
         CliError::usage(format!("there is no kept build `{build}`"), format!("builds: {}", builds.join(", ")))
     })?;
     let mut spec: Spec = serde_json::from_slice(&text).map_err(CliError::internal)?;
+    let built: Vec<&str> = spec.commands.iter().map(|command| command.label.as_str()).collect();
+    let built = built.join("; ");
     let cwd = spec.commands.first().map_or_else(|| "/".into(), |command| command.cwd.clone());
     spec.ops.clear();
     spec.inherit_fds.clear();
@@ -72,12 +50,9 @@ pub(super) fn shell(args: &ShellArgs, session: &mut Session<'_>) -> Result<u8, C
         args.command.iter().map(Into::into).collect()
     };
     spec.commands = vec![Command { argv, cwd, env: Vec::new(), label: "shell".into() }];
-    super::progress::note(&format!(
-        "in the tree of {build}; the build: {}",
-        scenario_dir.join(&build).join("build.sh").display()
-    ));
+    super::progress::note(&format!("in the tree of {build}; what you write stays in it. The build: {built}"));
     let log = File::options().append(true).open("/dev/null")?;
-    let mut running = Sandbox::new(exe).spawn(&spec, &log).map_err(CliError::internal)?;
+    let mut running = Sandbox::new(host.exe.clone()).spawn(&spec, &log).map_err(CliError::internal)?;
     let outcome = loop {
         if let Some(outcome) = running.wait_timeout(Duration::from_millis(200)).map_err(CliError::internal)? {
             break outcome;
@@ -92,6 +67,43 @@ pub(super) fn shell(args: &ShellArgs, session: &mut Session<'_>) -> Result<u8, C
         Some(Status::Signaled(signal)) => u8::try_from(128 + signal).unwrap_or(70),
         None => 70,
     })
+}
+
+/// The run that kept the tree of the scenario, and the scenario's id; without one it is run first.
+fn kept_tree(args: &ShellArgs, host: &Host, session: &mut Session<'_>) -> Result<(PathBuf, String), CliError> {
+    let runs = match &args.how.out {
+        Some(out) => vec![host.cwd.join(out)],
+        None => runs(host),
+    };
+    let kept = |id: &str| runs.iter().find(|dir| is_kept(dir, id)).map(|dir| (dir.clone(), id.to_owned()));
+    // Builds without a scenario are recorded under the name of their command.
+    if ADHOC.contains(&args.what.as_str()) {
+        return kept(&args.what).ok_or_else(|| {
+            CliError::usage(
+                format!("no run of `{}` kept its trees", args.what),
+                format!("kbuild-repro {} --keep ... -- make ...", args.what),
+            )
+        });
+    }
+    let select = SelectArgs { what: vec![args.what.clone()], tier: Vec::new(), scenarios: args.scenarios.clone() };
+    let found = load::select(&select, &host.cwd)?;
+    let [found] = found.as_slice() else {
+        let ids: Vec<&str> = found.iter().map(|found| found.id.as_str()).collect();
+        return Err(CliError::usage(format!("`{}` is more than one scenario", args.what), ids.join(", ")));
+    };
+    if let Some(kept) = kept(&found.id) {
+        return Ok(kept);
+    }
+    super::progress::note("no kept tree of this scenario; running it first");
+    let mut how = args.how.clone();
+    how.keep = true;
+    let ready = load::read(vec![found.clone()], &load::sources(host, how.cache.as_deref()))?;
+    let mut run = Run::new(capture()?, &how, args.scenarios.as_deref(), Parts::ALL, None)?;
+    run.args = std::env::args().skip(1).collect();
+    let report = run.all(ready, true, session)?;
+    run.show(&report, session)?;
+    let dir = find_run(host, report.record.as_deref().map(Path::new))?;
+    Ok((dir, found.id.clone()))
 }
 
 /// Whether the run kept the trees of this scenario, and they are still there.

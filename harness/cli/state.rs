@@ -13,10 +13,12 @@ use crate::report::{Report, ScenarioReport};
 use crate::runner::directory_size;
 use crate::verdict::Verdict;
 
-/// Bytes that kept runs may take together.
+/// Bytes that the records of runs may take together.
 const KEEP_BYTES: u64 = 2 << 30;
 /// How many runs are kept.
 const KEEP_RUNS: usize = 50;
+/// How many runs with kept trees are kept beside them: whoever asked for a tree wants to look at it.
+const KEEP_TREES: usize = 5;
 
 /// The directory of one run.
 pub(crate) struct RunDir {
@@ -69,7 +71,10 @@ impl RunDir {
         let options = crate::report::terminal::Options { colour: false, verbose: true };
         crate::report::terminal::write(report, options, &mut text)?;
         write("report.txt", text)?;
-        if let Some(runs) = &self.runs {
+        let newer =
+            |runs: &Path| fs::read_link(runs.join("latest")).is_ok_and(|other| other.as_os_str() > self.id.as_str());
+        // The latest is the one that was begun last: names begin with that time.
+        if let Some(runs) = self.runs.as_ref().filter(|runs| !newer(runs)) {
             // A rename replaces the old link in one step.
             let link = runs.join(format!(".latest-{}", std::process::id()));
             let _ = fs::remove_file(&link);
@@ -134,15 +139,21 @@ fn finished(runs: &Path) -> Vec<PathBuf> {
     dirs
 }
 
-/// Removes the oldest runs while there are too many or they are too large.
+/// Removes the oldest runs while there are too many or they are too large; of runs with kept trees, the oldest but
+/// some.
 fn prune(runs: &Path, own: &Path) {
+    let finished = finished(runs);
+    let (trees, plain): (Vec<&PathBuf>, Vec<&PathBuf>) =
+        finished.iter().filter(|dir| *dir != own).partition(|dir| dir.join(super::run::KEPT).is_dir());
     let mut bytes = 0;
-    for (at, dir) in finished(runs).iter().filter(|dir| *dir != own).enumerate() {
+    let too_many = trees.iter().skip(KEEP_TREES).copied();
+    let too_large = plain.iter().enumerate().filter(|(at, dir)| {
         bytes += directory_size(dir);
-        // The newest stays however large: it may hold trees that were asked to be kept.
-        if at > 0 && (at + 1 >= KEEP_RUNS || bytes > KEEP_BYTES) {
-            let _ = crate::sandbox::remove_tree(dir);
-        }
+        // The newest stays however large.
+        *at > 0 && (*at + 1 >= KEEP_RUNS || bytes > KEEP_BYTES)
+    });
+    for dir in too_large.map(|(_, dir)| *dir).chain(too_many) {
+        let _ = crate::sandbox::remove_tree(dir);
     }
 }
 

@@ -126,7 +126,7 @@ fn known_and_expected_findings_are_shown_when_asked_for() {
     records: /runs/1
 
     t/known: passed (1.5 s) — a sample
-      1 known finding(s); --verbose shows them
+      1 known finding; --verbose shows them
     ");
     insta::assert_snapshot!(shown(&report, true), @"
     1 scenario: 1 passed
@@ -163,8 +163,8 @@ fn what_is_not_a_scenario_s_is_said_once() {
     let report = report_of(&run, vec![broken, cut]);
     assert_eq!(report.exit_code, 70);
     insta::assert_snapshot!(shown(&report, false), @"
-    2 scenarios: 1 harness error, 1 interrupted
-    left out by the time budget: btf/long
+    2 scenarios: 1 harness error, 1 interrupted; and 1 finding about no scenario
+    not begun: btf/long
     records: /runs/1
     snapshot.unreferenced t/gone/gcc-12/a.snap
         no scenario declares it, in any variant

@@ -67,9 +67,16 @@ impl Sink<'_> {
         let total = report.scenarios.len();
         let plural = if total == 1 { "" } else { "s" };
         let words = if words.is_empty() { "nothing was run".to_owned() } else { words.join(", ") };
-        writeln!(self.out, "{total} scenario{plural}: {words}")?;
+        let beside = match report.findings.len() {
+            0 => "",
+            1 => "; and 1 finding about no scenario",
+            n => &format!("; and {n} findings about no scenario"),
+        };
+        writeln!(self.out, "{total} scenario{plural}: {words}{beside}")?;
         if !report.left_out.is_empty() {
-            writeln!(self.out, "left out by the time budget: {}", report.left_out.join(", "))?;
+            let interrupted = counts.contains_key(&Verdict::Interrupted) || report.verdict == Verdict::Interrupted;
+            let why = if interrupted { "not begun" } else { "left out by the time budget" };
+            writeln!(self.out, "{why}: {}", report.left_out.join(", "))?;
         }
         if let Some(record) = &report.record {
             writeln!(self.out, "records: {record}")?;
@@ -114,7 +121,8 @@ impl Sink<'_> {
             self.group(&group, "  ", Some(scenario))?;
         }
         if known > 0 && !self.options.verbose {
-            writeln!(self.out, "  {known} known finding(s); --verbose shows them")?;
+            let plural = if known == 1 { "" } else { "s" };
+            writeln!(self.out, "  {known} known finding{plural}; --verbose shows them")?;
         }
         for note in &scenario.notes {
             writeln!(self.out, "  note: {note}")?;

@@ -1,7 +1,6 @@
 //! The commands and the environment of a build: data, not mechanism.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crate::sandbox;
 use crate::scenario::{Scenario, TreeKind};
@@ -131,10 +130,23 @@ fn single(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// The build as a script that needs nothing of the harness.
-pub(super) fn script(env: &BTreeMap<String, String>, cwd: &Path, commands: &[Vec<String>], jobs: usize) -> String {
-    let mut text = String::from("#!/bin/sh\n# One build, as the harness ran it inside its sandbox.\nset -e\n");
-    text.push_str(&format!("cd {}\n", quote(&cwd.display().to_string())));
+/// The build as a script that needs nothing of the harness: in its sandbox as it is, elsewhere with the places of
+/// the trees as arguments.
+pub(super) fn script(
+    maker: &Maker<'_>,
+    env: &BTreeMap<String, String>,
+    commands: &[Vec<String>],
+    jobs: usize,
+) -> String {
+    let (src, obj) = (&maker.src, &maker.obj);
+    let mut text = String::from("#!/bin/sh\n# One build, as the harness ran it inside its sandbox, where the ");
+    let (usage, second) = if src == obj { ("SRCTREE", "$1") } else { ("SRCTREE OBJTREE", "$2") };
+    let places = if src == obj { format!("tree was {src}") } else { format!("trees were {src} and {obj}") };
+    text.push_str(&format!("{places}.\n# In trees elsewhere: sh build.sh {usage}, both absolute.\nset -e\n"));
+    text.push_str("if [ $# -gt 0 ]; then\n\texec sh -c \"$(sed ");
+    text.push_str(&format!("-e \"s|{src}|$1|g\" -e \"s|{obj}|{second}|g\" \"$0\")\"\nfi\n"));
+    text.push_str(&format!("[ -d {} ] || {{ echo 'usage: sh build.sh {usage}' >&2; exit 2; }}\n", quote(src)));
+    text.push_str(&format!("cd {}\n", quote(&maker.cwd())));
     text.push_str("run() {\n\tenv -i \\\n");
     for (name, value) in env {
         text.push_str(&format!("\t\t{name}={} \\\n", single(value)));

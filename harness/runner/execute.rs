@@ -25,6 +25,10 @@ pub(super) const TICK: Duration = Duration::from_millis(25);
 /// After how long it is said that a tree waits for a job slot.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How much later than the control the experiment starts, so that no second is the same for both: what a build
+/// takes from the clock by `date` then differs, however fast it is. Half a second is for what the trees' making takes.
+const APART: Duration = Duration::from_millis(1500);
+
 /// What a scenario is run with.
 #[derive(Debug)]
 pub struct Context<'a> {
@@ -127,6 +131,7 @@ pub fn run(
         configs: Mutex::default(),
         configured: Mutex::default(),
         control_done: AtomicBool::new(false),
+        control_started: Mutex::default(),
     };
     runner.chains(&chains)?;
     if scenario.compare.oracle == Some(OracleWhen::Last) {
@@ -157,6 +162,8 @@ pub(super) struct Runner<'a> {
     pub(super) configured: Mutex<BTreeMap<usize, String>>,
     /// Whether the control is through, and no further configuration will come.
     pub(super) control_done: AtomicBool,
+    /// When the control's first build was started.
+    control_started: Mutex<Option<Instant>>,
 }
 
 impl Runner<'_> {
@@ -228,8 +235,10 @@ impl Runner<'_> {
         let maker = Maker::new(self.scenario, self.plan, varied);
         let Some(first) = chain.builds.first() else { return Ok(()) };
         let state = first.edit.map_or(&self.plan.base, |n| &self.plan.edits[n].state);
-        if let (Role::Oracle, Some(n)) = (chain.role, first.edit) {
-            self.await_config(n);
+        match (chain.role, first.edit) {
+            (Role::Oracle, Some(n)) => self.await_config(n),
+            (Role::Experiment, _) => self.await_another_second(),
+            _ => {}
         }
         // Trees are laid down when their turn comes, so that waiting chains take no disk.
         let mut jobs = self.jobs(state, varied);
@@ -237,6 +246,9 @@ impl Runner<'_> {
         let instance =
             Instance::create(&self.context.scratch.join(&chain.instance), self.context.source, maker.in_tree, state)
                 .map_err(|error| RunError::harness("lay the source tree down", error))?;
+        if chain.role == Role::Control {
+            lock(&self.control_started).get_or_insert_with(Instant::now);
+        }
         let mut noops = 0;
         let mut extra = Vec::new();
         for build in &chain.builds {
@@ -274,6 +286,17 @@ impl Runner<'_> {
             instance.remove().map_err(|error| RunError::harness("remove a tree", error))?;
         }
         Ok(())
+    }
+
+    /// Waits, without a job slot, until the control has been at work for [`APART`].
+    fn await_another_second(&self) {
+        let over = || match *lock(&self.control_started) {
+            Some(started) => started.elapsed() >= APART,
+            None => self.control_done.load(Ordering::Relaxed),
+        };
+        while !over() && !self.stopped() {
+            thread::sleep(TICK);
+        }
     }
 
     /// Waits until the control has its configuration after edit `n`, or never will.

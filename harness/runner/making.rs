@@ -99,7 +99,7 @@ impl<'m> Making<'m> {
         let Tree { maker, state, jobs, .. } = self.tree;
         let env = maker.environment(state, self.varied);
         Ok(Made {
-            script: script(&env, Path::new(&maker.cwd()), &self.ran, jobs.most()),
+            script: script(maker, &env, &self.ran, jobs.most()),
             commands: self.ran.iter().map(|argv| shown(argv)).collect(),
             status: self.status,
             wall: self.wall,

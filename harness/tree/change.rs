@@ -42,11 +42,10 @@ impl Planner<'_> {
             && self.present(state, path).is_none()
             && self.lower.below(path).is_ok_and(|below| below.is_empty())
         {
-            let hint = self.near_file(path);
-            self.problem(at, "file", format!("`{path}` is not in the tree"), hint);
+            self.no_file(at, path, state);
         }
-        for name in change.config.keys().filter(|_| config) {
-            self.symbol(&[at, &key_path!["config", name.as_str()]].concat(), name, None, state);
+        for (name, value) in change.config.iter().filter(|_| config) {
+            self.symbol(&[at, &key_path!["config", name.as_str()]].concat(), name, value, None, state);
         }
     }
 
@@ -54,7 +53,7 @@ impl Planner<'_> {
         let same = "the edit changes nothing here";
         for (name, value) in &change.config {
             let key = [at, &key_path!["config", name.as_str()]].concat();
-            self.symbol(&key, name, None, state);
+            self.symbol(&key, name, value, None, state);
             // Whether the configuration already has the value shows when it is made.
             if state.symbols.insert(name.clone(), value.clone()).as_ref() == Some(value) {
                 self.problem(at, "config", format!("`{name}` is already `{value}`"), same);
@@ -105,8 +104,7 @@ impl Planner<'_> {
             return self.delete_directory(at, path, state, ops);
         }
         let Some((bytes, mode)) = have else {
-            let hint = self.near_file(path);
-            return self.problem(at, "file", format!("`{path}` is not in the tree"), hint);
+            return self.no_file(at, path, state);
         };
         if let Some(text) = &change.append {
             let mut new = bytes.to_vec();
@@ -188,13 +186,21 @@ impl Planner<'_> {
         below.dedup();
         below.retain(|file| self.present(state, file).is_some());
         if below.is_empty() {
-            let hint = self.near_file(path);
-            return self.problem(at, "file", format!("`{path}` is not in the tree"), hint);
+            return self.no_file(at, path, state);
         }
         for file in below {
             state.files.insert(file.clone(), FileState::Deleted);
             ops.push(FileOp::Delete { path: file });
         }
+    }
+
+    fn no_file(&mut self, at: &[Key], path: &str, state: &State) {
+        if state.files.get(path) == Some(&FileState::Deleted) {
+            let message = format!("`{path}` is not in the tree any more");
+            return self.problem(at, "file", message, "an earlier edit deletes or renames it");
+        }
+        let hint = self.near_file(path);
+        self.problem(at, "file", format!("`{path}` is not in the tree"), hint);
     }
 
     fn near_file(&self, path: &str) -> String {

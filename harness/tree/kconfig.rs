@@ -5,6 +5,57 @@ use std::collections::BTreeMap;
 
 use super::{FileState, Lower, State};
 
+/// What values a symbol takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// `y`, `n`.
+    Bool,
+    /// `y`, `m`, `n`.
+    Tristate,
+    /// A decimal number.
+    Int,
+    /// A hexadecimal number, with or without `0x`.
+    Hex,
+    /// Anything.
+    String,
+}
+
+impl Type {
+    fn of(word: &str) -> Option<Self> {
+        Some(match word {
+            "bool" | "def_bool" => Self::Bool,
+            "tristate" | "def_tristate" => Self::Tristate,
+            "int" => Self::Int,
+            "hex" => Self::Hex,
+            "string" => Self::String,
+            _ => return None,
+        })
+    }
+
+    fn takes(self, value: &str) -> bool {
+        match self {
+            Self::Bool => matches!(value, "y" | "n"),
+            Self::Tristate => matches!(value, "y" | "m" | "n"),
+            // `n` stands for "is not set", which a fragment may say of any symbol.
+            Self::Int => value == "n" || value.parse::<i64>().is_ok(),
+            Self::Hex => value == "n" || u64::from_str_radix(value.trim_start_matches("0x"), 16).is_ok(),
+            Self::String => true,
+        }
+    }
+
+    /// The values in words.
+    #[must_use]
+    pub fn values(self) -> &'static str {
+        match self {
+            Self::Bool => "`y` or `n`",
+            Self::Tristate => "`y`, `m` or `n`",
+            Self::Int => "a decimal number",
+            Self::Hex => "a hexadecimal number, e.g. `0x1000`",
+            Self::String => "a string",
+        }
+    }
+}
+
 /// Where a symbol is defined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Symbol {
@@ -16,6 +67,8 @@ pub struct Symbol {
     pub depends: Vec<String>,
     /// Whether a user can set it: it has a prompt.
     pub prompt: bool,
+    /// Its type, if this definition states it.
+    pub kind: Option<Type>,
 }
 
 /// All symbols of a tree.
@@ -62,7 +115,13 @@ impl Index {
                 Some("config" | "menuconfig") if !line.starts_with("\t\t") => {
                     current = words.next().map(str::to_owned);
                     if let Some(name) = &current {
-                        let symbol = Symbol { file: file.into(), line: number + 1, depends: Vec::new(), prompt: false };
+                        let symbol = Symbol {
+                            file: file.into(),
+                            line: number + 1,
+                            depends: Vec::new(),
+                            prompt: false,
+                            kind: None,
+                        };
                         self.0.entry(name.clone()).or_default().push(symbol);
                     }
                 }
@@ -74,11 +133,12 @@ impl Index {
                         symbol.depends.push(words.skip(1).collect::<Vec<_>>().join(" "));
                     }
                 }
-                Some("bool" | "tristate" | "string" | "int" | "hex" | "prompt" | "def_bool" | "def_tristate") => {
-                    if line.contains('"')
-                        && let Some(symbol) = self.last(current.as_deref())
-                    {
-                        symbol.prompt = true;
+                // `help` is free text, which may begin a line with any of these words.
+                Some("help" | "---help---") => current = None,
+                Some(word) if word == "prompt" || Type::of(word).is_some() => {
+                    if let Some(symbol) = self.last(current.as_deref()) {
+                        symbol.prompt |= line.contains('"');
+                        symbol.kind = symbol.kind.or(Type::of(word));
                     }
                 }
                 _ => {}
@@ -94,6 +154,13 @@ impl Index {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[Symbol]> {
         self.0.get(name).map(Vec::as_slice)
+    }
+
+    /// Why a symbol cannot have this value, if so: the type of all its definitions that state one.
+    #[must_use]
+    pub fn refuses(&self, name: &str, value: &str) -> Option<Type> {
+        let kind = self.get(name)?.iter().find_map(|symbol| symbol.kind)?;
+        (!kind.takes(value)).then_some(kind)
     }
 
     /// Whether no Kconfig file was found.

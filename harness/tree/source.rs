@@ -94,8 +94,8 @@ pub enum Status {
 pub struct Source {
     /// Read only, please: it is shared by all that build it.
     pub dir: PathBuf,
-    /// From its Makefile.
-    pub version: KernelVersion,
+    /// From its Makefile; none for a tree that is no kernel.
+    pub version: Option<KernelVersion>,
     /// What makes it this source and no other.
     pub identity: Identity,
 }
@@ -234,7 +234,7 @@ impl Sources {
         match spec {
             SourceSpec::Mini | SourceSpec::Graft => Err(SourceError::BuiltIn(spec.to_string())),
             SourceSpec::Directory(dir) => {
-                let version = directory(dir)?;
+                let version = Some(directory(dir)?);
                 let dir = dir.canonicalize().map_err(|e| SourceError::io("resolve", dir, e))?;
                 Ok(Source { dir, version, identity: Identity::Directory })
             }
@@ -465,7 +465,7 @@ fn quoted(word: &str) -> String {
 }
 
 fn source_of(entry: Entry) -> Result<Source, SourceError> {
-    let version = tree_at(&entry.tree)?;
+    let version = any_tree_at(&entry.tree)?;
     let m = entry.marker;
     let identity = match (m.package, m.package_version, m.package_sha256, m.commit) {
         (Some(package), Some(version), Some(sha256), _) => Identity::Debian { package, version, sha256 },
@@ -508,6 +508,20 @@ pub fn tree_at(dir: &Path) -> Result<KernelVersion, SourceError> {
         Some(found) => Err(SourceError::Unclean { path: dir.into(), found: found.display().to_string() }),
         None => Ok(version),
     }
+}
+
+/// The version of the tree at `dir` if it is a kernel's; none if it is another tree that builds with make.
+///
+/// # Errors
+/// As [`tree_at`] for a kernel; [`SourceError::NotATree`] for a tree with nothing to build it by.
+pub fn any_tree_at(dir: &Path) -> Result<Option<KernelVersion>, SourceError> {
+    let other = !dir.join("Kconfig").exists() && !matches!(store::makefile_version(dir), Ok(Some(_)));
+    // What configures first has no Makefile yet (GNU make manual, "What Name to Give Your Makefile").
+    let builds = ["GNUmakefile", "makefile", "Makefile", "configure", "configure.ac", "autogen.sh", "CMakeLists.txt"];
+    if other && builds.iter().any(|name| dir.join(name).is_file()) {
+        return Ok(None);
+    }
+    tree_at(dir).map(Some)
 }
 
 #[cfg(test)]

@@ -196,7 +196,7 @@ fn a_renamed_file_is_at_its_new_place_only() {
     assert_eq!(text(&plan.edits[1].state, "b/z.c"), "one\ntwo\nthree\n4\n");
     assert_eq!(bad("[[edit]]\nfile = \"a.c\"\nrename = \"b/c.c\"\n"), "`b/c.c` is there already");
     let gone = "[[edit]]\nfile = \"a.c\"\nrename = \"z.c\"\n[[edit]]\nfile = \"a.c\"\ntouch = true\n";
-    assert_eq!(bad(gone), "`a.c` is not in the tree");
+    assert_eq!(bad(gone), "`a.c` is not in the tree any more");
 }
 
 fn patched(patch: &str) -> String {

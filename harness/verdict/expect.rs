@@ -2,10 +2,14 @@
 
 use super::compare::{Comparison, pattern_matches};
 use super::{Finding, Standing};
-use crate::artifact::record::ScenarioRecord;
-use crate::scenario::{FindingName, Known, When};
+use crate::artifact::record::{Ended, ScenarioRecord};
+use crate::scenario::{Class, FindingName, Known, When};
 
-/// Gives every finding its standing, and adds what was demanded or listed and did not appear.
+/// Where a finding stands that is about no build in particular.
+const NO_BUILD: &str = "all";
+
+/// Gives every finding its standing, and adds what was demanded or listed and did not appear, unless builds are
+/// missing in which it could have appeared.
 pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
     let mut missing = Vec::new();
     for known in record.scenario.known.iter().filter(|known| applies(record, known)) {
@@ -62,6 +66,11 @@ pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
         }
     }
     comparison.findings.extend(missing);
+    let cut_short = record.ended != Ended::Complete
+        || comparison.findings.iter().any(|f| f.name.class() == Class::Inconclusive && f.standing == Standing::New);
+    if cut_short {
+        comparison.findings.retain(|finding| finding.build != NO_BUILD);
+    }
 }
 
 fn absent(
@@ -74,7 +83,7 @@ fn absent(
     Finding {
         name,
         target: format!("{wanted} {}", target.unwrap_or("*")),
-        build: "all".into(),
+        build: NO_BUILD.into(),
         against: None,
         edit,
         summary,

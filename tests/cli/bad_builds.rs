@@ -148,6 +148,41 @@ fn what_appears_as_demanded_passes_and_what_does_not_fails() {
 }
 
 #[test]
+fn what_could_not_be_seen_is_not_said_to_be_gone() {
+    if !has_make() {
+        return;
+    }
+    // The clean build fails: neither list was looked at.
+    let lists = "[[known]]\nfinding = \"noop.changed\"\nwhy = \"w\"\n[[expect.finding]]\nfinding = \"rebuild.stale\"\n";
+    let lab = lab(&[("fail", lists)]);
+    let (ran, report) = lab.report(&[]);
+    assert_eq!(ran.code, 4, "{ran}");
+    let (verdict, mut findings) = told(of(&report, "fail"));
+    findings.dedup();
+    assert_eq!((verdict, findings), (Verdict::Inconclusive, vec!["build.failed"]), "{ran}");
+}
+
+#[test]
+fn a_recorded_build_runs_without_the_harness() {
+    if !has_make() {
+        return;
+    }
+    let lab = lab(&[("ok", "")]);
+    lab.report(&["--out", "out"]);
+    let script = lab.path("out/t/ok/control/clean/build.sh");
+    let sh = |arguments: &[&std::path::Path]| {
+        std::process::Command::new("sh").arg(&script).args(arguments).output().expect("sh")
+    };
+    let tree = lab.path("tree");
+    let ran = sh(&[&tree]);
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(std::fs::read_to_string(tree.join("out.o")).expect("built"), "1\n");
+    let ran = sh(&[]);
+    assert_eq!(ran.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("usage: sh build.sh SRCTREE"), "{ran:?}");
+}
+
+#[test]
 fn edits_after_which_only_one_of_the_builds_works() {
     if !has_make() {
         return;

@@ -129,6 +129,19 @@ fn sigint_ends_a_run_with_a_partial_report() {
 }
 
 #[test]
+fn one_signal_that_comes_twice_is_one() {
+    if !has_make() {
+        return;
+    }
+    // As timeout(1) sends it.
+    let (lab, mark) = lab();
+    let child = start(&lab, &mark);
+    kill_process(pid(&child), Signal::INT).expect("it runs");
+    kill_process_group(pid(&child), Signal::INT).expect("it runs");
+    ended_well(&lab, &mark, end(child));
+}
+
+#[test]
 fn ctrl_c_goes_to_the_whole_group_and_ends_it_as_well() {
     if !has_make() {
         return;

@@ -83,7 +83,7 @@ fn good_scenarios_are_valid_and_nothing_is_built() {
     let lab = Lab::new();
     lab.scenario("one", MINI);
     let ran = lab.run(&["check"]).exits(0);
-    assert_eq!(ran.out, "1 scenario(s) are valid\n");
+    assert_eq!(ran.out, "1 scenario is valid\n");
     assert_eq!(lab.left_over(), [""; 0].map(std::path::PathBuf::from));
     assert!(!lab.path("state").exists());
     let json: Json = serde_json::from_str(&lab.run(&["check", "--format", "json"]).exits(0).out).expect("JSON");

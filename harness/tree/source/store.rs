@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{KernelVersion, Progress, SourceError, tree_at};
+use super::{KernelVersion, Progress, SourceError, any_tree_at};
 
 /// The version of the marker's format; another one is unpacked again.
 const FORMAT: u32 = 1;
@@ -25,7 +25,7 @@ pub struct Marker {
     pub format: u32,
     /// The source as it was asked for, e.g. `debian:6.12`.
     pub spec: String,
-    /// The kernel's version from its Makefile.
+    /// The kernel's version from its Makefile; empty for a tree that is no kernel.
     pub kernel: String,
     /// Debian's package and version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,8 +124,8 @@ impl Store {
             return Err(format!("format `{}` instead of `{FORMAT}`", marker.format));
         }
         let tree = dir.join("linux");
-        let version = tree_at(&tree).map_err(|e| e.to_string())?;
-        if version.to_string() != marker.kernel {
+        let version = shown(any_tree_at(&tree).map_err(|e| e.to_string())?.as_ref());
+        if version != marker.kernel {
             return Err(format!("kernel `{version}` instead of `{}`", marker.kernel));
         }
         Ok(Entry { key: key.to_owned(), tree, marker })
@@ -174,8 +174,7 @@ impl Store {
         let survey = survey(&tree)?;
         marker.files = survey.files;
         marker.bytes = survey.bytes;
-        let version = tree_at(&tree)?;
-        marker.kernel = version.to_string();
+        marker.kernel = shown(any_tree_at(&tree)?.as_ref());
         remove_tree(&partial.join("unpacked"))?;
         let path = partial.join("source.json");
         let mut text = serde_json::to_string_pretty(&marker)
@@ -404,6 +403,11 @@ fn compare_part(mut a: &[u8], mut b: &[u8]) -> std::cmp::Ordering {
         b = &b[nb..];
     }
     Equal
+}
+
+/// A version as a marker has it; empty for a tree that is no kernel.
+fn shown(version: Option<&KernelVersion>) -> String {
+    version.map_or(String::new(), ToString::to_string)
 }
 
 /// The version a kernel tree states, with no further look at it.
