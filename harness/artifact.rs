@@ -27,6 +27,7 @@ mod elf;
 mod hash;
 pub mod record;
 pub mod recorder;
+mod shipped;
 pub mod snapshot;
 mod walk;
 
@@ -72,6 +73,9 @@ pub struct Artifact {
     /// What the `.BTF` sections say, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub btf: Option<BtfFacts>,
+    /// Whether it is a file of the sources that no build of this tree wrote.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shipped: bool,
     /// Why the file could not be taken apart although its magic says ELF.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -236,6 +240,7 @@ pub fn describe_reader<R: Read + Seek>(reader: &mut R, rel_path: &str, base: Opt
         mode: 0,
         parts,
         btf,
+        shipped: false,
         note,
     })
 }

@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::scenario::Tier;
 
 mod adhoc;
+mod amounts;
 pub mod bootstrap;
 mod check;
 pub mod doctor;
@@ -153,10 +154,10 @@ pub struct HowArgs {
     #[arg(long, short, value_name = "N", value_parser = parse_jobs)]
     pub(crate) jobs: Option<usize>,
     /// The most disk that trees may take, e.g. 500M, 20G
-    #[arg(long, value_name = "SIZE", value_parser = run::parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = amounts::parse_size)]
     pub(crate) disk_budget: Option<u64>,
     /// The most time, e.g. 90s, 30m, 8h: what matters most is run first, what is left out is said
-    #[arg(long, value_name = "TIME", value_parser = run::parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = amounts::parse_time)]
     pub(crate) time_budget: Option<std::time::Duration>,
     /// A guarantee that this host cannot give is an error
     #[arg(long)]

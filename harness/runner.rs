@@ -155,6 +155,8 @@ pub struct Built<'a> {
     pub cpu: Duration,
     /// The object tree, on the host.
     pub objtree: PathBuf,
+    /// What shows through below it, if it is the upper directory of an overlay.
+    pub lower: Option<PathBuf>,
     /// The log file, on the host.
     pub log: PathBuf,
 }
@@ -183,6 +185,9 @@ pub trait Observer: Sync {
 
     /// Whether the artifacts of two builds that were looked at differ.
     fn differ(&self, build: &str, other: &str) -> bool;
+
+    /// Whether a build that was looked at failed.
+    fn failed(&self, build: &str) -> bool;
 
     /// Follows the progress.
     fn event(&self, event: Event);

@@ -171,6 +171,12 @@ pub struct BuildRecord {
     pub cpu_ms: u64,
     /// What make printed of steps: `CC init/version.o`, in order.
     pub labels: Vec<String>,
+    /// Its other lines, where it printed steps: warnings, commands of rules without a label.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<String>,
+    /// Whether it printed more than was read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub log_cut: bool,
     /// The log, relative to the scenario's record.
     pub log: String,
     /// The last lines of the log, if the build failed.

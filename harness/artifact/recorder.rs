@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 use wildmatch::WildMatch;
@@ -12,7 +12,7 @@ use wildmatch::WildMatch;
 use super::record::{BuildRecord, SnapshotRecord};
 use super::{Artifact, Base, Digest, FileEntry, FileKind, describe_with_base, hash_file, unescape_path, walk};
 use crate::artifact::btf;
-use crate::artifact::section;
+use crate::artifact::{section, shipped};
 use crate::runner::{Built, Event, Mode, Observer, PlannedBuild, Role, labels, tail};
 
 /// Lines of the log that the record of a failed build keeps.
@@ -38,6 +38,8 @@ pub type Texts = Vec<(String, Result<String, String>)>;
 pub struct Recorder<'a> {
     plan: Plan,
     patterns: Vec<WildMatch>,
+    /// Artifacts that the sources bring along; they are looked at once, since nobody writes to them.
+    shipped: OnceLock<Result<Vec<Artifact>, String>>,
     events: &'a (dyn Fn(Event) + Sync),
     state: Mutex<State>,
 }
@@ -61,7 +63,7 @@ impl<'a> Recorder<'a> {
     #[must_use]
     pub fn new(plan: Plan, events: &'a (dyn Fn(Event) + Sync)) -> Self {
         let patterns = plan.artifacts.iter().map(|pattern| WildMatch::new(pattern)).collect();
-        Self { plan, patterns, events, state: Mutex::default() }
+        Self { plan, patterns, shipped: OnceLock::new(), events, state: Mutex::default() }
     }
 
     /// Everything recorded: builds in the order of `order` (ids), others after them, and snapshot texts.
@@ -90,7 +92,9 @@ impl<'a> Recorder<'a> {
     fn record(&self, built: &Built<'_>) -> Result<bool, String> {
         let before = self.state().trees.get(built.instance).cloned().unwrap_or_default();
         let entries = walk(&built.objtree, |_, _| true).map_err(|error| chain(&error))?;
-        let entries: Vec<FileEntry> = entries.into_iter().filter(|entry| entry.kind == FileKind::File).collect();
+        let (entries, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| e.kind == FileKind::File);
+        let is_special = |e: &FileEntry| e.kind != FileKind::Dir && self.is_artifact(&e.path);
+        let special: Vec<FileEntry> = others.into_iter().filter(is_special).collect();
         let is_new = |entry: &FileEntry| {
             before.files.get(&entry.path).is_none_or(|(old, _)| (old.mtime, old.ino) != (entry.mtime, entry.ino))
         };
@@ -100,7 +104,7 @@ impl<'a> Recorder<'a> {
         let (mut artifacts, others): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| self.is_artifact(&entry.path));
         artifacts.sort_by(|a, b| a.path.cmp(&b.path));
-        let artifacts: Vec<Artifact> = artifacts
+        let mut artifacts: Vec<Artifact> = artifacts
             .par_iter()
             .map(|entry| describe_with_base(&on_disk(&entry.path), &entry.path, base.as_ref()))
             .collect::<Result<_, _>>()
@@ -109,6 +113,13 @@ impl<'a> Recorder<'a> {
             self.keep(&on_disk(&artifact.path), artifact.sha256)
                 .map_err(|error| format!("cannot keep a copy of `{}`: {error}", artifact.path))?;
         }
+        artifacts.extend(special.iter().map(|entry| shipped::special(&built.objtree, entry)));
+        if let Some(lower) = &built.lower {
+            let brought = self.shipped(lower)?;
+            let seen = |artifact: &&Artifact| shipped::shows_through(&built.objtree, &artifact.path);
+            artifacts.extend(brought.iter().filter(seen).cloned());
+        }
+        artifacts.sort_by(|a, b| a.path.cmp(&b.path));
         // Files that were not written since keep their digest; an artifact is always read again.
         let files: BTreeMap<String, (FileEntry, Option<Digest>)> = others
             .into_par_iter()
@@ -129,7 +140,8 @@ impl<'a> Recorder<'a> {
             let texts: Vec<_> = texts.collect();
             self.state().snapshots = texts;
         }
-        let read = |what: io::Result<Vec<String>>| what.map_err(|error| format!("cannot read the log: {error}"));
+        let unread = |error: io::Error| format!("cannot read the log: {error}");
+        let printed = labels(&built.log).map_err(unread)?;
         let record = BuildRecord {
             id: built.build.id.clone(),
             role: built.role,
@@ -139,9 +151,11 @@ impl<'a> Recorder<'a> {
             status: built.status.clone(),
             wall_ms: millis(built.wall),
             cpu_ms: millis(built.cpu),
-            labels: read(labels(&built.log))?,
+            labels: printed.labels,
+            lines: printed.lines,
+            log_cut: printed.cut,
             log: built.log.strip_prefix(&self.plan.dir).unwrap_or(&built.log).display().to_string(),
-            log_tail: if built.status.ok() { Vec::new() } else { read(tail(&built.log, TAIL))? },
+            log_tail: if built.status.ok() { Vec::new() } else { tail(&built.log, TAIL).map_err(unread)? },
             artifacts,
             files: files.iter().filter_map(|(path, (_, digest))| Some((path.clone(), (*digest)?))).collect(),
             written,
@@ -157,6 +171,26 @@ impl<'a> Recorder<'a> {
         state.trees.insert(built.instance.to_owned(), tree);
         state.builds.push(record);
         Ok(changed)
+    }
+
+    /// The artifacts that the sources bring along.
+    fn shipped(&self, lower: &Path) -> Result<&[Artifact], String> {
+        let look = || {
+            let entries = shipped::candidates(lower, |path| self.is_artifact(path)).map_err(|error| chain(&error))?;
+            let describe = |entry: &FileEntry| {
+                let path = lower.join(unescape_path(&entry.path));
+                let artifact = match entry.kind {
+                    FileKind::File => describe_with_base(&path, &entry.path, None).map_err(|error| chain(&error))?,
+                    _ => shipped::special(lower, entry),
+                };
+                if entry.kind == FileKind::File {
+                    self.keep(&path, artifact.sha256).map_err(|error| error.to_string())?;
+                }
+                Ok(Artifact { shipped: true, ..artifact })
+            };
+            entries.par_iter().map(describe).collect::<Result<Vec<_>, String>>()
+        };
+        self.shipped.get_or_init(look).as_deref().map_err(Clone::clone)
     }
 
     /// Keeps one copy of a content. Not a hard link: an in-place step would change it, too.
@@ -226,6 +260,10 @@ impl Observer for Recorder<'_> {
         b.artifacts.iter().any(|want| a.artifact(&want.path).is_none_or(|have| have.sha256 != want.sha256))
     }
 
+    fn failed(&self, build: &str) -> bool {
+        self.state().builds.iter().any(|record| record.id == build && !record.status.ok())
+    }
+
     fn event(&self, event: Event) {
         (self.events)(event);
     }
@@ -260,12 +298,17 @@ pub fn keep_evidence(
 ) -> io::Result<Option<String>> {
     let Some(record) = builds.iter().find(|record| record.id == build) else { return Ok(None) };
     let Some(artifact) = record.artifact(artifact) else { return Ok(None) };
+    let kept = store.join(artifact.sha256.to_string());
+    if !kept.exists() {
+        // A symbolic link or a FIFO has no content to keep; the summary says what it is.
+        return Ok(None);
+    }
     let relative = format!("evidence/{build}/{}", artifact.path);
     let target = dir.join("evidence").join(build).join(unescape_path(&artifact.path));
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent)?;
     }
-    fs::copy(store.join(artifact.sha256.to_string()), &target)?;
+    fs::copy(kept, &target)?;
     Ok(Some(relative))
 }
 

@@ -57,8 +57,20 @@ impl CliError {
     pub(crate) fn harness(message: impl Into<String>) -> Self {
         Self::Harness { message: message.into(), hint: None }
     }
-    pub(crate) fn internal(error: impl std::fmt::Display) -> Self {
-        Self::harness(error.to_string())
+    /// An error with all its causes. A disk that is full is the host's matter, not ours.
+    pub(crate) fn internal(error: impl std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut full = false;
+        let mut cause: Option<&dyn std::error::Error> = error.source();
+        while let Some(error) = cause {
+            message.push_str(&format!(": {error}"));
+            full |= error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull);
+            cause = error.source();
+        }
+        if full || message.contains("No space left on device") {
+            return Self::host(message, "free some space, or choose another place by --out DIR and --scratch DIR");
+        }
+        Self::harness(message)
     }
 
     /// The exit code that goes with it.
@@ -226,7 +238,7 @@ mod tests {
            ·        ╰── here
          6 │ file = "../x"
            ╰────
-          help: letters, digits, `-`, `_` and `.`
+          help: letters, digits, `-`, `_` and `.`; not the name of another part of the record
         t.toml:6:8: error: path `../x` leaves the tree by `..`
           × path `../x` leaves the tree by `..`
            ╭─[t.toml:6:8]

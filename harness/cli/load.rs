@@ -1,8 +1,6 @@
 //! Finding scenario files and getting what they name ready: the edge before the pure stages.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +10,7 @@ use crate::artifact::record::ToolRecord;
 use crate::cli::host::{Host, Need};
 use crate::cli::{CliError, SelectArgs, Session};
 use crate::scenario::{self, Errors, Loaded, Loader, Problem, Tier, TreeKind};
-use crate::tree::lower::{DirBeside, DirLower, MiniLower, reason};
+use crate::tree::lower::{DirBeside, DirLower, MiniLower, read_regular};
 use crate::tree::source::{Hold, Identity, Progress, SourceSpec, Sources, Status};
 use crate::tree::{self, Lower};
 
@@ -233,16 +231,7 @@ const MAX_SIZE: u64 = 16 << 20;
 /// # Errors
 /// Why it cannot be read, in a few words, and where its text ends to be text.
 fn text_of(path: &Path) -> Result<String, (String, String)> {
-    let plain = |error: std::io::Error| (String::new(), reason(&error));
-    // A pipe would make us wait for whoever writes it.
-    if !fs::metadata(path).map_err(plain)?.is_file() {
-        return Err((String::new(), "it is no regular file".to_owned()));
-    }
-    let mut bytes = Vec::new();
-    fs::File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes)).map_err(plain)?;
-    if bytes.len() as u64 > MAX_SIZE {
-        return Err((String::new(), format!("it is larger than {} MiB", MAX_SIZE >> 20)));
-    }
+    let bytes = read_regular(path, MAX_SIZE).map_err(|why| (String::new(), why))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();

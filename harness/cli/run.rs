@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::bootstrap;
 use super::host::{Host, Need};
@@ -16,6 +16,7 @@ use super::progress::{How, Progress, note};
 use super::snapshots;
 use super::state::RunDir;
 use super::{CliError, Format, HowArgs, IsolationArg, RunArgs, Session};
+use crate::artifact::ArtifactError;
 use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, write_atomically};
 use crate::artifact::recorder::keep_evidence;
 use crate::report::{self, Report};
@@ -582,11 +583,28 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Writes a file that a reader sees whole or not at all; into what is no regular file, such as `/dev/stdout`, a pipe
+/// or a symbolic link, as a shell would.
+fn write_report(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let special = path.symlink_metadata().is_ok_and(|meta| !meta.is_file());
+    if special {
+        return fs::write(path, text);
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
+        return Err(std::io::Error::new(std::io::ErrorKind::NotFound, format!("no directory `{}`", parent.display())));
+    }
+    write_atomically(path, text).map_err(|error| match error {
+        ArtifactError::Io { source, .. } => source,
+        error => std::io::Error::other(error),
+    })
+}
+
 pub(crate) fn show(report: &Report, output: &super::OutputArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     if let Some(path) = &output.json {
         let mut text = Vec::new();
         report::json::write(report, &mut text)?;
-        write_atomically(path, &text).map_err(|error| CliError::usage(error.to_string(), "--json FILE"))?;
+        write_report(path, &text)
+            .map_err(|error| CliError::usage(format!("cannot write `{}`: {error}", path.display()), "--json FILE"))?;
     }
     let colour = console::colors_enabled();
     let options = report::terminal::Options { colour, verbose: output.verbose };
@@ -630,57 +648,4 @@ fn keep(record: &ScenarioRecord, judgement: &Judgement, store: &Path, dir: &Path
 fn write_record(dir: &Path, record: &ScenarioRecord) -> std::io::Result<()> {
     let text = serde_json::to_vec(record)?;
     write_atomically(&dir.join("record.json"), &text).map_err(std::io::Error::other)
-}
-
-/// A size on the command line: bytes, or with `K`, `M`, `G`, `T` (powers of 1024).
-pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let (digits, shift) = match text.trim_end_matches(['B', 'b', 'i']).split_at_checked(text.len().saturating_sub(1)) {
-        _ if text.bytes().all(|b| b.is_ascii_digit()) => (text, 0),
-        _ => {
-            let trimmed = text.trim_end_matches(['B', 'b', 'i']);
-            let shift = match trimmed.chars().last().map(|c| c.to_ascii_uppercase()) {
-                Some('K') => 10,
-                Some('M') => 20,
-                Some('G') => 30,
-                Some('T') => 40,
-                _ => return Err("a size such as 500M or 20G".into()),
-            };
-            (&trimmed[..trimmed.len() - 1], shift)
-        }
-    };
-    let number: u64 = digits.parse().map_err(|_| "a size such as 500M or 20G".to_owned())?;
-    number.checked_mul(1 << shift).filter(|size| *size > 0).ok_or_else(|| "a size such as 500M or 20G".into())
-}
-
-/// A time on the command line: seconds, or with `s`, `m`, `h`.
-pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
-    let wrong = || "a time such as 90s, 30m or 8h".to_owned();
-    let (digits, unit) = match text.chars().last() {
-        Some('s') => (&text[..text.len() - 1], 1),
-        Some('m') => (&text[..text.len() - 1], 60),
-        Some('h') => (&text[..text.len() - 1], 3600),
-        _ => (text, 1),
-    };
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    number.checked_mul(unit).filter(|time| *time > 0).map(Duration::from_secs).ok_or_else(wrong)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_times_are_read_and_nonsense_is_not() {
-        assert_eq!(parse_size("500M"), Ok(500 << 20));
-        assert_eq!(parse_size("20GiB"), Ok(20 << 30));
-        assert_eq!(parse_size("4096"), Ok(4096));
-        assert_eq!(parse_time("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_time("2h"), Ok(Duration::from_secs(7200)));
-        for bad in ["", "M", "-1", "1.5G", "0", "99999999999T", "10X", "é"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
-        }
-        for bad in ["", "s", "-1m", "0s", "1d", "é"] {
-            assert!(parse_time(bad).is_err(), "{bad}");
-        }
-    }
 }

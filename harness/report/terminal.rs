@@ -1,6 +1,7 @@
 //! The report for people: the summary first, then each finding with its evidence and the command to run
 //! it again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -8,7 +9,7 @@ use console::Style;
 
 use super::{Report, ScenarioReport};
 use crate::scenario::Class;
-use crate::verdict::{Finding, Standing, Verdict};
+use crate::verdict::{ATTENTION, Finding, Standing, Verdict};
 
 /// How many targets of one finding are named.
 const NAMED: usize = 12;
@@ -20,6 +21,15 @@ pub struct Options {
     pub colour: bool,
     /// With builds, costs, known findings in full.
     pub verbose: bool,
+}
+
+/// Text that came from a build or a file, without what a terminal would obey (console_codes(4)).
+fn clean(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && c != '\t';
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    text.chars().map(|c| if obeyed(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// Writes the report.
@@ -66,7 +76,9 @@ impl Sink<'_> {
             counts.iter().map(|(verdict, count)| format!("{count} {}", self.verdict(*verdict))).collect();
         let total = report.scenarios.len();
         let plural = if total == 1 { "" } else { "s" };
-        let words = if words.is_empty() { "nothing was run".to_owned() } else { words.join(", ") };
+        let none =
+            if report.verdict == Verdict::Interrupted { "interrupted before the first" } else { "nothing was run" };
+        let words = if words.is_empty() { none.to_owned() } else { words.join(", ") };
         let beside = match report.findings.len() {
             0 => "",
             1 => "; and 1 finding about no scenario",
@@ -89,7 +101,8 @@ impl Sink<'_> {
         let shown = |finding: &&Finding| self.options.verbose || finding.standing == Standing::New;
         let findings: Vec<&Finding> = scenario.findings.iter().filter(shown).collect();
         let known = scenario.findings.iter().filter(|f| matches!(f.standing, Standing::Known { .. })).count();
-        if quiet && known == 0 && findings.is_empty() && scenario.notes.iter().all(|note| !note.starts_with("fixed?")) {
+        let important = |note: &&String| note.starts_with("fixed?") || note.starts_with(ATTENTION);
+        if quiet && known == 0 && findings.is_empty() && !scenario.notes.iter().any(|note| important(&note)) {
             return Ok(());
         }
         let kernel = scenario.kernel.as_deref().map_or(String::new(), |kernel| format!(" on {kernel}"));
@@ -97,16 +110,16 @@ impl Sink<'_> {
         writeln!(
             self.out,
             "\n{}: {}{kernel} ({:.1} s) — {}",
-            bold.apply_to(&scenario.id),
+            bold.apply_to(clean(&scenario.id)),
             self.verdict(scenario.verdict),
             scenario.seconds,
-            scenario.title
+            clean(&scenario.title)
         )?;
         if let Some(reason) = &scenario.reason {
-            writeln!(self.out, "  {reason}")?;
+            writeln!(self.out, "  {}", clean(reason))?;
         }
         if let Some(hint) = &scenario.hint {
-            writeln!(self.out, "  hint: {hint}")?;
+            writeln!(self.out, "  hint: {}", clean(hint))?;
         }
         if self.options.verbose {
             for build in &scenario.builds {
@@ -125,10 +138,10 @@ impl Sink<'_> {
             writeln!(self.out, "  {known} known finding{plural}; --verbose shows them")?;
         }
         for note in &scenario.notes {
-            writeln!(self.out, "  note: {note}")?;
+            writeln!(self.out, "  note: {}", clean(note))?;
         }
         if !findings.is_empty() {
-            writeln!(self.out, "  again: {}", scenario.again)?;
+            writeln!(self.out, "  again: {}", clean(&scenario.again))?;
         }
         Ok(())
     }
@@ -153,14 +166,15 @@ impl Sink<'_> {
             let more = if left > 0 { format!(" and {left} more") } else { String::new() };
             let targets = named.join(", ");
             let targets = if targets.is_empty() { first.build.clone() } else { targets };
-            writeln!(self.out, "{indent}{name} {targets}{more}{standing}")?;
-            writeln!(self.out, "{indent}    {}", first.summary)?;
+            writeln!(self.out, "{indent}{name} {}{more}{}", clean(&targets), clean(&standing))?;
+            writeln!(self.out, "{indent}    {}", clean(&first.summary))?;
         } else {
-            writeln!(self.out, "{indent}{name} × {}{standing}", group.len())?;
+            writeln!(self.out, "{indent}{name} × {}{}", group.len(), clean(&standing))?;
             let named = || group.iter().take(NAMED);
             let width = named().map(|finding| finding.target.len()).max().unwrap_or(0);
             for finding in named() {
-                writeln!(self.out, "{indent}    {:<width$}  {}", finding.target, finding.summary)?;
+                let (target, summary) = (clean(&finding.target), clean(&finding.summary));
+                writeln!(self.out, "{indent}    {target:<width$}  {summary}")?;
             }
             if left > 0 {
                 writeln!(self.out, "{indent}    and {left} more")?;
@@ -177,7 +191,7 @@ impl Sink<'_> {
             writeln!(self.out, "{indent}    after {edit}")?;
         }
         for line in &first.detail {
-            writeln!(self.out, "{indent}    {line}")?;
+            writeln!(self.out, "{indent}    {}", clean(line))?;
         }
         if !first.still.is_empty() {
             writeln!(self.out, "{indent}    still so in {}", first.still.join(", "))?;

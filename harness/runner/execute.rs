@@ -208,6 +208,11 @@ impl Runner<'_> {
     /// the difference begins.
     fn trace_back(&self) -> Result<(), RunError> {
         let Some(last) = self.scenario.edit.len().checked_sub(1) else { return Ok(()) };
+        // Whether a build that fails is wrong shows only when a clean one is made.
+        let failed = |n: &usize| self.observer.failed(&format!("{}/incremental", self.scenario.edit_name(*n)));
+        for n in (0..last).filter(failed) {
+            self.oracle(n)?;
+        }
         let differs = |n: usize| {
             let name = self.scenario.edit_name(n);
             self.observer.differ(&format!("{name}/incremental"), &format!("{name}/oracle"))
@@ -218,9 +223,7 @@ impl Runner<'_> {
         let (mut first, mut bad) = (0, last);
         while first < bad {
             let middle = first + (bad - first) / 2;
-            let chain = super::oracle(self.scenario, middle, self.context.parts);
-            self.observer.event(Event::Planned(chain.builds.len()));
-            self.chains(&[chain])?;
+            self.oracle(middle)?;
             if differs(middle) {
                 bad = middle;
             } else {
@@ -228,6 +231,13 @@ impl Runner<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes the clean build after edit `n`, which was not planned.
+    fn oracle(&self, n: usize) -> Result<(), RunError> {
+        let chain = super::oracle(self.scenario, n, self.context.parts);
+        self.observer.event(Event::Planned(chain.builds.len()));
+        self.chains(&[chain])
     }
 
     fn chain(&self, chain: &Chain) -> Result<(), RunError> {
@@ -391,6 +401,7 @@ impl Runner<'_> {
             wall: made.wall,
             cpu: made.cpu,
             objtree,
+            lower: tree.instance.lower(),
             log,
         };
         let changed = self.observer.built(&built).map_err(|message| RunError::new(RunErrorKind::Harness, message))?;

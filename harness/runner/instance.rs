@@ -98,6 +98,22 @@ impl Instance {
         if self.in_tree { self.written_source() } else { self.dir.join("obj") }
     }
 
+    /// What shows through below the object tree, if that is an overlay's upper directory.
+    pub(super) fn lower(&self) -> Option<PathBuf> {
+        match &self.source {
+            Source::Overlay(lower) if self.in_tree => Some(lower.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether the sources had a file before any edit.
+    fn had(&self, path: &str) -> bool {
+        match &self.source {
+            Source::Overlay(from) | Source::Copy(from) => from.join(path).symlink_metadata().is_ok(),
+            Source::Mini | Source::InPlace(_) => true,
+        }
+    }
+
     /// The part of the source tree on the host that edits and builds write to.
     fn written_source(&self) -> PathBuf {
         match &self.source {
@@ -140,6 +156,8 @@ impl Instance {
         state
             .files
             .iter()
+            // A file that one edit made and another took away was never there.
+            .filter(|(path, file)| **file != FileState::Deleted || self.had(path))
             .map(|(path, file)| {
                 let (change, stamp) = match file {
                     FileState::Present { bytes, mode } => {

@@ -10,21 +10,37 @@ const MAX_LINE: u64 = 64 << 10;
 /// So many labels of one build are kept.
 const MAX_LABELS: usize = 200_000;
 
-/// The labels in a log, in order, blanks folded: `  CC [M]  crypto/md5.o` → `CC [M] crypto/md5.o`. Of a log
-/// without any, every line but make's own.
+/// What make printed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// The labels, in order, blanks folded: `  CC [M]  crypto/md5.o` → `CC [M] crypto/md5.o`. Of a log without any,
+    /// every line but make's own.
+    pub labels: Vec<String>,
+    /// The other lines of a log with labels: warnings, and commands of rules that have none.
+    pub lines: Vec<String>,
+    /// Whether there was more than is read.
+    pub cut: bool,
+}
+
+/// Reads a log.
 ///
 /// # Errors
 /// The log cannot be read.
-pub fn labels(log: &Path) -> io::Result<Vec<String>> {
+pub fn labels(log: &Path) -> io::Result<Printed> {
     let mut reader = BufReader::new(File::open(log)?);
     let (mut labels, mut others) = (Vec::new(), Vec::new());
     let mut line = Vec::new();
     loop {
         line.clear();
         let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;
-        if read == 0 || labels.len() + others.len() >= MAX_LABELS {
+        let cut = labels.len() + others.len() >= MAX_LABELS;
+        if read == 0 || cut {
             // A tree that is not kbuild's prints its commands.
-            return Ok(if labels.is_empty() { others } else { labels });
+            let cut = cut && read > 0;
+            return Ok(match labels.is_empty() {
+                true => Printed { labels: others, lines: Vec::new(), cut },
+                false => Printed { labels, lines: others, cut },
+            });
         }
         let text = String::from_utf8_lossy(&line);
         match label(&text) {

@@ -5,6 +5,20 @@ use super::error::{Errors, Problem};
 use super::{Change, Scenario};
 use crate::key_path;
 
+/// Variables by which make takes options and further makefiles (GNU make manual, "Variables Used by Implicit Rules"
+/// and "Communicating Options to a Sub-make").
+const MAKES_OWN: &[&str] =
+    &["MAKEFLAGS", "GNUMAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKEFILES", "MAKELEVEL", "MAKE_TERMOUT", "MAKE_TERMERR"];
+
+/// Directories that the sandbox itself fills.
+const SYSTEM: &[&str] = &["/proc", "/sys", "/dev"];
+
+/// Names in the record of a scenario that no edit can have.
+const RESERVED: &[&str] = &["control", "experiment", "evidence", "record.json", "log", "trees"];
+
+/// The most bytes the name of an edit may have: it becomes part of file names.
+const NAME: usize = 100;
+
 /// Checks a scenario that fits the schema, and marks the document as damaged where it is wrong.
 pub(super) fn check(scenario: &Scenario, document: &mut Document) -> Errors {
     let mut checker = Checker { document, errors: Errors::default(), places: Vec::new() };
@@ -107,19 +121,23 @@ impl Checker<'_> {
                 .flat_map(|e| [("experiment", "srctree", &e.srctree), ("experiment", "objtree", &e.objtree)]),
         );
         for (table, key, place) in places {
+            let system = |place: &str| SYSTEM.iter().any(|dir| std::path::Path::new(place).starts_with(dir));
             if let Some(place) = place
-                && (!place.starts_with('/') || path_fault(&place[1..]).is_some())
+                && (!place.starts_with('/') || path_fault(&place[1..]).is_some() || system(place))
             {
                 self.fault(
                     &key_path![table, key],
-                    format!("`{place}` is no absolute path below `/`"),
+                    format!(
+                        "`{place}` is no absolute path at which a tree can be, such as none below /proc, /sys or /dev"
+                    ),
                     "e.g. `/build/elsewhere/src`",
                 );
             }
         }
         for (n, host) in tree.host.iter().enumerate() {
-            if !host.starts_with('/') {
-                self.fault(&key_path!["tree", "host", n], format!("`{host}` is not absolute"), "e.g. `/opt/toolchain`");
+            if !host.starts_with('/') || path_fault(host.trim_start_matches('/')).is_some() {
+                let message = format!("`{host}` is no absolute path of a directory below `/`");
+                self.fault(&key_path!["tree", "host", n], message, "e.g. `/opt/toolchain`");
             }
         }
         for (n, file) in tree.file.iter().enumerate() {
@@ -209,6 +227,9 @@ impl Checker<'_> {
     }
 
     fn variable(&mut self, at: &[Key], name: &str) {
+        if MAKES_OWN.contains(&name) {
+            return self.makes_own(at, name);
+        }
         if name.is_empty() || name.starts_with('-') || name.contains(|c: char| c.is_whitespace() || "=:#\0".contains(c))
         {
             self.fault(
@@ -222,13 +243,17 @@ impl Checker<'_> {
     fn environment(&mut self, at: &[Key], name: &str, value: &str) {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             self.fault(at, format!("`{name}` cannot be an environment variable"), "no `=`, no NUL");
-        } else if name == "MAKEFLAGS" {
-            self.fault(
-                at,
-                "`MAKEFLAGS` is the harness's own",
-                "it carries the job server; jobs have the key `jobs`, variables `vars`",
-            );
+        } else if MAKES_OWN.contains(&name) {
+            self.makes_own(at, name);
         }
+    }
+
+    fn makes_own(&mut self, at: &[Key], name: &str) {
+        self.fault(
+            at,
+            format!("`{name}` is the harness's own"),
+            "options such as `-i` would make a failed build look like one that worked; jobs have the key `jobs`, variables `vars`",
+        );
     }
 
     fn mode(&mut self, at: &[Key], mode: Option<&str>) {
@@ -279,13 +304,15 @@ impl Checker<'_> {
                 );
             }
             if name.is_empty()
+                || RESERVED.contains(&name.as_str())
+                || name.len() > NAME
                 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
                 || name.starts_with('.')
             {
                 self.fault(
                     &key_path!["edit", n, "id"],
                     format!("`{name}` cannot name an edit"),
-                    "letters, digits, `-`, `_` and `.`",
+                    "letters, digits, `-`, `_` and `.`; not the name of another part of the record",
                 );
             }
             names.push(name);

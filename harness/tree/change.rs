@@ -92,6 +92,9 @@ impl Planner<'_> {
 
     fn file(&mut self, at: &[Key], path: &str, change: &Change, state: &mut State, ops: &mut Vec<FileOp>) {
         let nothing = "an edit must change something";
+        if let Some((what, hint)) = self.in_the_way(path, change, state) {
+            return self.problem(at, "file", what, hint);
+        }
         let have = self.present(state, path);
         if let Some(text) = &change.write {
             let mode = have.as_ref().map_or(DEFAULT_MODE, |(_, mode)| *mode);
@@ -150,6 +153,25 @@ impl Planner<'_> {
         } else if change.touch.is_some() {
             ops.push(FileOp::Touch { path: path.into() });
         }
+    }
+
+    /// Why nothing can be done to the path as to a file, if so: it is a directory, or below a file.
+    fn in_the_way(&mut self, path: &str, change: &Change, state: &State) -> Option<(String, &'static str)> {
+        let above = path.match_indices('/').map(|(at, _)| &path[..at]);
+        for dir in above {
+            if self.present(state, dir).is_some() {
+                return Some((format!("`{path}` lies below `{dir}`, which is a file"), "name a file of the tree"));
+            }
+        }
+        if change.delete.is_some() || self.present(state, path).is_some() {
+            return None;
+        }
+        let prefix = format!("{path}/");
+        let mut below = self.lower.below(path).unwrap_or_default();
+        below.extend(state.files.keys().filter(|file| file.starts_with(&prefix)).cloned());
+        let is_directory = below.iter().any(|file| self.present(state, file).is_some());
+        is_directory
+            .then(|| (format!("`{path}` is a directory"), "an edit is of a file; `delete` takes a directory too"))
     }
 
     fn insert(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -175,9 +175,9 @@ impl Beside for DirBeside {
     fn read(&self, name: &str) -> Result<Vec<u8>, String> {
         let mut first = None;
         for dir in &self.0 {
-            match fs::read(dir.join(name)) {
+            match read_regular(&dir.join(name), MAX_BESIDE) {
                 Ok(bytes) => return Ok(bytes),
-                Err(error) => first = first.or(Some(reason(&error))),
+                Err(why) => first = first.or(Some(why)),
             }
         }
         Err(first.unwrap_or_else(|| "there is no directory to look in".into()))
@@ -200,6 +200,28 @@ impl Beside for DirBeside {
         }
         Err("no such directory".into())
     }
+}
+
+/// The most bytes a file beside a scenario may have: a patch of a whole kernel series fits many times over.
+const MAX_BESIDE: u64 = 256 << 20;
+
+/// The content of a regular file of at most `most` bytes. A pipe would make us wait for whoever writes it, and a
+/// device may have no end.
+///
+/// # Errors
+/// Why it cannot be read, in a few words.
+pub(crate) fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    if !fs::metadata(path).map_err(|error| reason(&error))?.is_file() {
+        return Err(if path.is_dir() { "it is a directory" } else { "it is no regular file" }.into());
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(most + 1).read_to_end(&mut bytes))
+        .map_err(|error| reason(&error))?;
+    if bytes.len() as u64 > most {
+        return Err(format!("it is larger than {} MiB", most >> 20));
+    }
+    Ok(bytes)
 }
 
 /// An I/O error in a few words, without the operating system's number.

@@ -186,7 +186,7 @@ fn a_directory_is_deleted_with_all_below_it() {
     assert_eq!(ops(&plan, 1), ["delete b/c.c", "delete b/d/e.c", "delete b/n.c"]);
     let again = "[[edit]]\nfile = \"b\"\ndelete = true\n[[edit]]\nfile = \"b\"\ndelete = true\n";
     assert_eq!(bad(again), "`b` is not in the tree");
-    assert_eq!(bad("[[edit]]\nfile = \"b/d\"\ntouch = true\n"), "`b/d` is not in the tree");
+    assert_eq!(bad("[[edit]]\nfile = \"b/d\"\ntouch = true\n"), "`b/d` is a directory");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ATTENTION;
 use super::Finding;
 use super::compare::Comparison;
 use crate::artifact::record::{BuildRecord, ScenarioRecord};
@@ -63,9 +64,8 @@ fn fold_irreproducible(record: &ScenarioRecord, comparison: &mut Comparison) {
         .map(|(at, finding)| (finding.target.clone(), (at, parts(finding))))
         .collect();
     let mut folded: Vec<(usize, String)> = Vec::new();
-    let mut at = 0;
+    let mut unknown: BTreeSet<String> = BTreeSet::new();
     comparison.findings.retain(|finding| {
-        at += 1;
         let consequence = matches!(finding.name, FindingName::RebuildDiverged | FindingName::RebuildStale);
         let Some((cause, cause_parts)) = causes.get(&finding.target).filter(|_| consequence) else { return true };
         let within = match (parts(finding), cause_parts) {
@@ -74,9 +74,17 @@ fn fold_irreproducible(record: &ScenarioRecord, comparison: &mut Comparison) {
         };
         if within {
             folded.push((*cause, finding.id()));
+            if finding.name == FindingName::RebuildStale {
+                unknown.insert(finding.target.clone());
+            }
         }
         !within
     });
+    for target in unknown {
+        comparison.notes.push(format!(
+            "{ATTENTION}`{target}` differs between two clean builds: whether an edit left it stale cannot be told"
+        ));
+    }
     // Causes come before everything folded here: `compare` reports clean builds first.
     for (cause, id) in folded {
         if let Some(finding) = comparison.findings.get_mut(cause) {

@@ -2,7 +2,7 @@
 
 use wildmatch::WildMatch;
 
-use super::{Finding, Standing};
+use super::{ATTENTION, Finding, Standing};
 use crate::artifact::record::{BuildRecord, Mode, Role, ScenarioRecord, Status};
 use crate::artifact::{Artifact, diff_parts};
 use crate::scenario::{Edit, FindingName};
@@ -147,6 +147,13 @@ impl Comparison {
     /// Two clean builds of the same sources.
     fn reproducible(&mut self, record: &ScenarioRecord, control: &BuildRecord, experiment: &BuildRecord) {
         for (path, a, b) in pairs(record, control, experiment) {
+            if a.is_some_and(|a| a.shipped) && b.is_some_and(|b| b.shipped) {
+                self.notes.push(format!(
+                    "{ATTENTION}`{path}` was in the sources before the first build, and clean builds did not make it: if a \
+                     build made it, clean the tree (`make.clean_first`), else list it under `[[compare.ignore]]`"
+                ));
+                continue;
+            }
             self.compared += 1;
             let mut finding = finding(record, FindingName::ReproMismatch, path, experiment);
             match (a, b) {
@@ -261,9 +268,8 @@ impl Comparison {
         for (path, have, want) in pairs(record, incremental, oracle) {
             let Some(want) = want else {
                 // What earlier goals or a removed rule left over is asked for by nobody now.
-                if have.is_some_and(|have| !oracle_goals_differ(record, n) && have.size > 0) {
-                    self.notes
-                        .push(format!("{}: `{path}` is left over; a clean build does not make it", incremental.id));
+                if have.is_some() && !oracle_goals_differ(record, n) {
+                    self.left_over(record, path, incremental, oracle);
                 }
                 continue;
             };
@@ -295,6 +301,20 @@ impl Comparison {
             super::cause::untouched_input(&mut finding, path, incremental, oracle);
             self.findings.push(finding);
         }
+    }
+
+    /// An artifact that a clean build does not make. kbuild leaves a `.ko` behind when its module is switched off,
+    /// by design: what counts there is `modules.order`.
+    fn left_over(&mut self, record: &ScenarioRecord, path: &str, incremental: &BuildRecord, oracle: &BuildRecord) {
+        let kbuild = record.kernel.is_some() || record.scenario.tree.srctree == "mini";
+        if kbuild {
+            let id = &incremental.id;
+            return self.notes.push(format!("{ATTENTION}{id}: `{path}` is left over; a clean build does not make it"));
+        }
+        let mut finding = finding(record, FindingName::RebuildStale, path, incremental);
+        finding.against = Some(oracle.id.clone());
+        finding.summary = "it is left over; a clean build does not make it".into();
+        self.findings.push(finding);
     }
 
     /// Says so if the module lost BTF that the clean build has.
@@ -370,8 +390,9 @@ impl Comparison {
             finding.detail = detail;
             self.findings.push(finding);
         };
+        let steps = || after.labels.iter().chain(&after.lines);
         for pattern in &edit.runs {
-            if !after.labels.iter().any(|label| pattern_matches(pattern, label)) {
+            if !steps().any(|label| pattern_matches(pattern, label)) {
                 let detail = match after.labels.as_slice() {
                     [] => vec!["make printed no step at all".to_owned()],
                     labels => std::iter::once("make printed:".to_owned())
@@ -382,10 +403,14 @@ impl Comparison {
             }
         }
         for pattern in &edit.skips {
-            let ran: Vec<&String> = after.labels.iter().filter(|label| pattern_matches(pattern, label)).collect();
+            let ran: Vec<&String> = steps().filter(|label| pattern_matches(pattern, label)).collect();
+            if after.log_cut && ran.is_empty() {
+                unmet("skips", pattern, "the log is so long that not all of it was read".into(), Vec::new());
+            }
             if let Some(first) = ran.first() {
                 let detail = ran.iter().skip(1).take(11).map(|label| format!("| {label}")).collect();
-                unmet("skips", pattern, format!("{} such step(s) ran, first `{first}`", ran.len()), detail);
+                let steps = if ran.len() == 1 { "step" } else { "steps" };
+                unmet("skips", pattern, format!("{} such {steps} ran, first `{first}`", ran.len()), detail);
             }
         }
         let mut wanted = |key: &str, patterns: &[String], must_change: bool| {

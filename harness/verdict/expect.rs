@@ -17,7 +17,8 @@ pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
         for finding in &mut comparison.findings {
             let fits = finding.name == known.finding
                 && fits_target(finding, known.target.as_deref())
-                && fits_edit(finding, known.edit.as_deref());
+                // Strictly: what began at an earlier edit is not known because it lasts until this one.
+                && known.edit.as_ref().is_none_or(|edit| finding.edit.as_ref() == Some(edit));
             if fits {
                 seen = true;
                 if finding.standing == Standing::New {

@@ -62,6 +62,8 @@ pub(crate) fn build(id: &str, artifacts: &[(&str, &str)]) -> BuildRecord {
         cpu_ms: 200,
         labels: Vec::new(),
         log: format!("{id}/log"),
+        lines: Vec::new(),
+        log_cut: false,
         log_tail: Vec::new(),
         artifacts,
         files: BTreeMap::new(),
