@@ -57,6 +57,7 @@ pub(super) fn compare(record: &ScenarioRecord) -> Comparison {
             }
         }
     }
+    comparison.unmatched(record);
     let mut before = record.builds.iter().rfind(|b| b.role == Role::Control && b.edit.is_none());
     for (n, edit) in record.scenario.edit.iter().enumerate() {
         let Some(incremental) = find(Role::Control, Mode::Incremental, Some(n)) else { break };
@@ -132,6 +133,17 @@ impl Comparison {
         if build.role != Role::Experiment {
             for artifact in &build.artifacts {
                 self.duplicate_btf(record, build, artifact, None);
+            }
+        }
+    }
+
+    /// Patterns of the scenario's own that nothing fits may be misspelt.
+    fn unmatched(&mut self, record: &ScenarioRecord) {
+        let compare = &record.scenario.compare;
+        let made = || record.builds.iter().flat_map(|build| &build.artifacts);
+        for pattern in compare.artifacts.iter().chain(&compare.only) {
+            if made().next().is_some() && !made().any(|artifact| pattern_matches(pattern, &artifact.path)) {
+                self.notes.push(format!("no build made anything that fits `{pattern}`"));
             }
         }
     }
