@@ -366,6 +366,10 @@ impl<'m> Making<'m> {
                 sandbox::Status::Signaled(signal) => Status::Signal(signal),
             };
         }
+        if outcome.killed {
+            // not by us: a build that is root can shut its keeper's lifeline, and has killed itself by that
+            self.status = Status::Signal(libc::SIGKILL);
+        }
         if let Status::Exit(_) = self.status
             && let Some(full) = self.full_as_told()
         {
