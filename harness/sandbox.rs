@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod caps;
+mod foreign;
 pub mod helper;
 mod mounts;
 mod namespaces;

@@ -13,7 +13,8 @@ use std::process::ExitCode;
 use super::HelperErrorKind::{HostCannot, Internal};
 use super::supervise::{Ran, Supervisor};
 use super::{
-    HelperError, Isolated, Isolation, Mount, Outcome, Spec, caps, mounts, namespaces, ops, probe, supervise, sys,
+    HelperError, Isolated, Isolation, Mount, Outcome, Spec, caps, foreign, mounts, namespaces, ops, probe, supervise,
+    sys,
 };
 
 /// Runs the helper on this process's arguments. To be called first thing in `main`, while there is one thread.
@@ -98,6 +99,9 @@ fn stage_1(mut spec: Spec, result: &File, lifeline: &OwnedFd, log: Option<&Owned
         && let Some(loss) = entered.losses.first()
     {
         return Err(HelperError::new(HostCannot, "enter namespaces", loss.reason.clone()).hint(loss.hint.clone()));
+    }
+    if entered.isolated == Isolated::UserNs {
+        foreign::open_up(&spec)?;
     }
     // Not before: the maps of a user namespace are written through files that are root's from here on. Guard, pid 1
     // and a command until its exec are then closed to what runs with the same user's rights (proc(5), ptrace(2)).
