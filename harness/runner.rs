@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::{ObjTree, OracleWhen, Scenario, Tier, TreeKind};
 use crate::tree::TreePlan;
 
+mod blame;
 mod command;
 mod execute;
 mod instance;
