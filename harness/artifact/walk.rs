@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::ArtifactError;
+use super::opened::Opened;
 
 /// What a directory entry is; everything that is never compared by content is `Other`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -61,7 +62,19 @@ pub struct FileEntry {
 /// # Errors
 /// [`ArtifactError::Io`] with the path of a directory that cannot be listed.
 pub fn walk(root: &Path, filter: impl Fn(&str, FileKind) -> bool) -> Result<Vec<FileEntry>, ArtifactError> {
+    walk_opening(root, &mut Opened::default(), filter)
+}
+
+/// As [`walk()`]; what was opened for it stays open for as long as `opened` does. The entries have the modes from
+/// before.
+pub(super) fn walk_opening(
+    root: &Path,
+    opened: &mut Opened,
+    filter: impl Fn(&str, FileKind) -> bool,
+) -> Result<Vec<FileEntry>, ArtifactError> {
     let mut entries = Vec::new();
+    let top = fs::metadata(root).map_err(|e| ArtifactError::io("list", root, e))?;
+    opened.open(root, &top).map_err(|e| ArtifactError::io("open", root, e))?;
     // A stack instead of recursion: the depth of a tree is not ours to choose.
     let mut pending = vec![(root.to_owned(), String::new())];
     while let Some((dir, prefix)) = pending.pop() {
@@ -87,6 +100,7 @@ pub fn walk(root: &Path, filter: impl Fn(&str, FileKind) -> bool) -> Result<Vec<
             if is_whiteout(&meta) || !filter(&path, kind) {
                 continue;
             }
+            opened.open(&entry.path(), &meta).map_err(|e| ArtifactError::io("open", &entry.path(), e))?;
             if kind == FileKind::Dir {
                 pending.push((entry.path(), format!("{path}/")));
             }
