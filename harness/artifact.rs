@@ -25,6 +25,7 @@ mod btf_wire;
 mod diff;
 mod elf;
 mod hash;
+mod opened;
 pub mod record;
 pub mod recorder;
 mod shipped;
@@ -136,6 +137,18 @@ impl ArtifactError {
             Self::NotAFile { .. } => Some("only regular files are compared"),
             Self::Changed { .. } => Some("is a build still running in this tree?"),
             Self::Snapshot { source, .. } => source.hint(),
+        }
+    }
+
+    /// Whether it is what a build left behind that cannot be looked at, and not the host or us.
+    #[must_use]
+    pub fn is_of_the_build(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::ENAMETOOLONG | libc::ELOOP))
+            }
+            Self::NotAFile { .. } => true,
+            Self::Changed { .. } | Self::Snapshot { .. } => false,
         }
     }
 

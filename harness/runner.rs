@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::{ObjTree, OracleWhen, Scenario, Tier, TreeKind};
 use crate::tree::TreePlan;
 
+mod blame;
 mod command;
 mod execute;
 mod instance;
@@ -174,14 +175,24 @@ pub enum Event {
     Ended(String, Status, Duration),
 }
 
+/// What was seen of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// The artifacts of the build before it in the same tree.
+    Same,
+    /// Other artifacts, or the first.
+    Changed,
+    /// What it left cannot be looked at: that is how it ended.
+    Nothing(Status),
+}
+
 /// Looks at builds as they are made. Chains run side by side, hence `Sync`.
 pub trait Observer: Sync {
-    /// Looks at a build and records it; says whether its artifacts differ from those of the build
-    /// before it in the same tree.
+    /// Looks at a build and records it.
     ///
     /// # Errors
     /// Why the tree could not be looked at: a harness error.
-    fn built(&self, built: &Built<'_>) -> Result<bool, String>;
+    fn built(&self, built: &Built<'_>) -> Result<Seen, String>;
 
     /// Whether the artifacts of two builds that were looked at differ.
     fn differ(&self, build: &str, other: &str) -> bool;

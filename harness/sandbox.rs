@@ -8,9 +8,12 @@
 //! ```text
 //! harness ──spawn──> helper, stage 1 ──fork──> pid 1 of the namespace ──fork, exec──> commands, one by one
 //!    │                 unshare, id maps          mounts, file operations, reaping
-//!    └── lifeline: only the harness holds its write end; at end of file pid 1 kills all and exits,
+//!    └── lifeline: only the harness holds its other end; at end of file pid 1 kills all and exits,
 //!        however the harness ended, and the mounts vanish with the mount namespace
 //! ```
+//!
+//! A build of root's may look into `/proc/1/fd`. What the helper talks through are therefore sockets, which
+//! cannot be opened there; of a pipe a build could open the other end, and keep the lifeline alive by it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,6 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod caps;
+mod foreign;
 pub mod helper;
 mod mounts;
 mod namespaces;
@@ -465,7 +469,7 @@ pub enum SandboxError {
         /// Why.
         source: std::io::Error,
     },
-    /// A pipe or memory file could not be made or used.
+    /// A socket, pipe or memory file could not be made or used.
     #[error("cannot {what}")]
     Channel {
         /// What was tried.

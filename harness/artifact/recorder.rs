@@ -9,12 +9,16 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use rayon::prelude::*;
 use wildmatch::WildMatch;
 
+use super::opened::Opened;
 use super::record::{BuildRecord, SnapshotRecord};
-use super::{Artifact, Base, Digest, FileEntry, FileKind, describe_with_base, hash_file, unescape_path, walk};
+use super::walk::walk_opening;
+use super::{Artifact, ArtifactError, Base, Digest, FileEntry, FileKind, describe_with_base, hash_file, unescape_path};
 use crate::artifact::btf;
 use crate::artifact::{section, shipped};
-use crate::runner::{Built, Event, Mode, Observer, PlannedBuild, Role, labels, tail};
+use crate::runner::{Built, Event, Mode, Observer, PlannedBuild, Role, Seen, Status, labels, tail};
 
+/// The most of a path that is told.
+const PATH_TOLD: usize = 200;
 /// Lines of the log that the record of a failed build keeps.
 const TAIL: usize = 20;
 
@@ -89,9 +93,14 @@ impl<'a> Recorder<'a> {
         self.patterns.iter().any(|pattern| pattern.matches(path))
     }
 
-    fn record(&self, built: &Built<'_>) -> Result<bool, String> {
+    fn record(&self, built: &Built<'_>) -> Result<Seen, String> {
         let before = self.state().trees.get(built.instance).cloned().unwrap_or_default();
-        let entries = walk(&built.objtree, |_, _| true).map_err(|error| chain(&error))?;
+        // until the end of this function
+        let mut opened = Opened::default();
+        let entries = match walk_opening(&built.objtree, &mut opened, |_, _| true) {
+            Ok(entries) => entries,
+            Err(error) => return self.unseen(built, &error),
+        };
         let (entries, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| e.kind == FileKind::File);
         let is_special = |e: &FileEntry| e.kind != FileKind::Dir && self.is_artifact(&e.path);
         let special: Vec<FileEntry> = others.into_iter().filter(is_special).collect();
@@ -104,11 +113,17 @@ impl<'a> Recorder<'a> {
         let (mut artifacts, others): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| self.is_artifact(&entry.path));
         artifacts.sort_by(|a, b| a.path.cmp(&b.path));
-        let mut artifacts: Vec<Artifact> = artifacts
+        let described: Result<Vec<Artifact>, ArtifactError> = artifacts
             .par_iter()
-            .map(|entry| describe_with_base(&on_disk(&entry.path), &entry.path, base.as_ref()))
-            .collect::<Result<_, _>>()
-            .map_err(|error| chain(&error))?;
+            .map(|entry| {
+                let artifact = describe_with_base(&on_disk(&entry.path), &entry.path, base.as_ref())?;
+                Ok(Artifact { mode: entry.mode, ..artifact })
+            })
+            .collect();
+        let mut artifacts = match described {
+            Ok(artifacts) => artifacts,
+            Err(error) => return self.unseen(built, &error),
+        };
         for artifact in &artifacts {
             self.keep(&on_disk(&artifact.path), artifact.sha256)
                 .map_err(|error| format!("cannot keep a copy of `{}`: {error}", artifact.path))?;
@@ -140,25 +155,11 @@ impl<'a> Recorder<'a> {
             let texts: Vec<_> = texts.collect();
             self.state().snapshots = texts;
         }
-        let unread = |error: io::Error| format!("cannot read the log: {error}");
-        let printed = labels(&built.log).map_err(unread)?;
         let record = BuildRecord {
-            id: built.build.id.clone(),
-            role: built.role,
-            mode: built.build.mode,
-            edit: built.build.edit,
-            commands: built.commands.clone(),
-            status: built.status.clone(),
-            wall_ms: millis(built.wall),
-            cpu_ms: millis(built.cpu),
-            labels: printed.labels,
-            lines: printed.lines,
-            log_cut: printed.cut,
-            log: built.log.strip_prefix(&self.plan.dir).unwrap_or(&built.log).display().to_string(),
-            log_tail: if built.status.ok() { Vec::new() } else { tail(&built.log, TAIL).map_err(unread)? },
             artifacts,
             files: files.iter().filter_map(|(path, (_, digest))| Some((path.clone(), (*digest)?))).collect(),
             written,
+            ..self.outline(built, built.status.clone())?
         };
         let mut tree = Tree { files, artifacts: now };
         // Artifacts have their times looked at, too.
@@ -170,7 +171,53 @@ impl<'a> Recorder<'a> {
         let mut state = self.state();
         state.trees.insert(built.instance.to_owned(), tree);
         state.builds.push(record);
-        Ok(changed)
+        Ok(if changed { Seen::Changed } else { Seen::Same })
+    }
+
+    /// Records a build whose files cannot be looked at: nothing can be said about them.
+    fn unseen(&self, built: &Built<'_>, error: &ArtifactError) -> Result<Seen, String> {
+        if !error.is_of_the_build() {
+            return Err(chain(error));
+        }
+        // A failed build stays what it is.
+        let status = if built.status.ok() { Status::Unseen(self.told(built, error)) } else { built.status.clone() };
+        let record = self.outline(built, status.clone())?;
+        let mut state = self.state();
+        state.builds.push(record);
+        Ok(Seen::Nothing(status))
+    }
+
+    /// The error with the path as the build knows it, and not all of one that is too long.
+    fn told(&self, built: &Built<'_>, error: &ArtifactError) -> String {
+        let text = chain(error).replace(&format!("{}/", built.objtree.display()), "");
+        let Some((path, rest)) = text.rsplit_once('`').filter(|(path, _)| path.chars().count() > PATH_TOLD) else {
+            return text;
+        };
+        format!("{}…`{rest}", path.chars().take(PATH_TOLD).collect::<String>())
+    }
+
+    /// What is known of a build without its files.
+    fn outline(&self, built: &Built<'_>, status: Status) -> Result<BuildRecord, String> {
+        let unread = |error: io::Error| format!("cannot read the log: {error}");
+        let printed = labels(&built.log).map_err(unread)?;
+        Ok(BuildRecord {
+            id: built.build.id.clone(),
+            role: built.role,
+            mode: built.build.mode,
+            edit: built.build.edit,
+            commands: built.commands.clone(),
+            wall_ms: millis(built.wall),
+            cpu_ms: millis(built.cpu),
+            labels: printed.labels,
+            lines: printed.lines,
+            log_cut: printed.cut,
+            log: built.log.strip_prefix(&self.plan.dir).unwrap_or(&built.log).display().to_string(),
+            log_tail: if status.ok() { Vec::new() } else { tail(&built.log, TAIL).map_err(unread)? },
+            status,
+            artifacts: Vec::new(),
+            files: BTreeMap::new(),
+            written: BTreeSet::new(),
+        })
     }
 
     /// The artifacts that the sources bring along.
@@ -249,7 +296,7 @@ fn text(path: &Path, name: &str, base: Option<&Base>) -> Result<String, String> 
 }
 
 impl Observer for Recorder<'_> {
-    fn built(&self, built: &Built<'_>) -> Result<bool, String> {
+    fn built(&self, built: &Built<'_>) -> Result<Seen, String> {
         self.record(built)
     }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::ArtifactError;
+use super::opened::Opened;
 
 /// What a directory entry is; everything that is never compared by content is `Other`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -61,7 +62,31 @@ pub struct FileEntry {
 /// # Errors
 /// [`ArtifactError::Io`] with the path of a directory that cannot be listed.
 pub fn walk(root: &Path, filter: impl Fn(&str, FileKind) -> bool) -> Result<Vec<FileEntry>, ArtifactError> {
+    walk_with(root, None, filter)
+}
+
+/// As [`walk()`] of a tree that may be written to: what was opened for it stays open for as long as `opened` does.
+/// The entries have the modes from before.
+pub(super) fn walk_opening(
+    root: &Path,
+    opened: &mut Opened,
+    filter: impl Fn(&str, FileKind) -> bool,
+) -> Result<Vec<FileEntry>, ArtifactError> {
+    walk_with(root, Some(opened), filter)
+}
+
+fn walk_with(
+    root: &Path,
+    mut opened: Option<&mut Opened>,
+    filter: impl Fn(&str, FileKind) -> bool,
+) -> Result<Vec<FileEntry>, ArtifactError> {
+    let mut open = |path: &Path, meta: &Metadata| match &mut opened {
+        Some(opened) => opened.open(path, meta).map_err(|e| ArtifactError::io("open", path, e)),
+        None => Ok(()),
+    };
     let mut entries = Vec::new();
+    let top = fs::metadata(root).map_err(|e| ArtifactError::io("list", root, e))?;
+    open(root, &top)?;
     // A stack instead of recursion: the depth of a tree is not ours to choose.
     let mut pending = vec![(root.to_owned(), String::new())];
     while let Some((dir, prefix)) = pending.pop() {
@@ -87,6 +112,7 @@ pub fn walk(root: &Path, filter: impl Fn(&str, FileKind) -> bool) -> Result<Vec<
             if is_whiteout(&meta) || !filter(&path, kind) {
                 continue;
             }
+            open(&entry.path(), &meta)?;
             if kind == FileKind::Dir {
                 pending.push((entry.path(), format!("{path}/")));
             }

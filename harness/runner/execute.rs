@@ -13,7 +13,7 @@ use super::instance::{Instance, Source};
 use super::jobs::Jobs;
 use super::making::{Making, Tree};
 use super::slots::{Pool, SlotError};
-use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, Parts, PlannedBuild, Role, Status};
+use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, Parts, PlannedBuild, Role, Seen, Status};
 use crate::sandbox::{self, Isolation, Sandbox, SandboxError};
 use crate::scenario::{OracleWhen, Scenario, Tier};
 use crate::tree::kconfig::Unmet;
@@ -404,8 +404,11 @@ impl Runner<'_> {
             lower: tree.instance.lower(),
             log,
         };
-        let changed = self.observer.built(&built).map_err(|message| RunError::new(RunErrorKind::Harness, message))?;
-        Ok((made.status, changed))
+        match self.observer.built(&built).map_err(|message| RunError::new(RunErrorKind::Harness, message))? {
+            Seen::Same => Ok((made.status, false)),
+            Seen::Changed => Ok((made.status, true)),
+            Seen::Nothing(status) => Ok((status, false)),
+        }
     }
 
     /// Without mount namespaces a path is only fixed if the tree is really there.

@@ -8,14 +8,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::blame::blame;
 use super::command::{Maker, TOOLS, script, shown};
 use super::execute::{RunError, RunErrorKind, Runner, TICK, lock};
 use super::instance::{Instance, directory_size};
 use super::jobs::Jobs;
 use super::{Mode, PlannedBuild, Status};
-use crate::sandbox::{
-    self, Change, Command, Content, HelperErrorKind, Isolation, Limits, Op, Outcome, Running, Spec, Stamp, View,
-};
+use crate::sandbox::{self, Change, Command, Content, Isolation, Limits, Op, Outcome, Running, Spec, Stamp, View};
 use crate::tree::kconfig;
 use crate::tree::{ConfigBase, EditPlan, FileOp, State};
 
@@ -366,6 +365,10 @@ impl<'m> Making<'m> {
                 sandbox::Status::Signaled(signal) => Status::Signal(signal),
             };
         }
+        if outcome.killed {
+            // not by us: a build that is root can shut its keeper's lifeline, and has killed itself by that
+            self.status = Status::Signal(libc::SIGKILL);
+        }
         if let Status::Exit(_) = self.status
             && let Some(full) = self.full_as_told()
         {
@@ -373,14 +376,7 @@ impl<'m> Making<'m> {
         }
         match outcome.error {
             None => Ok(self.status.ok()),
-            Some(error) => {
-                let kind = match error.kind {
-                    HelperErrorKind::HostCannot => RunErrorKind::HostCannot,
-                    HelperErrorKind::Op { .. } | HelperErrorKind::Exec { .. } => RunErrorKind::Scenario,
-                    HelperErrorKind::BadSpec | HelperErrorKind::Internal => RunErrorKind::Harness,
-                };
-                Err(RunError { hint: error.hint.clone(), ..RunError::new(kind, error.to_string()) })
-            }
+            Some(error) => Err(blame(&error, self.runner.scenario, self.tree.state.tools.values())),
         }
     }
 

@@ -16,6 +16,8 @@ pub enum Status {
     Timeout(u64),
     /// It was stopped because the disk ran full; in words.
     DiskFull(String),
+    /// It worked, but what it left behind cannot be looked at; in words.
+    Unseen(String),
 }
 
 impl Status {
@@ -34,6 +36,7 @@ impl std::fmt::Display for Status {
             Self::Signal(signal) => write!(out, "was killed by signal {signal}"),
             Self::Timeout(seconds) => write!(out, "did not end within {seconds} s"),
             Self::DiskFull(what) => write!(out, "was stopped: {what}"),
+            Self::Unseen(why) => write!(out, "left what cannot be looked at: {why}"),
         }
     }
 }

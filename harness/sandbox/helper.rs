@@ -13,7 +13,8 @@ use std::process::ExitCode;
 use super::HelperErrorKind::{HostCannot, Internal};
 use super::supervise::{Ran, Supervisor};
 use super::{
-    HelperError, Isolated, Isolation, Mount, Outcome, Spec, caps, mounts, namespaces, ops, probe, supervise, sys,
+    HelperError, Isolated, Isolation, Mount, Outcome, Spec, caps, foreign, mounts, namespaces, ops, probe, supervise,
+    sys,
 };
 
 /// Runs the helper on this process's arguments. To be called first thing in `main`, while there is one thread.
@@ -34,25 +35,30 @@ fn descriptor(word: &str) -> Option<OwnedFd> {
 }
 
 fn run(spec: &str, result: &str, lifeline: &str, log: &str) -> Option<()> {
-    let mut spec = File::from(descriptor(spec)?);
+    let spec = File::from(descriptor(spec)?);
     let result = File::from(descriptor(result)?);
     let lifeline = descriptor(lifeline)?;
     let log = if log == "-1" { None } else { Some(descriptor(log)?) };
-    report_panics(&result);
-    let mut text = String::new();
-    let spec: Spec = match spec.rewind().and_then(|()| spec.read_to_string(&mut text)) {
-        Ok(_) => match serde_json::from_str(&text) {
-            Ok(spec) => spec,
-            Err(e) => {
-                return say(&result, &only_error(HelperError::new(Internal, "read the request", e.to_string())));
-            }
-        },
-        Err(e) => return say(&result, &only_error(HelperError::new(Internal, "read the request", "read").errno(e))),
-    };
-    if let Err(e) = stage_1(spec, &result, &lifeline, log.as_ref()) {
+    let done = read(spec).and_then(|spec| {
+        let ours = [Some(&lifeline), log.as_ref()].into_iter().flatten().map(AsRawFd::as_raw_fd);
+        let keep: Vec<i32> = ours.chain([result.as_raw_fd()]).chain(spec.inherit_fds.iter().copied()).collect();
+        // what the harness itself was started with is no business of a build that looks at pid 1
+        sys::close_all_but(&keep);
+        report_panics(&result);
+        stage_1(spec, &result, &lifeline, log.as_ref())
+    });
+    if let Err(e) = done {
         return say(&result, &only_error(e));
     }
     Some(())
+}
+
+/// Reads the request; it is closed then, for no build to find.
+fn read(mut request: File) -> Result<Spec, HelperError> {
+    let fail = |what: String| HelperError::new(Internal, "read the request", what);
+    let mut text = String::new();
+    request.rewind().and_then(|()| request.read_to_string(&mut text)).map_err(|e| fail("read".to_owned()).errno(e))?;
+    serde_json::from_str(&text).map_err(|e| fail(e.to_string()))
 }
 
 fn only_error(error: HelperError) -> Outcome {
@@ -67,12 +73,11 @@ fn say(mut result: &File, outcome: &Outcome) -> Option<()> {
 }
 
 fn report_panics(result: &File) {
-    let fd = result.as_raw_fd();
+    // a descriptor of its own: sockets cannot be opened by their name in /proc
+    let Ok(result) = result.try_clone() else { return };
     std::panic::set_hook(Box::new(move |info| {
         let error = HelperError::new(Internal, "helper", format!("panic: {info}"));
-        if let Ok(mut out) = File::options().write(true).open(format!("/proc/self/fd/{fd}")) {
-            let _ = out.write_all(&serde_json::to_vec(&only_error(error)).unwrap_or_default());
-        }
+        say(&result, &only_error(error));
     }));
 }
 
@@ -95,6 +100,13 @@ fn stage_1(mut spec: Spec, result: &File, lifeline: &OwnedFd, log: Option<&Owned
     {
         return Err(HelperError::new(HostCannot, "enter namespaces", loss.reason.clone()).hint(loss.hint.clone()));
     }
+    if entered.isolated == Isolated::UserNs {
+        foreign::open_up(&spec)?;
+    }
+    // Not before: the maps of a user namespace are written through files that are root's from here on. Guard, pid 1
+    // and a command until its exec are then closed to what runs with the same user's rights (proc(5), ptrace(2)).
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(|e| internal("close this process to its builds", e.into()))?;
     if entered.isolated == Isolated::Direct {
         inside(&spec, entered, result, lifeline, log);
         return Ok(());
@@ -109,7 +121,7 @@ fn stage_1(mut spec: Spec, result: &File, lifeline: &OwnedFd, log: Option<&Owned
         }
         sys::exit(0);
     };
-    // pid 1 has the result pipe now, and the harness must see its end when pid 1 is gone
+    // pid 1 has the result socket now, and the harness must see its end when pid 1 is gone
     supervise::guard(pid, lifeline.as_fd()).map_err(|e| internal("wait for the sandbox", e))
 }
 

@@ -15,7 +15,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::HelperErrorKind::{self, BadSpec};
-use super::{Change, Content, Facility, HelperError, Isolated, Op, Spec, direct_path, remove, stamp};
+use super::{Change, Content, Facility, HelperError, Isolated, Op, Spec, direct_path, foreign, remove, stamp};
 
 /// Reads referenced files while the host is in sight, and checks paths.
 ///
@@ -55,10 +55,20 @@ pub(super) fn execute(spec: &Spec, isolated: Isolated) -> Result<(), HelperError
     rustix::process::umask(Mode::from_raw_mode(0o022));
     for (index, op) in spec.ops.iter().enumerate() {
         let root = if isolated == Isolated::Direct { direct_path(spec, &op.root) } else { op.root.clone() };
-        one(&root, op, spec.refuse.contains(&Facility::Openat2)).map_err(|e| {
+        let walk = spec.refuse.contains(&Facility::Openat2);
+        let foreign =
+            |e: Errno| isolated == Isolated::UserNs && matches!(e, Errno::ACCESS | Errno::PERM | Errno::OVERFLOW);
+        let done = match one(&root, op, walk) {
+            // if it cannot be made ours the first answer is the telling one
+            Err(e) if foreign(e) => make_ours(&root, &op.path, walk).map_err(|_| e).and_then(|()| one(&root, op, walk)),
+            r => r,
+        };
+        done.map_err(|e| {
             let what = format!("op {index}: {} `{}` in `{}`", verb(&op.change), op.path.display(), root.display());
-            let error = HelperError::new(HelperErrorKind::Op { index }, "edit", what).errno(e);
+            let kind = if foreign(e) { HelperErrorKind::HostCannot } else { HelperErrorKind::Op { index } };
+            let error = HelperError::new(kind, "edit", what).errno(e);
             match e {
+                e if foreign(e) => error.hint(foreign::HINT),
                 Errno::XDEV | Errno::LOOP => error.hint("a symbolic link there leads out of the tree"),
                 Errno::NOENT => {
                     error.hint("the file is not there; is it generated, or called otherwise on this version?")
@@ -94,8 +104,22 @@ struct Tree {
     walk: bool,
 }
 
+/// Puts a copy of ours in the place of a file or symbolic link that is somebody else's, with its mode and time.
+fn make_ours(root: &Path, path: &Path, walk: bool) -> Result<(), Errno> {
+    let tree = Tree::at(root, walk)?;
+    let (dir, name) = tree.entry(path)?;
+    if FileType::from_raw_mode(statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode) == FileType::Directory {
+        return Err(Errno::ISDIR);
+    }
+    let from = (dir, name);
+    let copied = OsStr::new(".kbuild-repro-copy");
+    let to = (openat(&from.0, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?, copied);
+    copy(&from, &to)?;
+    renameat(&to.0, copied, &from.0, name)
+}
+
 fn one(root: &Path, op: &Op, walk: bool) -> Result<(), Errno> {
-    let tree = Tree { root: open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?, walk };
+    let tree = Tree::at(root, walk)?;
     let mode = |bits: u32| Mode::from_raw_mode(bits & 0o7777);
     // on a file: the file a link in the tree leads to
     let stamp_file = |file: &OwnedFd| op.stamp.map_or(Ok(()), |s| stamp::set_times(file, s));
@@ -212,6 +236,11 @@ fn last(path: &Path) -> Result<&OsStr, Errno> {
 }
 
 impl Tree {
+    fn at(root: &Path, walk: bool) -> Result<Self, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self { root: open(root, flags, Mode::empty())?, walk })
+    }
+
     /// Opens below the root, following links that stay in the tree.
     fn open(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlags::CLOEXEC;

@@ -1,16 +1,22 @@
 //! The harness's side: starting the helper, waiting for it, ending it.
 
 use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter, Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
+use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::{Capabilities, Outcome, SUBCOMMAND, SandboxError, Spec, sys};
+use super::{Capabilities, Outcome, SUBCOMMAND, SandboxError, Spec, supervise, sys};
+
+/// What the helper gets to end everything by itself. Its own patience is shorter.
+const GRACE: Duration = Duration::from_millis(2500);
+/// How often a helper is looked at that is to end.
+const TICK: Duration = Duration::from_millis(5);
 
 /// Starts sandboxes through one helper executable.
 #[derive(Clone, Debug)]
@@ -38,9 +44,10 @@ impl Sandbox {
         }
         let request = memfd(&serde_json::to_vec(spec).map_err(SandboxError::Encode)?)
             .map_err(channel("write the sandbox request"))?;
-        let (result, result_writer) = io::pipe().map_err(channel("make the result pipe"))?;
-        let (lifeline_reader, lifeline) = io::pipe().map_err(channel("make the lifeline"))?;
-        let mut keep = vec![request.as_raw_fd(), result_writer.as_raw_fd(), lifeline_reader.as_raw_fd()];
+        let (result, result_inside) = UnixStream::pair().map_err(channel("make the result socket"))?;
+        let (lifeline, lifeline_inside) = UnixStream::pair().map_err(channel("make the lifeline"))?;
+        result.set_nonblocking(true).map_err(channel("set up the result socket"))?;
+        let mut keep = vec![request.as_raw_fd(), result_inside.as_raw_fd(), lifeline_inside.as_raw_fd()];
         let mut command = Command::new(&self.helper);
         command.arg(SUBCOMMAND).arg("run").args(keep.iter().map(ToString::to_string));
         if spec.interactive {
@@ -54,8 +61,6 @@ impl Sandbox {
         command.env_clear().current_dir("/");
         sys::keep_open(&mut command, keep);
         let child = command.spawn().map_err(|source| SandboxError::Start { exe: self.helper.clone(), source })?;
-        let flags = fcntl_getfl(&result).map_err(|e| channel("set up the result pipe")(e.into()))?;
-        fcntl_setfl(&result, flags | OFlags::NONBLOCK).map_err(|e| channel("set up the result pipe")(e.into()))?;
         Ok(Running {
             child,
             lifeline: Some(lifeline),
@@ -63,6 +68,7 @@ impl Sandbox {
             said: Vec::new(),
             own_session: !spec.interactive,
             reaped: false,
+            ending: None,
         })
     }
 
@@ -92,11 +98,13 @@ impl Sandbox {
 #[derive(Debug)]
 pub struct Running {
     child: Child,
-    lifeline: Option<PipeWriter>,
-    result: Option<PipeReader>,
+    lifeline: Option<UnixStream>,
+    result: Option<UnixStream>,
     said: Vec<u8>,
     own_session: bool,
     reaped: bool,
+    /// When the helper is killed because it has not ended by itself.
+    ending: Option<Instant>,
 }
 
 impl Running {
@@ -127,9 +135,27 @@ impl Running {
         }
     }
 
-    /// Ends everything inside; [`Running::wait`] then gives an outcome with `killed` set, within two seconds.
+    /// Ends everything inside; [`Running::wait`] then gives an outcome with `killed` set, within two seconds. A
+    /// helper that is kept from ending (a build without namespaces can stop it) is killed a little later.
     pub fn kill(&mut self) {
         self.lifeline = None;
+        self.ending.get_or_insert_with(|| Instant::now() + GRACE);
+    }
+
+    /// Kills the helper, whose pid 1 dies of that, if it had its time to end.
+    fn press(&mut self) {
+        if !self.reaped && self.ending.is_some_and(|at| Instant::now() >= at) {
+            // it is gone already, or it is ours to kill
+            let _ = self.child.kill();
+            self.kill_stragglers();
+        }
+    }
+
+    /// What is left to do when the helper ended early: its session, by a number that is its own until it is reaped.
+    fn kill_stragglers(&self) {
+        if self.own_session && !self.reaped {
+            supervise::kill_session(self.child.id());
+        }
     }
 
     fn wait_until(&mut self, deadline: Option<Instant>) -> Result<Option<Outcome>, SandboxError> {
@@ -144,11 +170,16 @@ impl Running {
                 Ok(n) => self.said.extend_from_slice(&buffer[..n]),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+                    let next = [deadline, self.ending].into_iter().flatten().min();
+                    let left = next.map(|d| d.saturating_duration_since(Instant::now()));
                     let timeout = left.and_then(|d| Timespec::try_from(d).ok());
                     let mut fds = [PollFd::from_borrowed_fd(result.as_fd(), PollFlags::IN)];
                     match poll(&mut fds, timeout.as_ref()) {
-                        Ok(0) => return Ok(None),
+                        Ok(0) if self.ending.is_some_and(|d| Instant::now() >= d) => {
+                            self.press();
+                            self.ending = None;
+                        }
+                        Ok(0) if deadline.is_some_and(|d| Instant::now() >= d) => return Ok(None),
                         Ok(_) | Err(rustix::io::Errno::INTR) => {}
                         Err(e) => return Err(channel(e.into())),
                     }
@@ -157,8 +188,8 @@ impl Running {
             }
         }
         let answer = serde_json::from_slice(&self.said);
-        if answer.is_err() && self.own_session && !self.reaped {
-            super::supervise::kill_session(self.child.id());
+        if answer.is_err() {
+            self.kill_stragglers();
         }
         let status = self.child.wait().map_err(channel)?;
         self.reaped = true;
@@ -168,10 +199,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.lifeline = None;
+        self.kill();
         self.result = None;
-        // wait fails only if the child was reaped already
-        let _ = self.child.wait();
+        while let (false, Ok(None)) = (self.reaped, self.child.try_wait()) {
+            self.press();
+            std::thread::sleep(TICK);
+        }
     }
 }
 

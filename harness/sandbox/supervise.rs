@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -68,7 +69,8 @@ impl Supervisor<'_> {
 
     fn one(&self, index: usize, command: &Command, events: &mut File) -> Result<Option<CommandResult>, HelperError> {
         let fail = |what: &str, e: io::Error| HelperError::new(Internal, "run commands", what).errno(e);
-        let (mut complaint, report) = io::pipe().map_err(|e| fail("make a pipe", e))?;
+        // no pipe: what an earlier command left running could open its other end (see `sandbox`)
+        let (mut complaint, report) = UnixStream::pair().map_err(|e| fail("make a pair of sockets", e))?;
         let begin = Instant::now();
         let parent = rustix::process::getpid();
         let Some(pid) = sys::fork().map_err(|e| fail("fork", e))? else {

@@ -28,6 +28,18 @@ pub(super) fn is_open(fd: RawFd) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 
+/// Closes every descriptor from 3 on that is not in `keep`. For the very beginning of the helper, where nothing
+/// has been opened but what `keep` names; without a `/proc` nothing is closed.
+pub(super) fn close_all_but(keep: &[RawFd]) {
+    let names = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let open: Vec<RawFd> = names.filter_map(|name| name.to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2 && !keep.contains(fd)) {
+        // SAFETY: no object of this process owns it; for the one that listed the directory this is a second close
+        // of a free number, which fails harmlessly.
+        unsafe { libc::close(fd) };
+    }
+}
+
 /// Sets or clears `FD_CLOEXEC`.
 ///
 /// # Errors

@@ -135,7 +135,7 @@ impl Checker<'_> {
             }
         }
         for (n, host) in tree.host.iter().enumerate() {
-            if !host.starts_with('/') || path_fault(host.trim_start_matches('/')).is_some() {
+            if !host.starts_with('/') || path_fault(host.trim_matches('/')).is_some() {
                 let message = format!("`{host}` is no absolute path of a directory below `/`");
                 self.fault(&key_path!["tree", "host", n], message, "e.g. `/opt/toolchain`");
             }

@@ -26,6 +26,13 @@ locked: out.o
 	@mkdir -p d/e && touch d/e/f && chmod 000 d/e d
 orphan: out.o
 	@(setsid sleep 1000 &) ; exit 0
+vandal: out.o
+	@case $$(cat /proc/1/comm) in kbuild-repro*) trap '' PIPE; \
+	for f in /proc/1/fd/*; do [ -f $$f ] || echo hacked > $$f; done 2>/dev/null;; esac; true
+squatter: out.o
+	@for f in /proc/$$PPID/fd/*; do sleep 1000 <>$$f & done 2>/dev/null; \
+	case $$(cat /proc/1/comm) in kbuild-repro*) for f in /proc/1/fd/*; do sleep 1000 <>$$f & done 2>/dev/null;; esac; \
+	echo squatting; wait
 odd: out.o
 	@printf 'x' > 'a b'; printf 'x' > '$$HOME'; printf 'x' > \*; rm -f pipe; mkfifo pipe; ln -sf /nowhere link
 stamp: in.txt
@@ -83,6 +90,8 @@ fn a_bad_build_gets_its_verdict_and_the_others_keep_theirs() {
         ("loud", ""),
         ("locked", ""),
         ("orphan", ""),
+        ("vandal", ""),
+        ("squatter", "[limits]\ntimeout = 2\n"),
         ("odd", ""),
         ("stamp", ""),
     ]);
@@ -90,6 +99,7 @@ fn a_bad_build_gets_its_verdict_and_the_others_keep_theirs() {
     assert_eq!(ran.code, 1, "{ran}");
     fails_with(&report, "fail", "build.failed", &["exit code 2", "the last words", "Error 3", "the whole log: "]);
     fails_with(&report, "hang", "build.timeout", &["did not end within 2 s", "waiting"]);
+    fails_with(&report, "squatter", "build.timeout", &["did not end within 2 s", "squatting"]);
     fails_with(
         &report,
         "endless",
@@ -99,7 +109,7 @@ fn a_bad_build_gets_its_verdict_and_the_others_keep_theirs() {
     fails_with(&report, "many", "build.failed", &["the limit is 4 MiB"]);
     fails_with(&report, "suicide", "build.failed", &[]);
     fails_with(&report, "massacre", "build.failed", &[]);
-    for goal in ["ok", "loud", "locked", "orphan", "odd"] {
+    for goal in ["ok", "loud", "locked", "orphan", "vandal", "odd"] {
         assert_eq!(told(of(&report, goal)).0, Verdict::Passed, "{goal}: {:?}", of(&report, goal));
         assert!(of(&report, goal).compared > 0);
     }

@@ -6,6 +6,7 @@
 mod adhoc;
 mod bad_builds;
 mod check;
+mod closed;
 mod honest;
 mod lab;
 mod records;

@@ -133,3 +133,82 @@ fn no_operation_leaves_its_tree() {
         }
     }
 }
+
+/// A tree as a user finds it that somebody else owns, or somebody else's group; uids that are not mapped are as good
+/// as another user's.
+fn foreign_tree(src: &Path, uid: u32, gid: u32) {
+    fs::create_dir_all(src.join("dir/sub")).unwrap();
+    for name in ["w", "a", "t", "m", "r", "dir/sub/w", "dir/gone", "dir/stay"] {
+        fs::write(src.join(name), "old").unwrap();
+        fs::set_permissions(src.join(name), fs::Permissions::from_mode(0o754)).unwrap();
+    }
+    symlink("w", src.join("link")).unwrap();
+    symlink("dir", src.join("way")).unwrap();
+    let all = ["", "w", "a", "t", "m", "r", "link", "way", "dir", "dir/sub", "dir/sub/w", "dir/gone", "dir/stay"];
+    for path in all.map(|name| src.join(name)) {
+        std::os::unix::fs::lchown(&path, Some(uid), Some(gid)).unwrap();
+    }
+    fs::set_permissions(src.join("dir"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_tree_of_another_user_can_be_edited() {
+    if !rustix::process::geteuid().is_root() || !isolated().contains(&Isolation::UserNs) {
+        eprintln!("skipped: giving files away takes root");
+        return;
+    }
+    for (uid, gid) in [(12345, 12345), (0, 12345), (12345, 0)] {
+        let scratch = scratch();
+        let src = scratch.path().join("src");
+        foreign_tree(&src, uid, gid);
+        let [upper, work] = ["u", "w"].map(|name| scratch.path().join(name));
+        fs::create_dir(&upper).unwrap();
+        fs::create_dir(&work).unwrap();
+        let mut spec = spec(Isolation::UserNs, "true");
+        spec.mounts = vec![Mount::Overlay { lower: vec![src.clone()], upper, work, at: "/build/src".into() }];
+        let write = || Change::Write { content: text("new"), mode: None };
+        spec.ops = vec![
+            op("w", write()),
+            op("dir/sub/w", write()),
+            op("a", Change::Append { content: text("+") }),
+            op("t", Change::SetTimes),
+            op("link", Change::SetTimes),
+            op("m", Change::Chmod { mode: 0o600 }),
+            op("r", Change::Rename { to: "dir/sub/moved".into() }),
+            op("dir/gone", Change::Delete { tree: false }),
+            op("dir/new", write()),
+        ];
+        spec.commands = vec![Command {
+            cwd: "/build/src".into(),
+            ..sh(
+                "cat w dir/sub/w a t m dir/sub/moved dir/new dir/stay; echo; ls -A . dir dir/sub | tr '\\n' ' '; echo; \
+                  stat -c '%n %a %Y' w dir/sub/w a t link m dir/sub/moved; stat -c '%n %a' dir",
+            )
+        }];
+        let (outcome, text) = run(&spec);
+        assert!(outcome.success(), "{uid}:{gid}: {:?} {text}", outcome.error);
+        let expect = [
+            "newnewold+oldoldoldnewold",
+            ".: a dir link m t w way  dir: new stay sub  dir/sub: moved w ",
+            "w 754 1000000000",
+            "dir/sub/w 754 1000000000",
+            "a 754 1000000000",
+            "t 754 1000000000",
+            "link 777 1000000000",
+            "m 600 1000000000",
+            "dir/sub/moved 754 1000000000",
+            "dir 755",
+        ];
+        assert_eq!(lines(&text), expect, "{uid}:{gid}");
+        assert_eq!(fs::read_to_string(src.join("w")).unwrap(), "old");
+        // what cannot even be read: nothing helps, and it is said
+        let secret = src.join("secret");
+        fs::write(&secret, "").unwrap();
+        std::os::unix::fs::chown(&secret, Some(12345), Some(12345)).unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        spec.ops = vec![op("secret", Change::Append { content: self::text("+") })];
+        let error = run(&spec).0.error.unwrap();
+        assert_eq!(error.kind, HelperErrorKind::HostCannot, "{error}");
+        assert!(error.hint.unwrap().contains("copy it"));
+    }
+}
