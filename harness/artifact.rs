@@ -30,11 +30,13 @@ pub mod record;
 pub mod recorder;
 mod shipped;
 pub mod snapshot;
+mod sparse;
 mod walk;
 
 pub use btf::{Base, BtfError, BtfFacts};
 pub use diff::{PartChange, PartDiff, PartMove, diff_parts};
-pub use hash::{Digest, hash_file, hash_files, hash_reader};
+pub use hash::{Digest, hash_file, hash_file_within, hash_files, hash_reader};
+pub use sparse::Bounds;
 pub use walk::{FileEntry, FileKind, Mtime, escape_path, unescape_path, walk};
 
 /// `.BTF` sections larger than this many bytes are hashed but not read: 64 MiB is ten times the BTF of a
@@ -109,6 +111,19 @@ pub enum ArtifactError {
         /// The path that was given.
         path: PathBuf,
     },
+    /// A file that is longer than what is read.
+    #[error("`{}` is {} GiB long, more than the {} GiB that are read", path.display(), size >> 30, largest >> 30)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        size: u64,
+        /// The bound in bytes.
+        largest: u64,
+    },
+    /// Everything was to stop meanwhile.
+    #[error("stopped")]
+    Stopped,
     /// The file's length changed between two looks at it.
     #[error("`{}` changed while it was read", path.display())]
     Changed {
@@ -135,6 +150,8 @@ impl ArtifactError {
                 _ => None,
             },
             Self::NotAFile { .. } => Some("only regular files are compared"),
+            Self::TooLarge { .. } => Some("raise `limits.disk`, or leave it out of what is compared"),
+            Self::Stopped => None,
             Self::Changed { .. } => Some("is a build still running in this tree?"),
             Self::Snapshot { source, .. } => source.hint(),
         }
@@ -147,13 +164,13 @@ impl ArtifactError {
             Self::Io { source, .. } => {
                 matches!(source.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::ENAMETOOLONG | libc::ELOOP))
             }
-            Self::NotAFile { .. } => true,
-            Self::Changed { .. } | Self::Snapshot { .. } => false,
+            Self::NotAFile { .. } | Self::TooLarge { .. } => true,
+            Self::Stopped | Self::Changed { .. } | Self::Snapshot { .. } => false,
         }
     }
 
     fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { action, path: path.to_owned(), source }
+        if sparse::is_stop(&source) { Self::Stopped } else { Self::Io { action, path: path.to_owned(), source } }
     }
 }
 
@@ -173,13 +190,21 @@ pub fn describe(path_on_disk: &Path, rel_path: &str) -> Result<Artifact, Artifac
 /// # Errors
 /// As [`describe`].
 pub fn describe_with_base(path_on_disk: &Path, rel_path: &str, base: Option<&Base>) -> Result<Artifact, ArtifactError> {
+    describe_within(path_on_disk, rel_path, base, &Bounds::none())
+}
+
+/// As [`describe_with_base`], within bounds.
+///
+/// # Errors
+/// As [`describe`], and [`ArtifactError::TooLarge`] or [`ArtifactError::Stopped`].
+pub fn describe_within(
+    path_on_disk: &Path,
+    rel_path: &str,
+    base: Option<&Base>,
+    bounds: &Bounds<'_>,
+) -> Result<Artifact, ArtifactError> {
     let read_error = |e| ArtifactError::io("read", path_on_disk, e);
-    // Look before opening: opening a FIFO would wait for its writer.
-    let meta = std::fs::metadata(path_on_disk).map_err(read_error)?;
-    if !meta.is_file() {
-        return Err(ArtifactError::NotAFile { path: path_on_disk.to_owned() });
-    }
-    let mut file = File::open(path_on_disk).map_err(read_error)?;
+    let mut file = sparse::SparseFile::open(path_on_disk, bounds)?;
     let meta = file.metadata().map_err(read_error)?;
     let record = describe_reader(&mut file, rel_path, base).map_err(|e| match e.kind() {
         io::ErrorKind::UnexpectedEof => ArtifactError::Changed { path: path_on_disk.to_owned() },

@@ -13,6 +13,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use artifact::Bounds;
 use artifact::record::{Ended, FORMAT, LossRecord, ScenarioRecord, ToolRecord};
 use artifact::recorder::{Plan as RecorderPlan, Recorder, snapshots};
 use runner::{ARTIFACTS, Context, Event, RunError, RunErrorKind};
@@ -27,6 +28,10 @@ pub mod sandbox;
 pub mod scenario;
 pub mod tree;
 pub mod verdict;
+
+/// Larger files are not read, unless the scenario may take more of the disk: an output of a build that has such a
+/// length has it by holes.
+const LARGEST_FILE: u64 = 64 << 30;
 
 /// A scenario together with everything that is known before it is run.
 pub struct Job<'a> {
@@ -76,6 +81,10 @@ pub fn run_scenario(
             store: context.scratch.join("store"),
             artifacts: artifact_patterns(scenario, plan),
             snapshots: scenario.snapshots.as_ref().map_or(Vec::new(), |snapshots| snapshots.btf.clone()),
+        },
+        Bounds {
+            cancel: context.cancel,
+            largest: LARGEST_FILE.max(runner::disk_limit(scenario).unwrap_or(LARGEST_FILE)),
         },
         events,
     );

@@ -184,6 +184,8 @@ pub enum Seen {
     Changed,
     /// What it left cannot be looked at: that is how it ended.
     Nothing(Status),
+    /// Everything was to stop meanwhile; nothing is recorded.
+    Stopped,
 }
 
 /// Looks at builds as they are made. Chains run side by side, hence `Sync`.

@@ -1,7 +1,6 @@
 //! SHA-256 of readers and files, streaming through a buffer of fixed size.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use super::ArtifactError;
+use super::sparse::{Bounds, SparseFile};
 
 /// Bytes read at once: large enough that system calls do not show, small enough for the L2 cache.
 const BUFFER: usize = 128 << 10;
@@ -108,12 +108,16 @@ pub fn hash_reader(reader: &mut impl Read) -> io::Result<(Digest, u64)> {
 /// [`ArtifactError::NotAFile`] for anything else than a regular file (a symbolic link is followed),
 /// [`ArtifactError::Io`] when it cannot be read.
 pub fn hash_file(path: &Path) -> Result<(Digest, u64), ArtifactError> {
-    let read_error = |e| ArtifactError::io("read", path, e);
-    if !std::fs::metadata(path).map_err(read_error)?.is_file() {
-        return Err(ArtifactError::NotAFile { path: path.to_owned() });
-    }
-    let mut file = File::open(path).map_err(read_error)?;
-    hash_reader(&mut file).map_err(read_error)
+    hash_file_within(path, &Bounds::none())
+}
+
+/// As [`hash_file`], within bounds.
+///
+/// # Errors
+/// As [`hash_file`], and [`ArtifactError::TooLarge`] or [`ArtifactError::Stopped`].
+pub fn hash_file_within(path: &Path, bounds: &Bounds<'_>) -> Result<(Digest, u64), ArtifactError> {
+    let mut file = SparseFile::open(path, bounds)?;
+    hash_reader(&mut file).map_err(|e| ArtifactError::io("read", path, e))
 }
 
 /// [`hash_file`] of many files on rayon's threads; the results are in the order of `paths`.

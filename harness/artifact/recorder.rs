@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rayon::prelude::*;
@@ -12,7 +13,10 @@ use wildmatch::WildMatch;
 use super::opened::Opened;
 use super::record::{BuildRecord, SnapshotRecord};
 use super::walk::walk_opening;
-use super::{Artifact, ArtifactError, Base, Digest, FileEntry, FileKind, describe_with_base, hash_file, unescape_path};
+use super::{
+    Artifact, ArtifactError, Base, Bounds, Digest, FileEntry, FileKind, describe_within, hash_file_within, sparse,
+    unescape_path,
+};
 use crate::artifact::btf;
 use crate::artifact::{section, shipped};
 use crate::runner::{Built, Event, Mode, Observer, PlannedBuild, Role, Seen, Status, labels, tail};
@@ -44,6 +48,7 @@ pub struct Recorder<'a> {
     patterns: Vec<WildMatch>,
     /// Artifacts that the sources bring along; they are looked at once, since nobody writes to them.
     shipped: OnceLock<Result<Vec<Artifact>, String>>,
+    bounds: Bounds<'a>,
     events: &'a (dyn Fn(Event) + Sync),
     state: Mutex<State>,
 }
@@ -63,11 +68,11 @@ struct Tree {
 }
 
 impl<'a> Recorder<'a> {
-    /// A recorder; `events` follows the progress.
+    /// A recorder; `events` follows the progress. Files beyond the bounds are not compared.
     #[must_use]
-    pub fn new(plan: Plan, events: &'a (dyn Fn(Event) + Sync)) -> Self {
+    pub fn new(plan: Plan, bounds: Bounds<'a>, events: &'a (dyn Fn(Event) + Sync)) -> Self {
         let patterns = plan.artifacts.iter().map(|pattern| WildMatch::new(pattern)).collect();
-        Self { plan, patterns, shipped: OnceLock::new(), events, state: Mutex::default() }
+        Self { plan, patterns, shipped: OnceLock::new(), bounds, events, state: Mutex::default() }
     }
 
     /// Everything recorded: builds in the order of `order` (ids), others after them, and snapshot texts.
@@ -116,7 +121,7 @@ impl<'a> Recorder<'a> {
         let described: Result<Vec<Artifact>, ArtifactError> = artifacts
             .par_iter()
             .map(|entry| {
-                let artifact = describe_with_base(&on_disk(&entry.path), &entry.path, base.as_ref())?;
+                let artifact = describe_within(&on_disk(&entry.path), &entry.path, base.as_ref(), &self.bounds)?;
                 Ok(Artifact { mode: entry.mode, ..artifact })
             })
             .collect();
@@ -125,27 +130,40 @@ impl<'a> Recorder<'a> {
             Err(error) => return self.unseen(built, &error),
         };
         for artifact in &artifacts {
-            self.keep(&on_disk(&artifact.path), artifact.sha256)
-                .map_err(|error| format!("cannot keep a copy of `{}`: {error}", artifact.path))?;
+            match self.keep(&on_disk(&artifact.path), artifact.sha256) {
+                Err(error) if sparse::is_stop(&error) => return Ok(Seen::Stopped),
+                r => r.map_err(|error| format!("cannot keep a copy of `{}`: {error}", artifact.path))?,
+            }
         }
         artifacts.extend(special.iter().map(|entry| shipped::special(&built.objtree, entry)));
         if let Some(lower) = &built.lower {
-            let brought = self.shipped(lower)?;
+            let brought = match self.shipped(lower) {
+                Err(_) if self.bounds.cancel.load(Ordering::Relaxed) => return Ok(Seen::Stopped),
+                brought => brought?,
+            };
             let seen = |artifact: &&Artifact| shipped::shows_through(&built.objtree, &artifact.path);
             artifacts.extend(brought.iter().filter(seen).cloned());
         }
         artifacts.sort_by(|a, b| a.path.cmp(&b.path));
-        // Files that were not written since keep their digest; an artifact is always read again.
-        let files: BTreeMap<String, (FileEntry, Option<Digest>)> = others
+        // Files that were not written since keep their digest; an artifact is always read again. One that cannot be
+        // read or is too large has none: by its time and size it is known whether it was written.
+        let files: Option<BTreeMap<String, (FileEntry, Option<Digest>)>> = others
             .into_par_iter()
             .filter(|entry| !is_bookkeeping(&entry.path))
             .map(|entry| {
                 let old =
                     before.files.get(&entry.path).filter(|(old, _)| *old == entry).and_then(|(_, digest)| *digest);
-                let digest = old.or_else(|| hash_file(&on_disk(&entry.path)).ok().map(|(digest, _)| digest));
-                (entry.path.clone(), (entry, digest))
+                let digest = match old {
+                    Some(digest) => Some(digest),
+                    None => match hash_file_within(&on_disk(&entry.path), &self.bounds) {
+                        Err(ArtifactError::Stopped) => return None,
+                        hashed => hashed.ok().map(|(digest, _)| digest),
+                    },
+                };
+                Some((entry.path.clone(), (entry, digest)))
             })
             .collect();
+        let Some(files) = files else { return Ok(Seen::Stopped) };
         let now: Vec<(String, Digest, u32)> =
             artifacts.iter().map(|artifact| (artifact.path.clone(), artifact.sha256, artifact.mode)).collect();
         let changed = now != before.artifacts;
@@ -176,6 +194,9 @@ impl<'a> Recorder<'a> {
 
     /// Records a build whose files cannot be looked at: nothing can be said about them.
     fn unseen(&self, built: &Built<'_>, error: &ArtifactError) -> Result<Seen, String> {
+        if matches!(error, ArtifactError::Stopped) {
+            return Ok(Seen::Stopped);
+        }
         if !error.is_of_the_build() {
             return Err(chain(error));
         }
@@ -227,12 +248,17 @@ impl<'a> Recorder<'a> {
             let describe = |entry: &FileEntry| {
                 let path = lower.join(unescape_path(&entry.path));
                 let artifact = match entry.kind {
-                    FileKind::File => describe_with_base(&path, &entry.path, None).map_err(|error| chain(&error))?,
+                    FileKind::File => match describe_within(&path, &entry.path, None, &self.bounds) {
+                        // What cannot be read is at least there or not.
+                        Err(error) if error.is_of_the_build() => shipped::special(lower, entry),
+                        described => {
+                            let artifact = described.map_err(|error| chain(&error))?;
+                            self.keep(&path, artifact.sha256).map_err(|error| error.to_string())?;
+                            artifact
+                        }
+                    },
                     _ => shipped::special(lower, entry),
                 };
-                if entry.kind == FileKind::File {
-                    self.keep(&path, artifact.sha256).map_err(|error| error.to_string())?;
-                }
                 Ok(Artifact { shipped: true, ..artifact })
             };
             entries.par_iter().map(describe).collect::<Result<Vec<_>, String>>()
@@ -248,7 +274,7 @@ impl<'a> Recorder<'a> {
         }
         fs::create_dir_all(&self.plan.store)?;
         let temporary = tempfile::NamedTempFile::new_in(&self.plan.store)?;
-        fs::copy(path, temporary.path())?;
+        sparse::copy(path, temporary.path(), self.bounds.cancel)?;
         temporary.persist(&kept).map_err(|error| error.error)?;
         Ok(())
     }
@@ -355,7 +381,7 @@ pub fn keep_evidence(
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent)?;
     }
-    fs::copy(kept, &target)?;
+    sparse::copy(&kept, &target, Bounds::none().cancel)?;
     Ok(Some(relative))
 }
 

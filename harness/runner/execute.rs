@@ -408,6 +408,7 @@ impl Runner<'_> {
             Seen::Same => Ok((made.status, false)),
             Seen::Changed => Ok((made.status, true)),
             Seen::Nothing(status) => Ok((status, false)),
+            Seen::Stopped => Err(self.interrupted()),
         }
     }
 

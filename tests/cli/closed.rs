@@ -2,8 +2,11 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use kbuild_repro::verdict::Verdict;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::{Lab, Ran, has_make, of, read_report, told};
 
@@ -74,5 +77,56 @@ fn a_tree_too_deep_to_be_named_is_the_builds_own_doing() {
     let summary = &of(&report, "deep").findings[0].summary;
     assert!(summary.contains("cannot be looked at") && summary.contains("File name too long"), "{summary}");
     assert!(summary.len() < 400, "{summary}");
+    assert_eq!(lab.left_over(), [""; 0].map(std::path::PathBuf::from));
+}
+
+/// A tree whose only output is a hole of this size, and whose scenario has further keys.
+fn hole(size: &str, tier: &str, more: &str) -> Lab {
+    let lab = Lab::new();
+    lab.write("tree/Makefile", format!("out.o: in.txt\n\ttruncate -s {size} $@ beside\n")).write("tree/in.txt", "1\n");
+    let head = HEAD.replace("quick", tier);
+    lab.scenario("hole", &format!("{head}artifacts = [\"out.o\"]\n{more}"));
+    lab
+}
+
+#[test]
+fn a_file_too_large_to_be_read_is_not_read() {
+    if !has_make() {
+        return;
+    }
+    let lab = hole("1T", "long", "");
+    let (ran, report) = lab.report(&["scenarios/t/hole.toml"]);
+    assert_eq!(ran.code, 4, "{ran}");
+    assert_eq!(told(of(&report, "hole")).0, Verdict::Inconclusive, "{ran}");
+    let summary = &of(&report, "hole").findings[0].summary;
+    assert!(summary.contains("`out.o` is 1024 GiB long, more than the 64 GiB that are read"), "{summary}");
+    // one that is not compared is only looked at
+    let lab = hole("1T", "long", "only = [\"in.txt\"]\n");
+    let (ran, _) = lab.report(&["scenarios/t/hole.toml"]);
+    assert_ne!(ran.code, 70, "{ran}");
+}
+
+#[test]
+fn the_reading_of_a_large_file_can_be_interrupted() {
+    if !has_make() {
+        return;
+    }
+    // a bound of the disk that lets it be read
+    let lab = hole("250G", "quick", "[limits]\ndisk = 300000\n");
+    let mut command = lab.command(&["run", "--out", "out", "--json", "report.json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let started = Instant::now();
+    while !lab.path("out/t/hole/control/clean/build.sh").exists() {
+        assert!(started.elapsed() < Duration::from_secs(60), "the build takes too long");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let asked = Instant::now();
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid");
+    kill_process(pid, Signal::INT).expect("it runs");
+    let ran = Ran::of(child.wait_with_output().expect("its output")).exits(130);
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}: {ran}", asked.elapsed());
+    let report = read_report(&lab.path("report.json")).expect("a partial report");
+    assert_eq!(of(&report, "hole").verdict, Verdict::Interrupted);
     assert_eq!(lab.left_over(), [""; 0].map(std::path::PathBuf::from));
 }
