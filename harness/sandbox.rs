@@ -265,7 +265,7 @@ pub struct Command {
     pub label: String,
 }
 
-/// Resource limits (setrlimit(2)); never raised above the hard limit of the host.
+/// Resource limits (setrlimit(2), but for the last); never raised above the hard limit of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// `RLIMIT_FSIZE` in bytes.
@@ -276,11 +276,15 @@ pub struct Limits {
     pub open_files: Option<u64>,
     /// `RLIMIT_STACK` in bytes.
     pub stack: Option<u64>,
+    /// Bytes of memory that files in `/tmp`, `/var/tmp`, `/run`, `/dev/shm` and [`HOME`] may take together. Never
+    /// more than a quarter of the host's.
+    #[serde(default)]
+    pub temporary: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { file_size: None, core: Some(0), open_files: None, stack: None }
+        Self { file_size: None, core: Some(0), open_files: None, stack: None, temporary: None }
     }
 }
 

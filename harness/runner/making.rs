@@ -460,7 +460,7 @@ impl<'m> Making<'m> {
             mounts: instance.mounts(maker),
             ops: std::mem::take(&mut self.ops),
             hostname: experiment.and_then(|e| e.hostname.clone()).unwrap_or("repro".into()),
-            limits: Limits { file_size: self.disk_limit(), ..Limits::default() },
+            limits: Limits { file_size: self.disk_limit(), temporary: self.disk_limit(), ..Limits::default() },
             inherit_fds: jobs.fds(),
             ..Spec::default()
         };

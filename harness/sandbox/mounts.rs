@@ -4,10 +4,10 @@
 //! Host paths were resolved before, in the host's view: an absolute symbolic link would now lead elsewhere.
 
 use std::ffi::CString;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -23,6 +23,8 @@ use super::{Facility, Guarantee, HOME, HelperError, Isolated, Loss, Mount, Spec,
 const HOST: &str = "/.host";
 /// Where overlay layers have names that need no quoting.
 const LAYERS: &str = "/.layers";
+/// Where the memory of [`Root::temporary`] is until its parts are in their places.
+const TEMPORARY: &str = "/.temporary";
 const STAGE: &str = "mount";
 
 type Result<T, E = HelperError> = std::result::Result<T, E>;
@@ -132,12 +134,7 @@ pub(super) fn build_root(spec: &Spec, isolated: Isolated, own_pids: bool) -> Res
     root.expose_host()?;
     root.proc(own_pids)?;
     root.sys_and_dev()?;
-    for (dir, mode) in [("/tmp", "1777"), ("/var/tmp", "1777"), ("/run", "0755"), (HOME, "0755")] {
-        // a host whose read-only /var has no tmp has nobody who could miss it
-        if make_dir(Path::new(dir)).is_ok() {
-            root.tmpfs(Path::new(dir), &format!("mode={mode}"))?;
-        }
-    }
+    root.temporary()?;
     for (number, mount) in spec.mounts.iter().enumerate() {
         match mount {
             Mount::Bind { host, at, writable } => root.bind(host, at, *writable)?,
@@ -363,8 +360,29 @@ impl Root<'_> {
         make_dir(&dev.join("shm")).map_err(|e| no_mount_point(dev, e))?;
         // as root, a tool that replaces its output file must not be able to replace /dev/null
         mount_remount(dev, MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV, "")
-            .map_err(|e| fail("make `/dev` read-only".to_owned(), e.into()))?;
-        self.tmpfs(&dev.join("shm"), "mode=1777")
+            .map_err(|e| fail("make `/dev` read-only".to_owned(), e.into()))
+    }
+
+    /// Directories in memory for what a build writes beside its trees: parts of one file system, so that its size
+    /// bounds them together.
+    fn temporary(&self) -> Result<()> {
+        let fail = |what: String, e: io::Error| HelperError::new(HostCannot, STAGE, what).errno(e);
+        let whole = Path::new(TEMPORARY);
+        make_dir(whole).map_err(|e| no_mount_point(whole, e))?;
+        self.tmpfs(whole, &format!("mode=0755,size={}", temporary_size(self.spec.limits.temporary)))?;
+        let dirs = [("/tmp", 0o1777), ("/var/tmp", 0o1777), ("/run", 0o755), (HOME, 0o755), ("/dev/shm", 0o1777)];
+        for (number, (dir, mode)) in dirs.into_iter().enumerate() {
+            let (at, part) = (Path::new(dir), whole.join(number.to_string()));
+            // a host whose read-only /var has no tmp has nobody who could miss it
+            if make_dir(at).is_err() {
+                continue;
+            }
+            fs::create_dir(&part)
+                .and_then(|()| fs::set_permissions(&part, Permissions::from_mode(mode)))
+                .and_then(|()| Ok(mount_bind(&part, at)?))
+                .map_err(|e| fail(format!("put memory at `{dir}`"), e))?;
+        }
+        unmount(whole, UnmountFlags::DETACH).map_err(|e| fail(format!("unmount `{TEMPORARY}`"), e.into()))
     }
 
     fn tmpfs(&self, at: &Path, options: &str) -> Result<()> {
@@ -421,7 +439,7 @@ impl Root<'_> {
     fn close(&self) -> Result<()> {
         let fail = |e: Errno| HelperError::new(Internal, STAGE, "leave the host's root").errno(e);
         unmount(HOST, UnmountFlags::DETACH).map_err(fail)?;
-        for dir in [HOST, LAYERS] {
+        for dir in [HOST, LAYERS, TEMPORARY] {
             if let Err(e) = fs::remove_dir_all(dir)
                 && e.kind() != io::ErrorKind::NotFound
             {
@@ -431,6 +449,16 @@ impl Root<'_> {
         mount_remount("/", MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV, "")
             .map_err(|e| HelperError::new(Internal, STAGE, "make the new root read-only").errno(e))
     }
+}
+
+/// Bytes, as an option of tmpfs (tmpfs(5)).
+fn temporary_size(limit: Option<u64>) -> u64 {
+    let host = rustix::system::sysinfo();
+    // numbers of the kernel's own types, which differ between architectures
+    #[allow(clippy::unnecessary_cast, reason = "not everywhere")]
+    let quarter = (host.totalram as u64).saturating_mul(u64::from(host.mem_unit)) / 4;
+    // no size is no limit
+    limit.map_or(quarter, |limit| limit.min(quarter)).max(1)
 }
 
 fn restrict_one_by_one(at: &Path, attributes: u64) -> io::Result<()> {

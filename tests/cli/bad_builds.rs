@@ -16,6 +16,8 @@ endless: out.o
 	cat /dev/zero > big
 many: out.o
 	i=0; while :; do head -c 262144 /dev/zero > file$$i; i=$$((i+1)); done
+memory: out.o
+	i=0; while [ $$i -lt 80 ]; do head -c 4194304 /dev/zero > /tmp/file$$i || exit 1; i=$$((i+1)); done
 suicide: out.o
 	kill -9 0
 massacre: out.o
@@ -85,6 +87,7 @@ fn a_bad_build_gets_its_verdict_and_the_others_keep_theirs() {
         ("hang", "[limits]\ntimeout = 2\n"),
         ("endless", disk),
         ("many", disk),
+        ("memory", "[limits]\ndisk = 50\n"),
         ("suicide", ""),
         ("massacre", ""),
         ("loud", ""),
@@ -107,6 +110,7 @@ fn a_bad_build_gets_its_verdict_and_the_others_keep_theirs() {
         &["File size limit exceeded", "was stopped: a file grew over the limit of 4 MiB"],
     );
     fails_with(&report, "many", "build.failed", &["the limit is 4 MiB"]);
+    fails_with(&report, "memory", "build.failed", &["no space left on a file system it writes to"]);
     fails_with(&report, "suicide", "build.failed", &[]);
     fails_with(&report, "massacre", "build.failed", &[]);
     for goal in ["ok", "loud", "locked", "orphan", "vandal", "odd"] {

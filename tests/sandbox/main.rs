@@ -439,6 +439,23 @@ fn limits_umask_and_address_layout() {
 }
 
 #[test]
+fn what_lies_in_memory_is_bounded() {
+    for way in isolated() {
+        let script = "cd /tmp; head -c 3000000 /dev/zero > a || exit 1; cd /dev/shm; head -c 3000000 /dev/zero > a || exit 2; \
+                      for d in /var/tmp /run /build/home; do echo x > $d/x || exit 3; done; \
+                      head -c 3000000 /dev/zero > /var/tmp/a && exit 4; rm /tmp/a; head -c 2500000 /dev/zero > /run/a; \
+                      stat -c %a /tmp /var/tmp /run /dev/shm /build/home; grep -c ' /.temp' /proc/self/mountinfo; \
+                      grep -E ' /(tmp|dev/shm) ' /proc/self/mountinfo | grep -c nosuid,nodev; ls -d /.temporary; true";
+        let mut spec = spec(way, script);
+        spec.limits.temporary = Some(8 << 20);
+        let (outcome, text) = run(&spec);
+        assert!(outcome.success(), "{way:?}: {outcome:?} {text}");
+        let told: Vec<&str> = lines(&text).into_iter().filter(|line| line.len() < 5).collect();
+        assert_eq!(told, ["1777", "1777", "755", "1777", "755", "0", "2"], "{way:?}: {text}");
+    }
+}
+
+#[test]
 fn what_is_refused_is_named() {
     let lost = |refuse: &[Facility]| {
         let mut spec = spec(Isolation::Auto, "id -u; echo $$");
