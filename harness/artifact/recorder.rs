@@ -18,7 +18,7 @@ use super::{
 };
 use crate::artifact::btf;
 use crate::artifact::section;
-use crate::runner::{Built, Event, Mode, Observer, PlannedBuild, Role, Seen, Status, labels, tail};
+use crate::runner::{Built, Event, Mode, Observer, PlannedBuild, Role, RunError, Seen, Status, labels, tail};
 
 /// The most of a path that is told.
 const PATH_TOLD: usize = 200;
@@ -95,7 +95,7 @@ impl<'a> Recorder<'a> {
         self.patterns.iter().any(|pattern| pattern.matches(path))
     }
 
-    fn record(&self, built: &Built<'_>) -> Result<Seen, String> {
+    fn record(&self, built: &Built<'_>) -> Result<Seen, RunError> {
         let before = self.state().trees.get(built.instance).cloned().unwrap_or_default();
         // until the end of this function
         let mut opened = Opened::default();
@@ -127,7 +127,9 @@ impl<'a> Recorder<'a> {
         for artifact in &artifacts {
             match self.keep(&on_disk(&artifact.path), artifact.sha256) {
                 Err(error) if sparse::is_stop(&error) => return Ok(Seen::Stopped),
-                r => r.map_err(|error| format!("cannot keep a copy of `{}`: {error}", artifact.path))?,
+                r => r.map_err(|error| {
+                    RunError::of(format!("cannot keep a copy of `{}`: {error}", artifact.path), &error)
+                })?,
             }
         }
         // Files that were not written since keep their digest; an artifact is always read again. One that cannot be
@@ -178,12 +180,12 @@ impl<'a> Recorder<'a> {
     }
 
     /// Records a build whose files cannot be looked at: nothing can be said about them.
-    fn unseen(&self, built: &Built<'_>, error: &ArtifactError) -> Result<Seen, String> {
+    fn unseen(&self, built: &Built<'_>, error: &ArtifactError) -> Result<Seen, RunError> {
         if matches!(error, ArtifactError::Stopped) {
             return Ok(Seen::Stopped);
         }
         if !error.is_of_the_build() {
-            return Err(chain(error));
+            return Err(RunError::of(chain(error), error));
         }
         // A failed build stays what it is.
         let status = if built.status.ok() { Status::Unseen(self.told(built, error)) } else { built.status.clone() };
@@ -203,8 +205,10 @@ impl<'a> Recorder<'a> {
     }
 
     /// What is known of a build without its files.
-    fn outline(&self, built: &Built<'_>, status: Status) -> Result<BuildRecord, String> {
-        let read = |what: io::Result<Vec<String>>| what.map_err(|error| format!("cannot read the log: {error}"));
+    fn outline(&self, built: &Built<'_>, status: Status) -> Result<BuildRecord, RunError> {
+        let read = |what: io::Result<Vec<String>>| {
+            what.map_err(|error| RunError::of(format!("cannot read the log: {error}"), &error))
+        };
         Ok(BuildRecord {
             id: built.build.id.clone(),
             role: built.role,
@@ -279,7 +283,7 @@ fn text(path: &Path, name: &str, base: Option<&Base>) -> Result<String, String> 
 }
 
 impl Observer for Recorder<'_> {
-    fn built(&self, built: &Built<'_>) -> Result<Seen, String> {
+    fn built(&self, built: &Built<'_>) -> Result<Seen, RunError> {
         self.record(built)
     }
 
