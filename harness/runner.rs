@@ -193,8 +193,8 @@ pub trait Observer: Sync {
     /// Looks at a build and records it.
     ///
     /// # Errors
-    /// Why the tree could not be looked at: a harness error.
-    fn built(&self, built: &Built<'_>) -> Result<Seen, String>;
+    /// Why the tree could not be looked at, for reasons of the harness's or the host's.
+    fn built(&self, built: &Built<'_>) -> Result<Seen, RunError>;
 
     /// Whether the artifacts of two builds that were looked at differ.
     fn differ(&self, build: &str, other: &str) -> bool;

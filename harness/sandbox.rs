@@ -29,6 +29,7 @@ mod namespaces;
 mod ops;
 mod probe;
 mod remove;
+mod scarce;
 pub mod scratch;
 mod spawn;
 mod stamp;
@@ -39,6 +40,7 @@ mod wire;
 pub use mounts::{UpperProblem, upper_problem};
 pub use probe::{Capabilities, Refusal};
 pub use remove::remove_tree;
+pub use scarce::{scarce, scarce_errno};
 pub use spawn::{Running, Sandbox};
 pub use stamp::{Stamp, StampError, granularity, newest_mtime, next_stamp, stamp_after, wait_past};
 
@@ -501,6 +503,7 @@ impl SandboxError {
     /// What would help.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            _ if scarce(self).is_some() => scarce(self),
             SandboxError::Start { .. } => Some("the executable of the harness has to be readable and executable"),
             SandboxError::Channel { .. } => Some("look at `ulimit -n` and at free memory"),
             SandboxError::Encode(_) => None,

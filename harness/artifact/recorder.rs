@@ -19,7 +19,7 @@ use super::{
 };
 use crate::artifact::btf;
 use crate::artifact::{section, shipped};
-use crate::runner::{Built, Event, Mode, Observer, PlannedBuild, Role, Seen, Status, labels, tail};
+use crate::runner::{Built, Event, Mode, Observer, PlannedBuild, Role, RunError, Seen, Status, labels, tail};
 
 /// The most of a path that is told.
 const PATH_TOLD: usize = 200;
@@ -47,7 +47,7 @@ pub struct Recorder<'a> {
     plan: Plan,
     patterns: Vec<WildMatch>,
     /// Artifacts that the sources bring along; they are looked at once, since nobody writes to them.
-    shipped: OnceLock<Result<Vec<Artifact>, String>>,
+    shipped: OnceLock<Result<Vec<Artifact>, RunError>>,
     bounds: Bounds<'a>,
     events: &'a (dyn Fn(Event) + Sync),
     state: Mutex<State>,
@@ -98,7 +98,7 @@ impl<'a> Recorder<'a> {
         self.patterns.iter().any(|pattern| pattern.matches(path))
     }
 
-    fn record(&self, built: &Built<'_>) -> Result<Seen, String> {
+    fn record(&self, built: &Built<'_>) -> Result<Seen, RunError> {
         let before = self.state().trees.get(built.instance).cloned().unwrap_or_default();
         // until the end of this function
         let mut opened = Opened::default();
@@ -132,7 +132,9 @@ impl<'a> Recorder<'a> {
         for artifact in &artifacts {
             match self.keep(&on_disk(&artifact.path), artifact.sha256) {
                 Err(error) if sparse::is_stop(&error) => return Ok(Seen::Stopped),
-                r => r.map_err(|error| format!("cannot keep a copy of `{}`: {error}", artifact.path))?,
+                r => r.map_err(|error| {
+                    RunError::of(format!("cannot keep a copy of `{}`: {error}", artifact.path), &error)
+                })?,
             }
         }
         artifacts.extend(special.iter().map(|entry| shipped::special(&built.objtree, entry)));
@@ -193,12 +195,12 @@ impl<'a> Recorder<'a> {
     }
 
     /// Records a build whose files cannot be looked at: nothing can be said about them.
-    fn unseen(&self, built: &Built<'_>, error: &ArtifactError) -> Result<Seen, String> {
+    fn unseen(&self, built: &Built<'_>, error: &ArtifactError) -> Result<Seen, RunError> {
         if matches!(error, ArtifactError::Stopped) {
             return Ok(Seen::Stopped);
         }
         if !error.is_of_the_build() {
-            return Err(chain(error));
+            return Err(RunError::of(chain(error), error));
         }
         // A failed build stays what it is.
         let status = if built.status.ok() { Status::Unseen(self.told(built, error)) } else { built.status.clone() };
@@ -218,8 +220,8 @@ impl<'a> Recorder<'a> {
     }
 
     /// What is known of a build without its files.
-    fn outline(&self, built: &Built<'_>, status: Status) -> Result<BuildRecord, String> {
-        let unread = |error: io::Error| format!("cannot read the log: {error}");
+    fn outline(&self, built: &Built<'_>, status: Status) -> Result<BuildRecord, RunError> {
+        let unread = |error: io::Error| RunError::of(format!("cannot read the log: {error}"), &error);
         let printed = labels(&built.log).map_err(unread)?;
         Ok(BuildRecord {
             id: built.build.id.clone(),
@@ -242,9 +244,10 @@ impl<'a> Recorder<'a> {
     }
 
     /// The artifacts that the sources bring along.
-    fn shipped(&self, lower: &Path) -> Result<&[Artifact], String> {
+    fn shipped(&self, lower: &Path) -> Result<&[Artifact], RunError> {
+        let failed = |error: &ArtifactError| RunError::of(chain(error), error);
         let look = || {
-            let entries = shipped::candidates(lower, |path| self.is_artifact(path)).map_err(|error| chain(&error))?;
+            let entries = shipped::candidates(lower, |path| self.is_artifact(path)).map_err(|e| failed(&e))?;
             let describe = |entry: &FileEntry| {
                 let path = lower.join(unescape_path(&entry.path));
                 let artifact = match entry.kind {
@@ -252,8 +255,8 @@ impl<'a> Recorder<'a> {
                         // What cannot be read is at least there or not.
                         Err(error) if error.is_of_the_build() => shipped::special(lower, entry),
                         described => {
-                            let artifact = described.map_err(|error| chain(&error))?;
-                            self.keep(&path, artifact.sha256).map_err(|error| error.to_string())?;
+                            let artifact = described.map_err(|error| failed(&error))?;
+                            self.keep(&path, artifact.sha256).map_err(|e| RunError::of(e.to_string(), &e))?;
                             artifact
                         }
                     },
@@ -261,7 +264,7 @@ impl<'a> Recorder<'a> {
                 };
                 Ok(Artifact { shipped: true, ..artifact })
             };
-            entries.par_iter().map(describe).collect::<Result<Vec<_>, String>>()
+            entries.par_iter().map(describe).collect::<Result<Vec<_>, RunError>>()
         };
         self.shipped.get_or_init(look).as_deref().map_err(Clone::clone)
     }
@@ -322,7 +325,7 @@ fn text(path: &Path, name: &str, base: Option<&Base>) -> Result<String, String> 
 }
 
 impl Observer for Recorder<'_> {
-    fn built(&self, built: &Built<'_>) -> Result<Seen, String> {
+    fn built(&self, built: &Built<'_>) -> Result<Seen, RunError> {
         self.record(built)
     }
 

@@ -110,7 +110,7 @@ pub(super) fn doctor(cache: Option<&Path>, format: Format, session: &mut Session
     let host = capture()?;
     let scratch =
         Scratch::create(&host.paths.scratch).map_err(|error| CliError::host(error.to_string(), error.hint()))?;
-    let capabilities = Sandbox::new(host.exe.clone()).probe(scratch.path()).map_err(CliError::internal)?;
+    let capabilities = Sandbox::new(host.exe.clone()).probe(scratch.path()).map_err(CliError::sandbox)?;
     let told = |name: &str, result: &Result<(), Refusal>| {
         let result = match result {
             Ok(()) => Ok(()),

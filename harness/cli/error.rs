@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 
+use crate::sandbox::SandboxError;
 use crate::scenario::Errors;
 
 /// Why a command ended before it had anything to report.
@@ -56,6 +57,15 @@ impl CliError {
     }
     pub(crate) fn harness(message: impl Into<String>) -> Self {
         Self::Harness { message: message.into(), hint: None }
+    }
+    /// The sandbox cannot be had, for want of something of the host's or by a fault of ours.
+    pub(crate) fn sandbox(error: SandboxError) -> Self {
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+        let (message, hint) = (format!("{error}{source}"), error.hint().map(str::to_owned));
+        match crate::sandbox::scarce(&error) {
+            Some(_) => Self::Host { message, hint },
+            None => Self::Harness { message, hint },
+        }
     }
     /// An error with all its causes. A disk that is full is the host's matter, not ours.
     pub(crate) fn internal(error: impl std::error::Error) -> Self {

@@ -136,7 +136,7 @@ impl<'a> Run<'a> {
         let _ = sweep(&scratch_base);
         let scratch =
             Scratch::create(&scratch_base).map_err(|error| CliError::host(error.to_string(), error.hint()))?;
-        let capabilities = self.sandbox.probe(scratch.path()).map_err(CliError::internal)?;
+        let capabilities = self.sandbox.probe(scratch.path()).map_err(CliError::sandbox)?;
         let losses = self.losses(&capabilities);
         if self.how.require_hermetic
             && let Some(loss) = losses.first()

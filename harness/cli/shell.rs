@@ -52,9 +52,9 @@ pub(super) fn shell(args: &ShellArgs, session: &mut Session<'_>) -> Result<u8, C
     spec.commands = vec![Command { argv, cwd, env: Vec::new(), label: "shell".into() }];
     super::progress::note(&format!("in the tree of {build}; what you write stays in it. The build: {built}"));
     let log = File::options().append(true).open("/dev/null")?;
-    let mut running = Sandbox::new(host.exe.clone()).spawn(&spec, &log).map_err(CliError::internal)?;
+    let mut running = Sandbox::new(host.exe.clone()).spawn(&spec, &log).map_err(CliError::sandbox)?;
     let outcome = loop {
-        if let Some(outcome) = running.wait_timeout(Duration::from_millis(200)).map_err(CliError::internal)? {
+        if let Some(outcome) = running.wait_timeout(Duration::from_millis(200)).map_err(CliError::sandbox)? {
             break outcome;
         }
     };

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use super::execute::{RunError, RunErrorKind};
-use crate::sandbox::{HelperError, HelperErrorKind};
+use crate::sandbox::{HelperError, HelperErrorKind, scarce_errno};
 use crate::scenario::{Scenario, Tool};
 
 /// The error as the run tells it. A place or name that the scenario chose is the scenario's to change, so the key is
 /// named.
 pub(super) fn blame<'t>(error: &HelperError, scenario: &Scenario, tools: impl Iterator<Item = &'t Tool>) -> RunError {
+    let scarce = error.errno.and_then(scarce_errno);
     let (kind, message) = match error.kind {
         HelperErrorKind::HostCannot => (RunErrorKind::HostCannot, error.to_string()),
         HelperErrorKind::Op { .. } | HelperErrorKind::Exec { .. } => (RunErrorKind::Scenario, error.to_string()),
@@ -16,9 +17,10 @@ pub(super) fn blame<'t>(error: &HelperError, scenario: &Scenario, tools: impl It
             Some(key) => (RunErrorKind::Scenario, format!("`{key}`: {error}")),
             None => (RunErrorKind::Harness, error.to_string()),
         },
+        HelperErrorKind::Internal if scarce.is_some() => (RunErrorKind::HostCannot, error.to_string()),
         HelperErrorKind::Internal => (RunErrorKind::Harness, error.to_string()),
     };
-    RunError { hint: error.hint.clone(), ..RunError::new(kind, message) }
+    RunError { hint: error.hint.clone().or(scarce.map(str::to_owned)), ..RunError::new(kind, message) }
 }
 
 /// The key of the scenario whose value the error is about.

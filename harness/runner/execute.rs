@@ -89,8 +89,16 @@ impl RunError {
     pub(super) fn new(kind: RunErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hint: None, unmet: Vec::new() }
     }
-    pub(super) fn harness(what: &str, error: impl std::fmt::Display) -> Self {
-        Self::new(RunErrorKind::Harness, format!("cannot {what}: {error}"))
+    /// An error that is the harness's or the host's, as what it comes from says.
+    #[must_use]
+    pub fn of(message: impl Into<String>, cause: &(dyn std::error::Error + 'static)) -> Self {
+        match sandbox::scarce(cause) {
+            Some(hint) => Self::new(RunErrorKind::HostCannot, message).hint(hint),
+            None => Self::new(RunErrorKind::Harness, message),
+        }
+    }
+    pub(super) fn harness(what: &str, error: impl std::error::Error + 'static) -> Self {
+        Self::of(format!("cannot {what}: {error}"), &error)
     }
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -102,7 +110,7 @@ impl From<SandboxError> for RunError {
     fn from(error: SandboxError) -> Self {
         let hint = error.hint().map(str::to_owned);
         let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
-        Self { hint, ..Self::new(RunErrorKind::Harness, format!("{error}{source}")) }
+        Self { hint, ..Self::of(format!("{error}{source}"), &error) }
     }
 }
 
@@ -346,7 +354,11 @@ impl Runner<'_> {
         };
         let jobs = self.jobs(state, varied);
         let jobs = Jobs::wait(self.context.pool, jobs, self.context.max_jobs, &stopped);
-        let hinted = |error: SlotError| RunError::harness("get a job slot", &error).hint(error.hint());
+        let hinted = |error: SlotError| {
+            let hint = error.hint();
+            let error = RunError::harness("get a job slot", error);
+            if error.hint.is_some() { error } else { error.hint(hint) }
+        };
         jobs.map_err(hinted)?.ok_or_else(|| self.interrupted())
     }
 
@@ -404,7 +416,7 @@ impl Runner<'_> {
             lower: tree.instance.lower(),
             log,
         };
-        match self.observer.built(&built).map_err(|message| RunError::new(RunErrorKind::Harness, message))? {
+        match self.observer.built(&built)? {
             Seen::Same => Ok((made.status, false)),
             Seen::Changed => Ok((made.status, true)),
             Seen::Nothing(status) => Ok((status, false)),

@@ -3,7 +3,7 @@
 use kbuild_repro::report::{Report, ScenarioReport};
 use kbuild_repro::verdict::Verdict;
 
-use crate::lab::{Lab, has_make, of, told};
+use crate::lab::{Lab, Ran, has_make, of, told};
 
 const MAKEFILE: &str = r"
 out.o: in.txt
@@ -227,4 +227,26 @@ fn a_run_that_needs_more_than_its_budget_is_not_started() {
     assert!(!lab.path("state/kbuild-repro/runs").exists());
     let (ran, report) = lab.report(&["--disk-budget", "8G", "--time-budget", "1h"]);
     assert_eq!((ran.code, of(&report, "ok").verdict), (0, Verdict::Passed), "{ran}");
+}
+
+#[test]
+fn a_host_that_lets_few_files_be_open_is_told_so() {
+    if !has_make() {
+        return;
+    }
+    let lab = lab(&[("ok", "")]);
+    let inner = lab.command(&["run"]);
+    for files in ["10", "16"] {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]).arg(inner.get_program());
+        command.args(inner.get_args()).current_dir(inner.get_current_dir().expect("the lab"));
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let ran = Ran::of(command.output().expect("it starts")).exits(3);
+        assert!(format!("{ran}").contains("`ulimit -n 1024`"), "{ran}");
+    }
 }
