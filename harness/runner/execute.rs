@@ -26,8 +26,9 @@ pub(super) const TICK: Duration = Duration::from_millis(25);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How much later than the control the experiment starts, so that no second is the same for both: what a build
-/// takes from the clock by `date` then differs, however fast it is. Half a second is for what the trees' making takes.
-const APART: Duration = Duration::from_millis(1500);
+/// takes from the clock by `date` then differs, however fast it is. What is over a second is for the starting of the
+/// two, which does not always take as long.
+const APART: Duration = Duration::from_millis(1200);
 
 /// What a scenario is run with.
 #[derive(Debug)]
