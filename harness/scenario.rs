@@ -26,6 +26,11 @@ pub use finding::{Class, FindingName};
 pub use schema::json_schema;
 pub(crate) use schema::nearest;
 
+/// The `srctree` of a tree with our own sources and a kernel's kbuild.
+pub const GRAFT: &str = "graft";
+/// The kernel of a graft that names none.
+pub const GRAFT_KERNEL: &str = "debian:6.12";
+
 /// A scenario, and where each of its keys was written.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -153,9 +158,13 @@ impl Tier {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tree {
-    /// Where the sources are: `mini` (built in), a kernel as `debian:6.12`, a git revision as
-    /// `git:DIR@REV`, a tarball, or a directory; paths are relative to the scenario file.
+    /// Where the sources are: `mini` (built in), `graft` (small sources of our own, built by the kbuild of
+    /// `kernel`), a kernel as `debian:6.12`, a git revision as `git:DIR@REV`, a tarball, or a directory; paths are
+    /// relative to the scenario file.
     pub srctree: String,
+    /// Of a `graft`: the kernel whose kbuild it is built by, written as a `srctree`; by default `debian:6.12`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
     /// How it is built: `kernel` (kbuild: `O=`, a configuration, modules) or `make` (any tree that
     /// builds with make, in the tree itself). By default `kernel` if the tree has a `Kconfig`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -621,9 +630,15 @@ impl Scenario {
     pub fn tier(&self) -> Tier {
         self.tier.unwrap_or(match self.tree.srctree.as_str() {
             "mini" => Tier::Quick,
-            "graft" => Tier::Graft,
+            GRAFT => Tier::Graft,
             _ => Tier::Kernel,
         })
+    }
+
+    /// Whether its sources are our own and its kbuild a kernel's.
+    #[must_use]
+    pub fn is_graft(&self) -> bool {
+        self.tree.srctree == GRAFT
     }
 
     /// The name of edit `index` (from 0).

@@ -201,6 +201,7 @@ impl Planner<'_> {
             return None;
         }
         let base = match written.first() {
+            None if self.scenario.is_graft() => ConfigBase::Goal("graft_defconfig".into()),
             None => ConfigBase::Goal("defconfig".into()),
             Some(name) => match self.config_text(name) {
                 Some(text) => ConfigBase::File(text),
@@ -281,6 +282,13 @@ impl Planner<'_> {
         };
         state.env = scenario.make.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
         state.env.extend(scenario.make.unset.iter().map(|name| (name.clone(), None)));
+        if scenario.is_graft() {
+            let own = lower::graft_files().into_iter();
+            state.files.extend(
+                own.map(|(path, file)| (path, FileState::Present { bytes: file.bytes.into(), mode: file.mode })),
+            );
+            state.vars.entry("ARCH".into()).or_insert_with(|| crate::scenario::GRAFT.into());
+        }
         if let Some(dir) = &scenario.tree.overlay {
             match self.beside.list(dir) {
                 Ok(files) if files.is_empty() => {

@@ -193,6 +193,7 @@ fn run(
         needs: Vec::new(),
         tree: Tree {
             srctree: place.to_owned(),
+            kernel: None,
             kind: Some(TreeKind::Make),
             config: Vec::new(),
             symbols: BTreeMap::new(),

@@ -162,8 +162,9 @@ mod tests {
            ·    ╰── here
          3 │ srctre = "mini"
            ╰────
-          help: Where the sources are: `mini` (built in), a kernel as `debian:6.12`, a git revision as
-                `git:DIR@REV`, a tarball, or a directory; paths are relative to the scenario file.
+          help: Where the sources are: `mini` (built in), `graft` (small sources of our own, built by the
+                kbuild of `kernel`), a kernel as `debian:6.12`, a git revision as `git:DIR@REV`, a
+                tarball, or a directory; paths are relative to the scenario file.
         scenarios/t/bad.toml:3:1: error: unknown key `srctre` in `tree`
           × unknown key `srctre` in `tree`
            ╭─[scenarios/t/bad.toml:3:1]

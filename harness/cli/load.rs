@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::artifact::record::ToolRecord;
 use crate::cli::host::{Host, Need};
 use crate::cli::{CliError, SelectArgs, Session};
-use crate::scenario::{self, Errors, Loaded, Loader, Problem, Tier, TreeKind};
+use crate::scenario::{self, Errors, GRAFT_KERNEL, Loaded, Loader, Problem, Tier, TreeKind};
 use crate::tree::lower::{DirBeside, DirLower, MiniLower, read_regular};
 use crate::tree::source::{Hold, Identity, Progress, SourceSpec, Sources, Status};
 use crate::tree::{self, Lower};
@@ -252,8 +252,20 @@ fn read_one(found: &Found) -> (Option<Loaded>, Errors) {
 
 fn source(found: &Found, loaded: &Loaded) -> Result<SourceSpec, Box<Problem>> {
     let at = crate::key_path!["tree", "srctree"];
-    let spec = SourceSpec::parse(&loaded.scenario.tree.srctree)
+    let tree = &loaded.scenario.tree;
+    let (at, written) = match (loaded.scenario.is_graft(), &tree.kernel) {
+        (true, Some(kernel)) => (crate::key_path!["tree", "kernel"], kernel.as_str()),
+        (true, None) => (at, GRAFT_KERNEL),
+        (false, _) => (at, tree.srctree.as_str()),
+    };
+    let spec = SourceSpec::parse(written)
         .map_err(|error| Box::new(Problem::at_key(&loaded.document, &at, error.to_string()).hint(error.hint())))?;
+    if loaded.scenario.is_graft() && matches!(spec, SourceSpec::Mini | SourceSpec::Graft) {
+        let problem = Problem::at_key(&loaded.document, &at, format!("`{spec}` is no kernel"));
+        return Err(Box::new(
+            problem.hint("a graft is built by the kbuild of a kernel, e.g. `kernel = \"debian:6.12\"`"),
+        ));
+    }
     let dir = found.file.parent().unwrap_or(Path::new("/"));
     // A path is relative to the file that names it, even where that is one that is extended.
     let (index, _) = loaded.document.locate(&at);
@@ -268,8 +280,8 @@ fn source(found: &Found, loaded: &Loaded) -> Result<SourceSpec, Box<Problem>> {
 pub fn needs(ready: &Ready) -> Vec<Need> {
     let scenario = &ready.loaded.scenario;
     let mut needs = match (&ready.source, scenario.tree.kind) {
+        _ if scenario.is_graft() => vec![Need::Graft],
         (SourceSpec::Mini, _) | (_, Some(TreeKind::Make)) => vec![Need::Mini],
-        (SourceSpec::Graft, _) => vec![Need::Graft],
         (SourceSpec::Directory(dir), None) if !dir.join("Kconfig").is_file() => vec![Need::Mini],
         _ => vec![Need::Kernel],
     };
@@ -332,9 +344,6 @@ pub fn at_hand(ready: &Ready, sources: &Sources) -> Result<AtHand, Absent> {
             identity: format!("mini of kbuild-repro {}", env!("CARGO_PKG_VERSION")),
             _hold: None,
         }),
-        SourceSpec::Graft => {
-            Err(wrong("the graft tree is not there yet".into(), "use `mini` or a whole kernel".into()))
-        }
         SourceSpec::Directory(dir) if plain(dir, scenario.tree.kind) => {
             if !dir.is_dir() {
                 return Err(wrong(format!("`{}` is no directory", dir.display()), "name a source tree".into()));
@@ -363,6 +372,7 @@ pub fn at_hand(ready: &Ready, sources: &Sources) -> Result<AtHand, Absent> {
                 Err(error) => Err(wrong(error.to_string(), error.hint().unwrap_or_default())),
             },
             Ok(Status::Absent { how, .. }) => Err(Absent::Fetch(how)),
+            // `source` lets no other name of a built-in tree through.
             Ok(Status::BuiltIn) => Err(wrong(format!("`{spec}` is no source tree"), "use `mini`".into())),
             Err(error) => Err(wrong(error.to_string(), error.hint().unwrap_or_default())),
         },

@@ -114,6 +114,13 @@ impl Checker<'_> {
                 "e.g. `mini`, `debian:6.12`, or a directory",
             );
         }
+        if tree.kernel.is_some() && !scenario.is_graft() {
+            self.fault(
+                &key_path!["tree", "kernel"],
+                "`kernel` goes with `srctree = \"graft\"`",
+                "a whole kernel is named by `srctree` itself",
+            );
+        }
         let places = [("tree", "at", &tree.at)].into_iter().chain(
             scenario
                 .experiment

@@ -10,6 +10,7 @@ use include_dir::{Dir, include_dir};
 
 /// The built-in mini tree, so that a first run needs nothing but this binary, make and gcc.
 static MINI: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/scenarios/trees/mini");
+static GRAFT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/scenarios/trees/graft");
 
 /// A file of the lower tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +112,15 @@ impl MiniLower {
         collect(&MINI, &mut files);
         files
     }
+}
+
+/// The sources of our own that take the place of a kernel's in a graft: path and content.
+#[must_use]
+pub fn graft_files() -> BTreeMap<String, LowerFile> {
+    let mut files = BTreeMap::new();
+    collect(&GRAFT, &mut files);
+    files.retain(|path, _| path != "README.md");
+    files
 }
 
 fn collect(dir: &Dir<'_>, files: &mut BTreeMap<String, LowerFile>) {

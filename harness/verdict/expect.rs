@@ -124,7 +124,9 @@ fn version_fits(wanted: &str, have: &str) -> bool {
 
 /// Whether the sources are a release that does not move: then a fault that is gone is an error in the list.
 fn pinned(record: &ScenarioRecord) -> bool {
-    let srctree = record.scenario.tree.srctree.as_str();
+    let tree = &record.scenario.tree;
+    let of_kernel = tree.kernel.as_deref().unwrap_or(crate::scenario::GRAFT_KERNEL);
+    let srctree = if record.scenario.is_graft() { of_kernel } else { tree.srctree.as_str() };
     srctree == "mini" || srctree.starts_with("debian:") || srctree.contains(".tar")
 }
 

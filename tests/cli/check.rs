@@ -296,6 +296,13 @@ fn bytes_that_are_no_scenario() {
 }
 
 #[test]
+fn a_kernel_goes_with_a_graft() {
+    refused(&format!("{MINI}kernel = \"debian:6.12\"\n"), &["`kernel` goes with `srctree = \"graft\"`"]);
+    refused("[tree]\nsrctree = \"graft\"\nkernel = \"mini\"\n", &["bad.toml:4:10", "`mini` is no kernel"]);
+    refused("[tree]\nsrctree = \"graft\"\nkernel = \"./nowhere\"\n", &["nowhere"]);
+}
+
+#[test]
 fn a_directory_is_no_scenario_file() {
     let lab = Lab::new();
     std::fs::create_dir_all(lab.path("scenarios/t/dir.toml")).expect("made");

@@ -1,0 +1,53 @@
+#include <linux/module.h>
+#include <linux/btf_ids.h>
+#include <linux/graft.h>
+
+struct graft_probe {
+	long value;
+	struct graft_task *task;
+};
+
+struct graft_probe *zz_acquire(long value);
+void mm_release(struct graft_probe *probe);
+long aa_read(const struct graft_probe *probe);
+
+static struct graft_probe probe;
+
+__used noinline struct graft_probe *zz_acquire(long value)
+{
+	probe.value = value;
+	return &probe;
+}
+
+__used noinline void mm_release(struct graft_probe *p)
+{
+	p->value = 0;
+}
+
+__used noinline long aa_read(const struct graft_probe *p)
+{
+	return p->value;
+}
+
+/* Unequal flags, in an order that is not that of the ids: a set that is sorted twice shows. */
+#ifdef BTF_KFUNCS_START
+BTF_KFUNCS_START(graft_kfuncs)
+#else
+BTF_SET8_START(graft_kfuncs)
+#endif
+BTF_ID_FLAGS(func, zz_acquire, 1)
+BTF_ID_FLAGS(func, aa_read, 16)
+BTF_ID_FLAGS(func, mm_release, 2)
+#ifdef BTF_KFUNCS_END
+BTF_KFUNCS_END(graft_kfuncs)
+#else
+BTF_SET8_END(graft_kfuncs)
+#endif
+
+static int __init kfuncs_init(void)
+{
+	return graft_kfuncs.cnt;
+}
+module_init(kfuncs_init);
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("kfuncs");

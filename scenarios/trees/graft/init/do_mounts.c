@@ -1,0 +1,3 @@
+#include <linux/graft.h>
+
+int root_mountflags = 1;

@@ -1,0 +1,3 @@
+#include <linux/graft.h>
+
+long init_stack[512];

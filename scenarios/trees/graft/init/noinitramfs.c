@@ -1,0 +1,3 @@
+#include <linux/graft.h>
+
+int graft_initramfs_size;
