@@ -170,6 +170,7 @@ impl Fetching {
             source::Progress::Looking { .. } => ("looking it up", 0, 0),
             source::Progress::Downloading { done, total } => ("downloading", *done, *total),
             source::Progress::Checking { done, total } => ("checking", *done, *total),
+            source::Progress::CheckingOut { .. } => ("checking files out", 0, 0),
             source::Progress::Unpacking { done, total } => ("unpacking", *done, total.unwrap_or(0)),
         };
         if let Some(bar) = &self.bar {

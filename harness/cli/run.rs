@@ -376,7 +376,7 @@ impl<'a> Run<'a> {
                     work.push(Work { ready, state: Err(reason) });
                     continue;
                 }
-                load::get(&sources, &ready.source, self.host.terminal.is_terminal)?;
+                load::get(&sources.part(load::part(&ready)), &ready.source, self.host.terminal.is_terminal)?;
                 hand = load::at_hand(&ready, &sources);
             }
             match hand {
