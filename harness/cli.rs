@@ -301,6 +301,9 @@ pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|a| a == crate::sandbox::SUBCOMMAND) {
         return crate::sandbox::helper::main();
     }
+    if std::env::args_os().nth(1).is_some_and(|a| a == crate::trace::SUBCOMMAND) {
+        return crate::trace::helper::main();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

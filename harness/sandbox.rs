@@ -35,7 +35,7 @@ mod spawn;
 mod stamp;
 mod supervise;
 mod sys;
-mod wire;
+pub(crate) mod wire;
 
 pub use mounts::{UpperProblem, upper_problem};
 pub use probe::{Capabilities, Refusal};
