@@ -144,6 +144,9 @@ pub struct HowArgs {
     /// Where kernel sources are kept; by default $XDG_CACHE_HOME/kbuild-repro
     #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_CACHE")]
     pub(crate) cache: Option<PathBuf>,
+    /// Prepare every graft anew: take no prepared state that an earlier run left in the cache
+    #[arg(long)]
+    pub(crate) fresh: bool,
     /// Where trees are built; by default $TMPDIR or /tmp
     #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_SCRATCH")]
     pub(crate) scratch: Option<PathBuf>,

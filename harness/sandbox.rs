@@ -27,6 +27,7 @@ pub mod helper;
 mod mounts;
 mod namespaces;
 mod ops;
+pub mod overlay;
 mod probe;
 mod remove;
 mod scarce;

@@ -114,7 +114,10 @@ fn many_commits_do_not_fill_the_disk() {
     let dirs = fs::read_dir(&blobs).expect("blobs").map(|dir| dir.expect("an entry").path());
     let files = dirs.flat_map(|dir| fs::read_dir(dir).expect("blobs")).count();
     assert!(files < 40, "contents that nobody has any more are gone: {files}");
-    assert_eq!(fs::read_to_string(lab.fetch("one").expect("again").join("scripts/mod/modpost.c")).expect("there"), "one\n");
+    assert_eq!(
+        fs::read_to_string(lab.fetch("one").expect("again").join("scripts/mod/modpost.c")).expect("there"),
+        "one\n"
+    );
 }
 
 #[test]

@@ -22,6 +22,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub use error::SourceError;
+pub use part::needed as needed_by_graft;
 pub use spec::{DebianSource, GitSource, SourceSpec, SpecError};
 pub use store::{Entry, Hold, Marker};
 

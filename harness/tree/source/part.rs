@@ -48,8 +48,9 @@ const TOOLS: &[&str] = &[
     "tools/scripts/",
 ];
 
-/// Whether a graft needs the file.
-fn needed(path: &str) -> bool {
+/// Whether a graft needs the file of a kernel's tree at this path.
+#[must_use]
+pub fn needed(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let any = |dirs: &[&str]| dirs.iter().any(|dir| path.starts_with(dir));
     let below = |top: &str| path.strip_prefix(top).is_some_and(|rest| rest.contains('/'));
