@@ -13,7 +13,7 @@ use super::instance::{Instance, Source};
 use super::jobs::Jobs;
 use super::making::{Made, Making, Tree};
 use super::prepared::{Prepared, Store};
-use super::preparing::Start;
+use super::preparing::{Prepares, Start};
 use super::slots::{Pool, SlotError};
 use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, Parts, PlannedBuild, Preparation, Role, Seen, Status};
 use crate::sandbox::{self, Isolation, Sandbox, SandboxError};
@@ -365,9 +365,9 @@ impl Runner<'_> {
             Start::Make { key, claim, why } => {
                 let log = self.observer.log(&first.id);
                 Ok(match self.prepare(chain, tree, &log, (key, claim, why))? {
-                    None => Begun::default(),
-                    Some(Err(made)) => Begun { preparation: None, failed: Some(made) },
-                    Some(Ok((made, preparation))) => {
+                    Prepares::Itself => Begun::default(),
+                    Prepares::Failed(made) => Begun { preparation: None, failed: Some(made) },
+                    Prepares::Ready(made, preparation) => {
                         *prepared = Some(made);
                         Begun { preparation: Some(preparation), failed: None }
                     }

@@ -45,6 +45,17 @@ pub(super) enum Start {
     },
 }
 
+/// What came of a preparation.
+#[derive(Debug)]
+pub(super) enum Prepares {
+    /// A state.
+    Ready(Prepared, Preparation),
+    /// It failed, and with it the clean build.
+    Failed(Made),
+    /// The build has to prepare itself.
+    Itself,
+}
+
 /// The traces of a preparation's commands.
 #[derive(Debug)]
 pub(super) struct Traces<'t> {
@@ -188,16 +199,15 @@ impl Runner<'_> {
         }
     }
 
-    /// Makes the state that a clean build starts from, or says that it cannot be made: then the build ends there.
-    /// `None`: the build has to prepare itself.
+    /// Makes the state that a clean build starts from.
     pub(super) fn prepare(
         &self,
         chain: &Chain,
         tree: Tree<'_>,
         log: &Path,
         (key, claim, mut why): (Key, Option<Claim>, Option<String>),
-    ) -> Result<Option<Result<(Prepared, Preparation), Made>>, RunError> {
-        let Some((store, lower)) = self.store(tree.maker) else { return Ok(None) };
+    ) -> Result<Prepares, RunError> {
+        let Some((store, lower)) = self.store(tree.maker) else { return Ok(Prepares::Itself) };
         let failed = |what: &'static str| move |error| RunError::harness(what, error);
         self.observer.event(Event::Preparing(chain.instance.clone(), why.clone()));
         let began = SystemTime::now();
@@ -220,13 +230,13 @@ impl Runner<'_> {
             let obj = tree.instance.objtree();
             fs::remove_dir(&obj).and_then(|()| fs::rename(instance.objtree(), obj)).map_err(failed("move a tree"))?;
             instance.remove().map_err(failed("remove a tree"))?;
-            return Ok(Some(Err(made)));
+            return Ok(Prepares::Failed(made));
         }
         if !instance.sources_untouched(&state) {
             // Only the build itself can do that to its own tree.
             instance.remove().map_err(failed("remove a tree"))?;
             File::options().write(true).open(log).and_then(|log| log.set_len(0)).map_err(failed("empty the log"))?;
-            return Ok(None);
+            return Ok(Prepares::Itself);
         }
         let eyes = eyes(store, lower, tree.maker, &state);
         let commands = made.argv.clone();
@@ -254,7 +264,7 @@ impl Runner<'_> {
         };
         instance.remove().map_err(failed("remove a tree"))?;
         let (wall_ms, cpu_ms) = (millis(made.wall), millis(made.cpu));
-        Ok(Some(Ok((prepared, Preparation { reused: false, wall_ms, cpu_ms, why }))))
+        Ok(Prepares::Ready(prepared, Preparation { reused: false, wall_ms, cpu_ms, why }))
     }
 
     /// Where a chain keeps a prepared state of its own.
