@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::scenario::{Change, Document, Errors, Key, Problem, Scenario, Tool, TreeKind, WhichTree, parse_mode};
 
 mod change;
+pub mod graft;
 pub mod kconfig;
 pub mod lower;
 pub mod materialise;
@@ -284,10 +285,12 @@ impl Planner<'_> {
         state.env = scenario.make.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
         state.env.extend(scenario.make.unset.iter().map(|name| (name.clone(), None)));
         if scenario.is_graft() {
-            let own = lower::graft_files().into_iter();
+            let graft = graft::of(self.lower);
+            let own = graft.files.into_iter();
             state.files.extend(
                 own.map(|(path, file)| (path, FileState::Present { bytes: file.bytes.into(), mode: file.mode })),
             );
+            state.tools = graft.tools;
             state.vars.entry("ARCH".into()).or_insert_with(|| crate::scenario::GRAFT.into());
         }
         if let Some(dir) = &scenario.tree.overlay {

@@ -97,7 +97,8 @@ pub(crate) struct Run<'a> {
 /// A scenario and what it will be run on.
 struct Work {
     ready: Ready,
-    state: Result<(AtHand, TreePlan), String>,
+    /// Its tree and plan, or why it is not run.
+    state: Result<(AtHand, TreePlan), Ended>,
 }
 
 impl<'a> Run<'a> {
@@ -175,7 +176,7 @@ impl<'a> Run<'a> {
             let work = &work[at];
             let record_dir = dir.path.join(&work.ready.found.id);
             let record = match &work.state {
-                Err(reason) => self.not_run(&work.ready, &toolchain, Ended::Skipped { reason: reason.clone() }),
+                Err(ended) => self.not_run(&work.ready, &toolchain, ended.clone()),
                 Ok((hand, plan)) => {
                     let own_scratch = trees.join(format!("s{at}"));
                     let source = self.source(work, hand, &capabilities);
@@ -371,7 +372,7 @@ impl<'a> Run<'a> {
         for ready in ready {
             if let Some((tools, help)) = self.lacks(&ready) {
                 let reason = format!("missing: {}; install: {help}", tools.join(", "));
-                work.push(Work { ready, state: Err(reason) });
+                work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
                 continue;
             }
             let mut hand = load::at_hand(&ready, &sources);
@@ -384,9 +385,12 @@ impl<'a> Run<'a> {
                 hand = load::at_hand(&ready, &sources);
             }
             match hand {
-                Ok(hand) => match self.plan(&ready, &hand) {
-                    Ok(plan) => work.push(Work { ready, state: Ok((hand, plan)) }),
-                    Err(more) => errors.0.extend(more.0),
+                Ok(hand) => match load::cannot_build(&ready, &hand) {
+                    Some(reason) => work.push(Work { ready, state: Err(Ended::CannotBuild { reason }) }),
+                    None => match self.plan(&ready, &hand) {
+                        Ok(plan) => work.push(Work { ready, state: Ok((hand, plan)) }),
+                        Err(more) => errors.0.extend(more.0),
+                    },
                 },
                 Err(Absent::Wrong(problem)) => errors.0.push(*problem),
                 Err(Absent::Fetch(how)) => {

@@ -71,6 +71,12 @@ impl<'a> Maker<'a> {
         Self { scenario, kind: plan.kind, in_tree, src, obj }
     }
 
+    /// What of the sources a build does not see: with the repository in sight a kernel takes its release from the state
+    /// of that (scripts/setlocalversion).
+    pub(super) fn hidden(&self) -> &'static [&'static str] {
+        if self.kind == TreeKind::Kernel { &[".git"] } else { &[] }
+    }
+
     /// Where make is started.
     pub(super) fn cwd(&self) -> String {
         match &self.scenario.make.dir {
@@ -82,12 +88,18 @@ impl<'a> Maker<'a> {
 
     /// `make [O=...] VAR=value... goal...`; jobs come by the job server.
     pub(super) fn make(&self, state: &State, goals: &[String]) -> Vec<String> {
+        self.make_with(state, goals, &BTreeMap::new())
+    }
+
+    /// The same with variables over those of the state.
+    pub(super) fn make_with(&self, state: &State, goals: &[String], vars: &BTreeMap<String, String>) -> Vec<String> {
         let program = self.scenario.make.program.clone().unwrap_or("make".into());
         let mut argv = vec![program];
         if self.kind == TreeKind::Kernel && !self.in_tree {
             argv.push(format!("O={}", self.obj));
         }
-        argv.extend(state.vars.iter().map(|(name, value)| format!("{name}={value}")));
+        let all: BTreeMap<&String, &String> = state.vars.iter().chain(vars).collect();
+        argv.extend(all.into_iter().map(|(name, value)| format!("{name}={value}")));
         argv.extend(goals.iter().cloned());
         argv
     }

@@ -30,6 +30,24 @@ pub(super) fn copy_tree_at(from: &Path, to: &Path, at: &dyn Fn(SystemTime) -> Sy
     set_time(to, at(meta.modified()?))
 }
 
+/// [`copy_tree`] without some entries of its top.
+pub(super) fn copy_tree_without(from: &Path, to: &Path, left_out: &[&str]) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (name, target) = (entry.file_name(), to.join(entry.file_name()));
+        if left_out.iter().any(|it| name == *it) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            copy_file(&entry, &target, &|modified| modified)?;
+        }
+    }
+    Ok(())
+}
+
 /// Copies those files of a tree whose path, relative to its top, is wanted; directories that have none are left out.
 pub(super) fn copy_some(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> io::Result<()> {
     copy_some_below(from, to, "", wanted)

@@ -284,9 +284,9 @@ impl Runner<'_> {
         // Trees are laid down when their turn comes, so that waiting chains take no disk.
         let mut jobs = self.jobs(state, varied);
         let mut server = self.job_server(chain, state, varied)?;
-        let mut instance =
-            Instance::create(&self.context.scratch.join(&chain.instance), self.context.source, maker.in_tree, state)
-                .map_err(|error| RunError::harness("lay the source tree down", error))?;
+        let (dir, source) = (self.context.scratch.join(&chain.instance), self.context.source);
+        let mut instance = Instance::create(&dir, source, maker.in_tree, state, maker.hidden())
+            .map_err(|error| RunError::harness("lay the source tree down", error))?;
         if chain.role == Role::Control {
             lock(&self.control_started).get_or_insert_with(Instant::now);
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::command::{Maker, TOOLS};
-use super::copy::{copy_some, copy_tree};
+use super::copy::{copy_some, copy_tree_without};
 use super::prepared::Prepared;
 use crate::sandbox::{self, Change, Content, Mount, Op, Stamp, overlay};
 use crate::tree::source::{Part, needed_by_graft};
@@ -32,14 +32,23 @@ pub(super) struct Instance {
     pub(super) dir: PathBuf,
     source: Source,
     in_tree: bool,
+    /// What of the sources is not in it.
+    hidden: &'static [&'static str],
     /// What lies below the object tree.
     prepared: Option<Arc<Prepared>>,
 }
 
 impl Instance {
     /// Makes the directories of a tree; the mini tree and copies are laid down as `state` has them.
-    pub(super) fn create(dir: &Path, source: &Source, in_tree: bool, state: &State) -> io::Result<Self> {
-        let instance = Self { dir: dir.to_owned(), source: source.clone(), in_tree, prepared: None };
+    /// What is `hidden` of the sources is not in it.
+    pub(super) fn create(
+        dir: &Path,
+        source: &Source,
+        in_tree: bool,
+        state: &State,
+        hidden: &'static [&'static str],
+    ) -> io::Result<Self> {
+        let instance = Self { dir: dir.to_owned(), source: source.clone(), in_tree, hidden, prepared: None };
         fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
         for name in ["obj", "tools"] {
             fs::create_dir_all(dir.join(name))?;
@@ -54,11 +63,14 @@ impl Instance {
                     }
                 }
             }
-            Source::Overlay(_) => {
+            Source::Overlay(lower) => {
                 fs::create_dir_all(dir.join("upper"))?;
                 fs::create_dir_all(dir.join("work"))?;
+                for name in hidden.iter().filter(|name| lower.join(name).symlink_metadata().is_ok()) {
+                    whiteout(&dir.join("upper").join(name))?;
+                }
             }
-            Source::Copy(from, Part::Whole) => copy_tree(from, &dir.join("src"))?,
+            Source::Copy(from, Part::Whole) => copy_tree_without(from, &dir.join("src"), hidden)?,
             Source::Copy(from, Part::Graft) => copy_some(from, &dir.join("src"), &needed_by_graft)?,
             Source::InPlace(_) => {}
         }
@@ -138,7 +150,7 @@ impl Instance {
         let own = |path: &str| match (state.files.get(path), fs::symlink_metadata(self.written_source().join(path))) {
             (Some(FileState::Present { bytes, .. }), Ok(meta)) => meta.is_file() && meta.len() == bytes.len() as u64,
             (Some(FileState::Deleted), Ok(_)) => true,
-            _ => false,
+            _ => self.hidden.contains(&path),
         };
         all_below(&self.written_source(), "", &own).unwrap_or(false)
     }
@@ -241,6 +253,13 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Marks a file or directory of the lower layer as removed: a character device 0:0, which anybody may make
+/// (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories"; a3c751a50fe6, v5.8).
+fn whiteout(path: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    Ok(mknodat(CWD, path, FileType::CharacterDevice, Mode::empty(), makedev(0, 0))?)
 }
 
 /// Bytes that a directory takes on disk; what vanishes meanwhile is not counted.

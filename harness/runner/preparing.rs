@@ -213,8 +213,8 @@ impl Runner<'_> {
         let began = SystemTime::now();
         let state = preparable(tree.state);
         let dir = self.context.scratch.join(format!("{}-prepare", chain.instance));
-        let instance =
-            Instance::create(&dir, self.context.source, false, &state).map_err(failed("lay the source tree down"))?;
+        let instance = Instance::create(&dir, self.context.source, false, &state, tree.maker.hidden())
+            .map_err(failed("lay the source tree down"))?;
         let traces_dir = dir.join("traces");
         fs::create_dir(&traces_dir).map_err(failed("make a directory for traces"))?;
         let traces = Traces { dir: &traces_dir, tracer: self.context.sandbox.program() };

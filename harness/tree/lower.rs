@@ -114,9 +114,8 @@ impl MiniLower {
     }
 }
 
-/// The sources of our own that take the place of a kernel's in a graft: path and content.
-#[must_use]
-pub fn graft_files() -> BTreeMap<String, LowerFile> {
+/// The graft's files as they are written, for every version of a kernel; [`super::graft::of`] has those for one.
+pub(super) fn graft_files() -> BTreeMap<String, LowerFile> {
     let mut files = BTreeMap::new();
     collect(&GRAFT, &mut files);
     files.retain(|path, _| path != "README.md");

@@ -13,6 +13,7 @@ extern struct graft_task graft_init_task;
 void graft_register(struct graft_task *task);
 int graft_count(void);
 void graft_banner(void);
+int graft_isdigit(int c);
 unsigned int graft_crc(const void *data, unsigned long size);
 
 #endif

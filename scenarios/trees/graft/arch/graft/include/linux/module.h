@@ -61,15 +61,7 @@ struct kernel_param {
 	__MODULE_INFO(parmtype, name##type, #name ":" #type)
 
 #define MODULE_VERSION(_text) MODULE_INFO(version, _text)
-/* cdd30ebb1b9f (v6.13) made the namespace a string. */
-#include <linux/version.h>
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
-#define MODULE_IMPORT_NS(ns) MODULE_INFO(import_ns, ns)
-#define GRAFT_NS "GRAFT"
-#else
-#define MODULE_IMPORT_NS(ns) MODULE_INFO(import_ns, __stringify(ns))
-#define GRAFT_NS GRAFT
-#endif
+#include <linux/graft-namespace.h>
 
 #ifdef MODULE
 #define MODULE_FILE
