@@ -271,6 +271,36 @@ impl Planner<'_> {
         self.fault(at, format!("no symbol `{symbol}`{of} in this tree"), hint);
     }
 
+    /// Lays the graft's own files over the kernel's.
+    fn graft(&mut self, state: &mut State) {
+        let arch = self.scenario.tree.arch.unwrap_or_default();
+        let own = lower::graft(arch);
+        state.files.extend(
+            own.files
+                .into_iter()
+                .map(|(path, file)| (path, FileState::Present { bytes: file.bytes.into(), mode: file.mode })),
+        );
+        for (path, more) in own.appended {
+            match self.lower.read(&path) {
+                Ok(Some(mut file)) => {
+                    file.bytes.extend(more);
+                    state.files.insert(path, FileState::Present { bytes: file.bytes.into(), mode: file.mode });
+                }
+                Ok(None) => self.fault(
+                    &crate::key_path!["tree", "srctree"],
+                    format!("the kernel has no file `{path}`, to which the graft adds lines"),
+                    "name a kernel by `kernel`, e.g. `kernel = \"debian:6.12\"`",
+                ),
+                Err(error) => self.fault(
+                    &crate::key_path!["tree", "srctree"],
+                    format!("cannot read `{path}` of the kernel: {}", lower::reason(&error)),
+                    "its source tree must be readable",
+                ),
+            }
+        }
+        state.vars.entry("ARCH".into()).or_insert_with(|| arch.name().into());
+    }
+
     fn base(&mut self) -> State {
         let scenario = self.scenario;
         let mut state = State {
@@ -283,11 +313,7 @@ impl Planner<'_> {
         state.env = scenario.make.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
         state.env.extend(scenario.make.unset.iter().map(|name| (name.clone(), None)));
         if scenario.is_graft() {
-            let own = lower::graft_files().into_iter();
-            state.files.extend(
-                own.map(|(path, file)| (path, FileState::Present { bytes: file.bytes.into(), mode: file.mode })),
-            );
-            state.vars.entry("ARCH".into()).or_insert_with(|| crate::scenario::GRAFT.into());
+            self.graft(&mut state);
         }
         if let Some(dir) = &scenario.tree.overlay {
             match self.beside.list(dir) {

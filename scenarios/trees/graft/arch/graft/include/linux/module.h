@@ -65,10 +65,8 @@ struct kernel_param {
 #include <linux/version.h>
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
 #define MODULE_IMPORT_NS(ns) MODULE_INFO(import_ns, ns)
-#define GRAFT_NS "GRAFT"
 #else
 #define MODULE_IMPORT_NS(ns) MODULE_INFO(import_ns, __stringify(ns))
-#define GRAFT_NS GRAFT
 #endif
 
 #ifdef MODULE

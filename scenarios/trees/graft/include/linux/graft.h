@@ -2,6 +2,14 @@
 #define _LINUX_GRAFT_H
 
 #include <linux/types.h>
+#include <linux/version.h>
+
+/* cdd30ebb1b9f (v6.13) made the namespace a string. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#define GRAFT_NS "GRAFT"
+#else
+#define GRAFT_NS GRAFT
+#endif
 
 struct graft_task {
 	int pid;
