@@ -283,10 +283,26 @@ pub struct Make {
     /// an absolute path of the host (`/lib/modules/.../build`), which `tree.at` makes visible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
+    /// Further makes of each build, in order, each after the one before it worked: external modules (`M=`), an
+    /// installation (`modules_install`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<Then>,
     /// Goals that bring a tree with objects back to its sources, run in a fresh tree before the
     /// first build, e.g. `["clean"]` for a tree that was built in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clean_first: Vec<String>,
+}
+
+/// A further make of each build, with the variables, environment and jobs of the first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Then {
+    /// The goals; none means make's default goal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub goals: Vec<String>,
+    /// Variables on its command line, over those of the first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, String>,
 }
 
 /// Where a build writes.

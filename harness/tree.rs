@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::scenario::{Change, Document, Errors, Key, Problem, Scenario, Tool, TreeKind, WhichTree, parse_mode};
 
 mod change;
+pub mod graft;
 pub mod kconfig;
 pub mod lower;
 pub mod materialise;
@@ -274,30 +275,19 @@ impl Planner<'_> {
     /// Lays the graft's own files over the kernel's.
     fn graft(&mut self, state: &mut State) {
         let arch = self.scenario.tree.arch.unwrap_or_default();
-        let own = lower::graft(arch);
-        state.files.extend(
-            own.files
-                .into_iter()
-                .map(|(path, file)| (path, FileState::Present { bytes: file.bytes.into(), mode: file.mode })),
-        );
+        let own = graft::of(self.lower, arch);
+        let files = own.files.into_iter();
+        state
+            .files
+            .extend(files.map(|(path, file)| (path, FileState::Present { bytes: file.bytes.into(), mode: file.mode })));
         for (path, more) in own.appended {
-            match self.lower.read(&path) {
-                Ok(Some(mut file)) => {
-                    file.bytes.extend(more);
-                    state.files.insert(path, FileState::Present { bytes: file.bytes.into(), mode: file.mode });
-                }
-                Ok(None) => self.fault(
-                    &crate::key_path!["tree", "srctree"],
-                    format!("the kernel has no file `{path}`, to which the graft adds lines"),
-                    "name a kernel by `kernel`, e.g. `kernel = \"debian:6.12\"`",
-                ),
-                Err(error) => self.fault(
-                    &crate::key_path!["tree", "srctree"],
-                    format!("cannot read `{path}` of the kernel: {}", lower::reason(&error)),
-                    "its source tree must be readable",
-                ),
+            // A kernel without it was found to be none that can be built.
+            if let Ok(Some(mut file)) = self.lower.read(&path) {
+                file.bytes.extend(more);
+                state.files.insert(path, FileState::Present { bytes: file.bytes.into(), mode: file.mode });
             }
         }
+        state.tools = own.tools;
         state.vars.entry("ARCH".into()).or_insert_with(|| arch.name().into());
     }
 

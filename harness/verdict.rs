@@ -9,6 +9,7 @@ use crate::artifact::PartDiff;
 use crate::artifact::record::{Ended, ScenarioRecord};
 use crate::scenario::{Class, FindingName};
 
+mod absent;
 mod cause;
 mod compare;
 mod expect;
@@ -148,10 +149,13 @@ pub fn judge(record: &ScenarioRecord, accepted: &Accepted) -> Judgement {
     if let Ended::Skipped { reason } = &record.ended {
         return early(Verdict::Skipped, reason, &None);
     }
+    if let Ended::CannotBuild { reason } = &record.ended {
+        return early(Verdict::Inconclusive, reason, &None);
+    }
     let mut judgement = judge_builds(record, accepted);
     // What was built before the end still counts: its findings stay in the report.
     let (verdict, message, hint) = match &record.ended {
-        Ended::Complete | Ended::Skipped { .. } => return judgement,
+        Ended::Complete | Ended::Skipped { .. } | Ended::CannotBuild { .. } => return judgement,
         Ended::ScenarioError { message, hint } => (Verdict::ScenarioError, message.as_str(), hint),
         Ended::HostCannot { message, hint } => (Verdict::HostCannot, message.as_str(), hint),
         Ended::HarnessError { message, hint } => (Verdict::HarnessError, message.as_str(), hint),
@@ -173,7 +177,7 @@ fn judge_builds(record: &ScenarioRecord, accepted: &Accepted) -> Judgement {
     let (verdict, reason) = if open(Class::Wrong).is_some() {
         (Verdict::Failed, None)
     } else if let Some(finding) = open(Class::Inconclusive) {
-        (Verdict::Inconclusive, Some(format!("{}: {}", finding.build, finding.summary)))
+        (Verdict::Inconclusive, Some(absent::reason(record, finding)))
     } else if compared == 0 && findings.iter().all(|finding| finding.standing != Standing::Expected) {
         // A fault that is tolerated is no reason to believe that nothing else is wrong.
         (Verdict::Inconclusive, Some("no artifact was compared".to_owned()))

@@ -93,6 +93,11 @@ pub enum Ended {
         /// Why, and what would help.
         reason: String,
     },
+    /// It was not built, because this kernel's kbuild cannot: nothing can be said.
+    CannotBuild {
+        /// Why.
+        reason: String,
+    },
     /// The scenario does not fit its tree; this showed only in the building.
     ScenarioError {
         /// What is wrong.

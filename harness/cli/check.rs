@@ -98,6 +98,7 @@ fn check_all(args: &SelectArgs, cache: Option<&Path>) -> Result<(usize, Unseen),
             Ok(OnPaper::NotAtHand(how)) => {
                 unseen.push((ready.found.id.clone(), format!("`{}` is not in the cache ({how})", ready.source)));
             }
+            Ok(OnPaper::CannotBuild(why)) => unseen.push((ready.found.id.clone(), why)),
             Err(more) => errors.0.extend(more.0),
         }
     }

@@ -207,6 +207,9 @@ fn read_all(found: Vec<Found>) -> (Vec<Ready>, Vec<Ready>, Errors) {
 pub(super) fn on_paper(ready: &Ready, sources: &Sources) -> Result<OnPaper, Errors> {
     match at_hand(ready, sources) {
         Ok(hand) => {
+            if let Some(reason) = cannot_build(ready, &hand) {
+                return Ok(OnPaper::CannotBuild(reason));
+            }
             let Loaded { scenario, document } = &ready.loaded;
             tree::plan(scenario, document, hand.lower.as_ref(), &beside(&ready.found)).map(|_| OnPaper::Tried)
         }
@@ -221,6 +224,16 @@ pub(super) enum OnPaper {
     Tried,
     /// The tree is not in the cache; the command that gets it.
     NotAtHand(String),
+    /// The kernel cannot build the graft; why.
+    CannotBuild(String),
+}
+
+/// Why the kernel cannot build what the scenario asks of it, where that shows without building.
+#[must_use]
+pub fn cannot_build(ready: &Ready, hand: &AtHand) -> Option<String> {
+    let scenario = &ready.loaded.scenario;
+    let arch = scenario.tree.arch.unwrap_or_default();
+    scenario.is_graft().then(|| tree::graft::cannot(hand.lower.as_ref(), arch)).flatten()
 }
 
 /// No scenario is larger, whatever it patches.

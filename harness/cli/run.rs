@@ -96,7 +96,8 @@ pub(crate) struct Run<'a> {
 /// A scenario and what it will be run on.
 struct Work {
     ready: Ready,
-    state: Result<(AtHand, TreePlan), String>,
+    /// Its tree and plan, or why it is not run.
+    state: Result<(AtHand, TreePlan), Ended>,
 }
 
 impl<'a> Run<'a> {
@@ -173,7 +174,7 @@ impl<'a> Run<'a> {
             let work = &work[at];
             let record_dir = dir.path.join(&work.ready.found.id);
             let record = match &work.state {
-                Err(reason) => self.not_run(&work.ready, &toolchain, Ended::Skipped { reason: reason.clone() }),
+                Err(ended) => self.not_run(&work.ready, &toolchain, ended.clone()),
                 Ok((hand, plan)) => {
                     let own_scratch = trees.join(format!("s{at}"));
                     let source = self.source(work, hand, &capabilities);
@@ -366,23 +367,26 @@ impl<'a> Run<'a> {
         for ready in ready {
             if let Some((tools, help)) = self.lacks(&ready) {
                 let reason = format!("missing: {}; install: {help}", tools.join(", "));
-                work.push(Work { ready, state: Err(reason) });
+                work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
                 continue;
             }
             let mut hand = load::at_hand(&ready, &sources);
             if let Err(Absent::Fetch(how)) = &hand {
                 if !(asked || ready.found.by_name) {
                     let reason = format!("its source `{}` is not in the cache; get it by `{how}`", ready.source);
-                    work.push(Work { ready, state: Err(reason) });
+                    work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
                     continue;
                 }
                 load::get(&sources, &ready.source, self.host.terminal.is_terminal)?;
                 hand = load::at_hand(&ready, &sources);
             }
             match hand {
-                Ok(hand) => match self.plan(&ready, &hand) {
-                    Ok(plan) => work.push(Work { ready, state: Ok((hand, plan)) }),
-                    Err(more) => errors.0.extend(more.0),
+                Ok(hand) => match load::cannot_build(&ready, &hand) {
+                    Some(reason) => work.push(Work { ready, state: Err(Ended::CannotBuild { reason }) }),
+                    None => match self.plan(&ready, &hand) {
+                        Ok(plan) => work.push(Work { ready, state: Ok((hand, plan)) }),
+                        Err(more) => errors.0.extend(more.0),
+                    },
                 },
                 Err(Absent::Wrong(problem)) => errors.0.push(*problem),
                 Err(Absent::Fetch(how)) => {

@@ -82,12 +82,18 @@ impl<'a> Maker<'a> {
 
     /// `make [O=...] VAR=value... goal...`; jobs come by the job server.
     pub(super) fn make(&self, state: &State, goals: &[String]) -> Vec<String> {
+        self.make_with(state, goals, &BTreeMap::new())
+    }
+
+    /// The same with variables over those of the state.
+    pub(super) fn make_with(&self, state: &State, goals: &[String], vars: &BTreeMap<String, String>) -> Vec<String> {
         let program = self.scenario.make.program.clone().unwrap_or("make".into());
         let mut argv = vec![program];
         if self.kind == TreeKind::Kernel && !self.in_tree {
             argv.push(format!("O={}", self.obj));
         }
-        argv.extend(state.vars.iter().map(|(name, value)| format!("{name}={value}")));
+        let all: BTreeMap<&String, &String> = state.vars.iter().chain(vars).collect();
+        argv.extend(all.into_iter().map(|(name, value)| format!("{name}={value}")));
         argv.extend(goals.iter().cloned());
         argv
     }

@@ -15,7 +15,7 @@ use super::making::{Making, Tree};
 use super::slots::{Pool, SlotError};
 use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, Parts, PlannedBuild, Role, Seen, Status};
 use crate::sandbox::{self, Isolation, Sandbox, SandboxError};
-use crate::scenario::{OracleWhen, Scenario, Tier};
+use crate::scenario::{OracleWhen, Scenario, Tier, TreeKind};
 use crate::tree::kconfig::Unmet;
 use crate::tree::{State, TreePlan};
 
@@ -262,9 +262,11 @@ impl Runner<'_> {
         // Trees are laid down when their turn comes, so that waiting chains take no disk.
         let mut jobs = self.jobs(state, varied);
         let mut server = self.job_server(chain, state, varied)?;
-        let instance =
-            Instance::create(&self.context.scratch.join(&chain.instance), self.context.source, maker.in_tree, state)
-                .map_err(|error| RunError::harness("lay the source tree down", error))?;
+        // With it in sight a kernel takes its release from the repository's state (scripts/setlocalversion).
+        let hidden: &[&str] = if maker.kind == TreeKind::Kernel { &[".git"] } else { &[] };
+        let (dir, source) = (self.context.scratch.join(&chain.instance), self.context.source);
+        let instance = Instance::create(&dir, source, maker.in_tree, state, hidden)
+            .map_err(|error| RunError::harness("lay the source tree down", error))?;
         if chain.role == Role::Control {
             lock(&self.control_started).get_or_insert_with(Instant::now);
         }

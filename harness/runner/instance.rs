@@ -32,7 +32,14 @@ pub(super) struct Instance {
 
 impl Instance {
     /// Makes the directories of a tree; the mini tree and copies are laid down as `state` has them.
-    pub(super) fn create(dir: &Path, source: &Source, in_tree: bool, state: &State) -> io::Result<Self> {
+    /// What is `hidden` of the sources is not in it.
+    pub(super) fn create(
+        dir: &Path,
+        source: &Source,
+        in_tree: bool,
+        state: &State,
+        hidden: &[&str],
+    ) -> io::Result<Self> {
         let instance = Self { dir: dir.to_owned(), source: source.clone(), in_tree };
         fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
         for name in ["obj", "tools"] {
@@ -48,11 +55,14 @@ impl Instance {
                     }
                 }
             }
-            Source::Overlay(_) => {
+            Source::Overlay(lower) => {
                 fs::create_dir_all(dir.join("upper"))?;
                 fs::create_dir_all(dir.join("work"))?;
+                for name in hidden.iter().filter(|name| lower.join(name).symlink_metadata().is_ok()) {
+                    whiteout(&dir.join("upper").join(name))?;
+                }
             }
-            Source::Copy(from) => copy_tree(from, &dir.join("src"))?,
+            Source::Copy(from) => copy_tree(from, &dir.join("src"), hidden)?,
             Source::InPlace(_) => {}
         }
         instance.install_tools(state)?;
@@ -183,15 +193,25 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Marks a file or directory of the lower layer as removed: a character device 0:0, which anybody may make
+/// (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories"; a3c751a50fe6, v5.8).
+fn whiteout(path: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    Ok(mknodat(CWD, path, FileType::CharacterDevice, Mode::empty(), makedev(0, 0))?)
+}
+
 /// Copies a tree with its modes and times, following no symbolic link. `fs::copy` shares blocks where the
 /// file system can.
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+fn copy_tree(from: &Path, to: &Path, hidden: &[&str]) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
+        if hidden.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
         let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
         if kind.is_dir() {
-            copy_tree(&entry.path(), &target)?;
+            copy_tree(&entry.path(), &target, &[])?;
         } else if kind.is_symlink() {
             symlink(fs::read_link(entry.path())?, &target)?;
         } else if kind.is_file() {

@@ -93,6 +93,9 @@ impl<'m> Making<'m> {
         };
         if go_on {
             self.goals(&self.tree.state.goals);
+            for then in &self.runner.scenario.make.then {
+                self.commands.push(self.tree.maker.make_with(self.tree.state, &then.goals, &then.vars));
+            }
             self.flush()?;
         }
         let Tree { maker, state, jobs, .. } = self.tree;

@@ -211,6 +211,12 @@ impl Checker<'_> {
         for name in make.vars.keys() {
             self.variable(&key_path!["make", "vars", name.as_str()], name);
         }
+        for (n, then) in make.then.iter().enumerate() {
+            self.words(&key_path!["make", "then", n, "goals"], &then.goals);
+            for name in then.vars.keys() {
+                self.variable(&key_path!["make", "then", n, "vars", name.as_str()], name);
+            }
+        }
         for (name, value) in &make.env {
             self.environment(&key_path!["make", "env", name.as_str()], name, value);
         }

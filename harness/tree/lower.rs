@@ -8,18 +8,10 @@ use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
-use crate::scenario::GraftArch;
-
 /// The built-in mini tree, so that a first run needs nothing but this binary, make and gcc.
 static MINI: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/scenarios/trees/mini");
 static GRAFT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/scenarios/trees/graft");
 static GRAFT_X86: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/scenarios/trees/graft-x86");
-
-/// What `ARCH=x86` takes of the files made for `ARCH=graft`: no architecture, and no file of `lib/` that the boot code of
-/// a kernel includes.
-const SHARED: &[&str] = &["graft/", "include/", "init/", "lib/crc.c", "lib/gen_crctable.c"];
-/// The directory of what is added at the end of a kernel's files.
-const APPENDED: &str = "appended/";
 
 /// A file of the lower tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,33 +115,21 @@ impl MiniLower {
     }
 }
 
-/// The files of our own in a graft.
-#[derive(Debug, Default)]
-pub struct Graft {
-    /// Those that take the place of a kernel's, or are beside them: path and content.
-    pub files: BTreeMap<String, LowerFile>,
-    /// What is added at the end of a kernel's file: path and text.
-    pub appended: BTreeMap<String, Vec<u8>>,
+/// The graft's files as they are written, for every version of a kernel; [`super::graft::of`] has those for one.
+pub(super) fn graft_files() -> BTreeMap<String, LowerFile> {
+    files_of(&GRAFT)
 }
 
-/// The files of our own in a graft for an architecture.
-#[must_use]
-pub fn graft(arch: GraftArch) -> Graft {
-    let mut graft = Graft::default();
-    collect(&GRAFT, &mut graft.files);
-    if arch == GraftArch::X86 {
-        graft.files.retain(|path, _| SHARED.iter().any(|shared| path.starts_with(shared)));
-        let mut files = BTreeMap::new();
-        collect(&GRAFT_X86, &mut files);
-        for (path, file) in files {
-            match path.strip_prefix(APPENDED) {
-                Some(path) => _ = graft.appended.insert(path.to_owned(), file.bytes),
-                None => _ = graft.files.insert(path, file),
-            }
-        }
-    }
-    graft.files.remove("README.md");
-    graft
+/// The files of `ARCH=x86` over and beside those of the graft, as they are written.
+pub(super) fn graft_x86_files() -> BTreeMap<String, LowerFile> {
+    files_of(&GRAFT_X86)
+}
+
+fn files_of(tree: &Dir<'_>) -> BTreeMap<String, LowerFile> {
+    let mut files = BTreeMap::new();
+    collect(tree, &mut files);
+    files.retain(|path, _| path != "README.md");
+    files
 }
 
 fn collect(dir: &Dir<'_>, files: &mut BTreeMap<String, LowerFile>) {

@@ -24,7 +24,6 @@ pub(crate) fn record(text: &str, builds: Vec<BuildRecord>) -> ScenarioRecord {
         again: "kbuild-repro run scenarios/t/sample.toml --keep".into(),
         scenario: crate::scenario::parse("sample.toml", &text, &()).expect("a valid scenario").scenario,
         kernel: None,
-        arch: None,
         source: "mini".into(),
         toolchain: vec![tool("gcc", "12"), tool("pahole", "1.24")],
         losses: Vec::new(),

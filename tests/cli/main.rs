@@ -7,6 +7,7 @@ mod adhoc;
 mod bad_builds;
 mod check;
 mod closed;
+mod graft;
 mod honest;
 mod lab;
 mod records;

@@ -1,11 +1,11 @@
 #include <linux/module.h>
 #include <linux/graft.h>
+#include "exporter.h"
 
-int graft_exported(int value);
-
-int graft_exported(int value)
+int graft_exported(struct graft_export *of)
 {
-	return graft_crc(&value, sizeof(value));
+	of->crc = graft_crc(&of->value, sizeof(of->value));
+	return of->crc;
 }
 EXPORT_SYMBOL_GPL(graft_exported);
 

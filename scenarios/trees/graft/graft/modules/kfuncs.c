@@ -1,6 +1,7 @@
 #include <linux/module.h>
 #include <linux/btf_ids.h>
 #include <linux/graft.h>
+#include <linux/graft-kfuncs.h>
 
 struct graft_probe {
 	long value;
@@ -30,19 +31,11 @@ __used noinline long aa_read(const struct graft_probe *p)
 }
 
 /* Unequal flags, in an order that is not that of the ids: a set that is sorted twice shows. */
-#ifdef BTF_KFUNCS_START
-BTF_KFUNCS_START(graft_kfuncs)
-#else
-BTF_SET8_START(graft_kfuncs)
-#endif
+GRAFT_KFUNCS_START(graft_kfuncs)
 BTF_ID_FLAGS(func, zz_acquire, 1)
 BTF_ID_FLAGS(func, aa_read, 16)
 BTF_ID_FLAGS(func, mm_release, 2)
-#ifdef BTF_KFUNCS_END
-BTF_KFUNCS_END(graft_kfuncs)
-#else
-BTF_SET8_END(graft_kfuncs)
-#endif
+GRAFT_KFUNCS_END(graft_kfuncs)
 
 static int __init kfuncs_init(void)
 {

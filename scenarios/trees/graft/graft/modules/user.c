@@ -1,13 +1,14 @@
 #include <linux/module.h>
 #include <linux/graft.h>
-
-int graft_exported(int value);
+#include "exporter.h"
 
 static int __init user_init(void)
 {
-	return graft_exported(graft_count());
+	struct graft_export of = { .value = graft_count() };
+
+	return graft_isdigit(of.value) ? graft_exported(&of) : 0;
 }
 module_init(user_init);
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS(GRAFT_NS);
-MODULE_DESCRIPTION("uses symbols of vmlinux and of another module");
+MODULE_DESCRIPTION("uses symbols of vmlinux, of its library, and of another module");

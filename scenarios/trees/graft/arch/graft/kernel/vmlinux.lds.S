@@ -1,6 +1,7 @@
 #define PAGE_SIZE 4096
 #define THREAD_SIZE 16384
 #include <asm-generic/vmlinux.lds.h>
+#include "modinfo.lds.h"
 
 OUTPUT_FORMAT("elf64-x86-64")
 OUTPUT_ARCH(i386:x86-64)
@@ -33,9 +34,7 @@ SECTIONS
 	_end = .;
 	STABS_DEBUG
 	DWARF_DEBUG
-#ifdef MODINFO
-	MODINFO
-#endif
+	GRAFT_MODINFO
 	ELF_DETAILS
 	DISCARDS
 }

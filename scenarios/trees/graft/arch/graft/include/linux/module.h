@@ -6,6 +6,7 @@
 
 #include <linux/compiler.h>
 #include <linux/export.h>
+#include <linux/graft-namespace.h>
 #include <linux/init.h>
 #include <linux/stringify.h>
 #include <linux/types.h>
@@ -61,13 +62,7 @@ struct kernel_param {
 	__MODULE_INFO(parmtype, name##type, #name ":" #type)
 
 #define MODULE_VERSION(_text) MODULE_INFO(version, _text)
-/* cdd30ebb1b9f (v6.13) made the namespace a string. */
-#include <linux/version.h>
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
-#define MODULE_IMPORT_NS(ns) MODULE_INFO(import_ns, ns)
-#else
-#define MODULE_IMPORT_NS(ns) MODULE_INFO(import_ns, __stringify(ns))
-#endif
+#define MODULE_IMPORT_NS(ns) MODULE_INFO(import_ns, GRAFT_NS_STRING(ns))
 
 #ifdef MODULE
 #define MODULE_FILE

@@ -1,0 +1,2 @@
+#define GRAFT_KFUNCS_START(name) BTF_KFUNCS_START(name)
+#define GRAFT_KFUNCS_END(name) BTF_KFUNCS_END(name)

@@ -1,0 +1,3 @@
+#include <linux/graft.h>
+
+int graft_initrd_minor = 250;

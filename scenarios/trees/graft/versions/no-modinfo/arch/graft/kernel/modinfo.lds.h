@@ -1,0 +1,1 @@
+#define GRAFT_MODINFO

@@ -1,0 +1,109 @@
+//! Kernels that a graft cannot be built on, what of a kernel's directory a build sees, and further makes of a build.
+
+use kbuild_repro::verdict::Verdict;
+
+use crate::lab::{Lab, told};
+
+/// A kernel as far as the harness looks at it: what is there says who it is, and its Makefile builds one file.
+fn kernel(lab: &Lab, makefile: &str) {
+    let head = "VERSION = 5\nPATCHLEVEL = 4\nSUBLEVEL = 0\nEXTRAVERSION =\n";
+    lab.write("linux/Makefile", format!("{head}{makefile}"));
+    lab.write("linux/Kconfig", "config A\n\tbool\n").write("linux/scripts/Makefile.build", "");
+}
+
+/// Everything that the graft requires, empty.
+fn whole(lab: &Lab) {
+    let versions: toml::Table = include_str!("../../scenarios/trees/graft/versions.toml").parse().expect("it is TOML");
+    for requires in versions["requires"].as_array().expect("a list") {
+        let file = requires["file"].as_str().expect("a path");
+        if !lab.path(&format!("linux/{file}")).exists() {
+            lab.write(&format!("linux/{file}"), "");
+        }
+    }
+}
+
+const GRAFT: &str = "[tree]\nsrctree = \"graft\"\nkernel = \"../../linux\"\n";
+
+#[test]
+fn a_kernel_without_a_file_that_the_graft_takes_is_inconclusive_and_named_by_it() {
+    let lab = Lab::new();
+    kernel(&lab, "all:\n");
+    lab.scenario("old", GRAFT);
+    let (ran, report) = lab.report(&["t/old"]);
+    assert_eq!(ran.code, 4, "{ran}");
+    let scenario = &report.scenarios[0];
+    assert_eq!(told(scenario), (Verdict::Inconclusive, Vec::new()));
+    let reason = scenario.reason.as_deref().unwrap_or_default();
+    let wanted = "the graft cannot be built by the kbuild of 5.4.0: `scripts/Makefile.modfinal` is not there";
+    assert!(reason.starts_with(wanted), "{reason}");
+    // To look at it without building is no error either.
+    let ran = lab.run(&["check", "t/old"]);
+    assert!(ran.code == 0 && ran.out.contains(wanted), "{ran}");
+}
+
+#[test]
+fn a_clean_build_that_misses_a_file_of_the_kernel_names_it() {
+    let lab = Lab::new();
+    kernel(&lab, "graft_defconfig:\n\ttouch $(O)/.config\nall: kernel/bounds.s\n");
+    whole(&lab);
+    lab.scenario("moved", &format!("{GRAFT}[make]\ngoals = [\"all\"]\n"));
+    let (ran, report) = lab.report(&["t/moved"]);
+    assert_eq!(ran.code, 4, "{ran}");
+    let reason = report.scenarios[0].reason.as_deref().unwrap_or_default();
+    assert!(reason.ends_with("by the kbuild of 5.4.0: `kernel/bounds.s` is not in the kernel"), "{reason}");
+}
+
+/// Builds `out` from whether `.git` is in sight, twice with the sources as they are.
+fn sees_git(lab: &Lab, isolation: &[&str]) {
+    kernel(lab, "defconfig:\n\ttouch $(O)/.config\nall:\n\ttest ! -e .git && cp Kconfig $(O)/out\n");
+    lab.scenario("git", "[tree]\nsrctree = \"../../linux\"\n[make]\ngoals = [\"all\"]\n[compare]\nonly = [\"out\"]\n");
+    let (ran, report) = lab.report(&[&["t/git"], isolation].concat());
+    assert_eq!(told(&report.scenarios[0]).0, Verdict::Passed, "{ran}");
+}
+
+#[test]
+fn the_repository_of_a_kernel_is_out_of_sight() {
+    let lab = Lab::new();
+    lab.write("linux/.git/HEAD", "ref: refs/heads/main\n").write("linux/.git/objects/pack/x", "");
+    sees_git(&lab, &[]);
+    sees_git(&lab, &["--isolation", "direct"]);
+    assert!(lab.path("linux/.git/HEAD").is_file(), "and stays where it is");
+}
+
+#[test]
+fn the_file_that_names_the_repository_of_a_work_tree_is_too() {
+    let lab = Lab::new();
+    lab.write("linux/.git", "gitdir: /nowhere\n");
+    sees_git(&lab, &[]);
+}
+
+#[test]
+fn further_makes_of_a_build_follow_in_order_with_their_own_variables() {
+    let lab = Lab::new();
+    lab.write(
+        "plain/Makefile",
+        "W = first\nall:\n\techo $(W) $(X) > out\nmore:\n\tcat out > more; echo $(W) $(X) >> more\n",
+    );
+    let text = "[tree]\nsrctree = \"../../plain\"\nkind = \"make\"\n[make]\ngoals = [\"all\"]\nvars = { X = \"x\" }\n\
+                [[make.then]]\ngoals = [\"more\"]\nvars = { W = \"second\" }\n[compare]\nartifacts = [\"more\"]\n";
+    lab.scenario("then", text);
+    let ran = lab.run(&["run", "t/then", "--keep", "--out", "run"]);
+    assert_eq!(ran.code, 0, "{ran}");
+    let script = lab.path("run/t/then/control/clean/build.sh");
+    let script = std::fs::read_to_string(script).expect("the build as a script");
+    let makes: Vec<&str> = script.lines().filter(|line| line.starts_with("run make")).collect();
+    assert_eq!(makes, ["run make X=x all", "run make W=second X=x more"]);
+}
+
+#[test]
+fn a_build_whose_further_make_fails_has_failed() {
+    let lab = Lab::new();
+    lab.write("plain/Makefile", "all:\n\techo x > out\nmore:\n\tfalse\nlast:\n\techo never > never\n");
+    let then = "[[make.then]]\ngoals = [\"more\"]\n[[make.then]]\ngoals = [\"last\"]\n";
+    let tree = "[tree]\nsrctree = \"../../plain\"\nkind = \"make\"\n[make]\ngoals = [\"all\"]\n";
+    lab.scenario("fails", &format!("{tree}{then}[compare]\nartifacts = [\"out\", \"never\"]\n"));
+    let (ran, report) = lab.report(&["t/fails"]);
+    let (verdict, findings) = told(&report.scenarios[0]);
+    assert_eq!((verdict, findings.first()), (Verdict::Inconclusive, Some(&"build.failed")), "{ran}");
+    assert!(!ran.out.contains("never > never"), "{ran}");
+}
