@@ -165,6 +165,10 @@ pub struct Tree {
     /// Of a `graft`: the kernel whose kbuild it is built by, written as a `srctree`; by default `debian:6.12`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// Of a `graft`: the architecture it is built for, `graft` (one of our own, the default) or `x86` (the kernel's,
+    /// with few objects: objtool, asm-offsets, the vDSO and bzImage too).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<GraftArch>,
     /// How it is built: `kernel` (kbuild: `O=`, a configuration, modules) or `make` (any tree that
     /// builds with make, in the tree itself). By default `kernel` if the tree has a `Kconfig`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,6 +206,28 @@ pub struct Tree {
     /// Further directories of the host that the build may read, e.g. a toolchain's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host: Vec<String>,
+}
+
+/// The architecture of a graft.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum GraftArch {
+    /// Our own: as little of an architecture as the generic files of a kernel can do with.
+    #[default]
+    Graft,
+    /// The kernel's `arch/x86`, without most of its objects.
+    X86,
+}
+
+impl GraftArch {
+    /// As it is written in a scenario, and as `ARCH` on make's command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Graft => "graft",
+            Self::X86 => "x86",
+        }
+    }
 }
 
 /// How a source tree is built.

@@ -273,6 +273,25 @@ impl Planner<'_> {
         self.fault(at, format!("no symbol `{symbol}`{of} in this tree"), hint);
     }
 
+    /// Lays the graft's own files over the kernel's.
+    fn graft(&mut self, state: &mut State) {
+        let arch = self.scenario.tree.arch.unwrap_or_default();
+        let own = graft::of(self.lower, arch);
+        let files = own.files.into_iter();
+        state
+            .files
+            .extend(files.map(|(path, file)| (path, FileState::Present { bytes: file.bytes.into(), mode: file.mode })));
+        for (path, more) in own.appended {
+            // A kernel without it was found to be none that can be built.
+            if let Ok(Some(mut file)) = self.lower.read(&path) {
+                file.bytes.extend(more);
+                state.files.insert(path, FileState::Present { bytes: file.bytes.into(), mode: file.mode });
+            }
+        }
+        state.tools = own.tools;
+        state.vars.entry("ARCH".into()).or_insert_with(|| arch.name().into());
+    }
+
     fn base(&mut self) -> State {
         let scenario = self.scenario;
         let mut state = State {
@@ -285,13 +304,7 @@ impl Planner<'_> {
         state.env = scenario.make.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
         state.env.extend(scenario.make.unset.iter().map(|name| (name.clone(), None)));
         if scenario.is_graft() {
-            let graft = graft::of(self.lower);
-            let own = graft.files.into_iter();
-            state.files.extend(
-                own.map(|(path, file)| (path, FileState::Present { bytes: file.bytes.into(), mode: file.mode })),
-            );
-            state.tools = graft.tools;
-            state.vars.entry("ARCH".into()).or_insert_with(|| crate::scenario::GRAFT.into());
+            self.graft(&mut state);
         }
         if let Some(dir) = &scenario.tree.overlay {
             match self.beside.list(dir) {

@@ -194,6 +194,7 @@ fn run(
         tree: Tree {
             srctree: place.to_owned(),
             kernel: None,
+            arch: None,
             kind: Some(TreeKind::Make),
             config: Vec::new(),
             symbols: BTreeMap::new(),

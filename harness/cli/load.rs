@@ -231,7 +231,9 @@ pub(super) enum OnPaper {
 /// Why the kernel cannot build what the scenario asks of it, where that shows without building.
 #[must_use]
 pub fn cannot_build(ready: &Ready, hand: &AtHand) -> Option<String> {
-    ready.loaded.scenario.is_graft().then(|| tree::graft::cannot(hand.lower.as_ref())).flatten()
+    let scenario = &ready.loaded.scenario;
+    let arch = scenario.tree.arch.unwrap_or_default();
+    scenario.is_graft().then(|| tree::graft::cannot(hand.lower.as_ref(), arch)).flatten()
 }
 
 /// No scenario is larger, whatever it patches.

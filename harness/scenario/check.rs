@@ -121,6 +121,13 @@ impl Checker<'_> {
                 "a whole kernel is named by `srctree` itself",
             );
         }
+        if tree.arch.is_some() && !scenario.is_graft() {
+            self.fault(
+                &key_path!["tree", "arch"],
+                "`arch` goes with `srctree = \"graft\"`",
+                "a whole kernel is built for another architecture by `[make] vars = { ARCH = \"...\" }`",
+            );
+        }
         let places = [("tree", "at", &tree.at)].into_iter().chain(
             scenario
                 .experiment

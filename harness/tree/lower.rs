@@ -11,6 +11,7 @@ use include_dir::{Dir, include_dir};
 /// The built-in mini tree, so that a first run needs nothing but this binary, make and gcc.
 static MINI: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/scenarios/trees/mini");
 static GRAFT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/scenarios/trees/graft");
+static GRAFT_X86: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/scenarios/trees/graft-x86");
 
 /// A file of the lower tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,8 +117,17 @@ impl MiniLower {
 
 /// The graft's files as they are written, for every version of a kernel; [`super::graft::of`] has those for one.
 pub(super) fn graft_files() -> BTreeMap<String, LowerFile> {
+    files_of(&GRAFT)
+}
+
+/// The files of `ARCH=x86` over and beside those of the graft, as they are written.
+pub(super) fn graft_x86_files() -> BTreeMap<String, LowerFile> {
+    files_of(&GRAFT_X86)
+}
+
+fn files_of(tree: &Dir<'_>) -> BTreeMap<String, LowerFile> {
     let mut files = BTreeMap::new();
-    collect(&GRAFT, &mut files);
+    collect(tree, &mut files);
     files.retain(|path, _| path != "README.md");
     files
 }

@@ -300,6 +300,8 @@ fn a_kernel_goes_with_a_graft() {
     refused(&format!("{MINI}kernel = \"debian:6.12\"\n"), &["`kernel` goes with `srctree = \"graft\"`"]);
     refused("[tree]\nsrctree = \"graft\"\nkernel = \"mini\"\n", &["bad.toml:4:10", "`mini` is no kernel"]);
     refused("[tree]\nsrctree = \"graft\"\nkernel = \"./nowhere\"\n", &["nowhere"]);
+    refused(&format!("{MINI}arch = \"x86\"\n"), &["`arch` goes with `srctree = \"graft\"`"]);
+    refused("[tree]\nsrctree = \"graft\"\narch = \"sparc\"\n", &["bad.toml:4:8", "sparc"]);
 }
 
 #[test]

@@ -1,3 +1,3 @@
 /* The namespace of a symbol is a string. */
-#define MODULE_IMPORT_NS(ns) MODULE_INFO(import_ns, ns)
 #define GRAFT_NS "GRAFT"
+#define GRAFT_NS_STRING(ns) ns

@@ -1,6 +1,7 @@
 #ifndef _LINUX_GRAFT_H
 #define _LINUX_GRAFT_H
 
+#include <linux/graft-namespace.h>
 #include <linux/types.h>
 
 struct graft_task {

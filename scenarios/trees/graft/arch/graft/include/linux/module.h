@@ -6,6 +6,7 @@
 
 #include <linux/compiler.h>
 #include <linux/export.h>
+#include <linux/graft-namespace.h>
 #include <linux/init.h>
 #include <linux/stringify.h>
 #include <linux/types.h>
@@ -61,7 +62,7 @@ struct kernel_param {
 	__MODULE_INFO(parmtype, name##type, #name ":" #type)
 
 #define MODULE_VERSION(_text) MODULE_INFO(version, _text)
-#include <linux/graft-namespace.h>
+#define MODULE_IMPORT_NS(ns) MODULE_INFO(import_ns, GRAFT_NS_STRING(ns))
 
 #ifdef MODULE
 #define MODULE_FILE
