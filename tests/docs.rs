@@ -196,6 +196,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("Tree", "## `[tree]`", "| key |"),
     ("SourceFile", "## `[tree]`", "| key of `[[tree.file]]` |"),
     ("Make", "## `[make]`", "| key |"),
+    ("Toolchain", "## `[toolchain]`", "| key |"),
     ("Experiment", "## `[experiment]`", "| key |"),
     ("Compare", "## `[compare]`", "| key |"),
     ("Ignore", "## `[compare]`", "| key of `[[compare.ignore]]` |"),
