@@ -25,6 +25,7 @@ pub mod run;
 mod shell;
 pub mod snapshots;
 mod state;
+mod toolchain;
 
 pub use error::CliError;
 
@@ -67,7 +68,7 @@ enum Command {
     Doctor(DoctorArgs),
     /// Print the JSON schema of scenario files or of the report
     Schema(SchemaArgs),
-    /// Get a kernel source into the cache, e.g. `debian:6.12`
+    /// Get a kernel source or a tool into the cache, e.g. `debian:6.12`, `tool:pahole-1.30`
     Fetch(FetchArgs),
     /// Open a shell inside the sandbox, in a tree that a run kept, at the failing build
     Shell(ShellArgs),
@@ -132,7 +133,7 @@ pub struct RunArgs {
 /// Options of everything that builds.
 #[derive(Debug, Clone, Args)]
 pub struct HowArgs {
-    /// Install missing system packages first
+    /// Install missing system packages first, and unpack the tools that scenarios choose beside the system
     #[arg(long)]
     pub(crate) bootstrap: bool,
     /// Keep the trees, for `shell`
@@ -261,7 +262,7 @@ enum SchemaOf {
 
 #[derive(Debug, Clone, Args)]
 struct FetchArgs {
-    /// `debian:6.12`, a tarball, or `git:DIR@REV`
+    /// `debian:6.12`, a tarball, `git:DIR@REV`, or a tool as `tool:pahole-1.30`
     #[arg(value_name = "SOURCE")]
     source: String,
     /// Where kernel sources are kept

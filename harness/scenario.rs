@@ -18,6 +18,7 @@ mod document;
 mod error;
 mod finding;
 mod schema;
+mod toolchain;
 
 pub(crate) use check::path_fault;
 pub use document::{Document, Key, Loader};
@@ -25,6 +26,7 @@ pub use error::{Errors, Problem, Text};
 pub use finding::{Class, FindingName};
 pub use schema::json_schema;
 pub(crate) use schema::nearest;
+pub use toolchain::{Compiler, Toolchain, Wanted, version_fits};
 
 /// The `srctree` of a tree with our own sources and a kernel's kbuild.
 pub const GRAFT: &str = "graft";
@@ -104,6 +106,9 @@ pub struct Scenario {
     /// How it is built.
     #[serde(default)]
     pub make: Make,
+    /// What it is built with, where that is not the system's.
+    #[serde(default, skip_serializing_if = "Toolchain::is_empty")]
+    pub toolchain: Toolchain,
     /// What the second clean build (the experiment) does otherwise than the first (the control).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiment: Option<Experiment>,

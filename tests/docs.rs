@@ -197,6 +197,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("SourceFile", "## `[tree]`", "| key of `[[tree.file]]` |"),
     ("Make", "## `[make]`", "| key |"),
     ("Then", "## `[make]`", "| key of `[[make.then]]` |"),
+    ("Toolchain", "## `[toolchain]`", "| key |"),
     ("Experiment", "## `[experiment]`", "| key |"),
     ("Compare", "## `[compare]`", "| key |"),
     ("Ignore", "## `[compare]`", "| key of `[[compare.ignore]]` |"),

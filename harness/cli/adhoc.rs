@@ -12,8 +12,8 @@ use super::{CliError, Format, HowArgs, Session};
 use crate::report::Report;
 use crate::runner::Parts;
 use crate::scenario::{
-    Change, Compare, Edit, Expect, FindingName, Limits, Loaded, Make, ObjTree, OneOrMany, Scenario, Tier, Tree,
-    TreeKind, True,
+    Change, Compare, Edit, Expect, FindingName, Limits, Loaded, Make, ObjTree, OneOrMany, Scenario, Tier, Toolchain,
+    Tree, TreeKind, True,
 };
 use crate::tree::source::SourceSpec;
 use crate::verdict::Verdict;
@@ -208,6 +208,7 @@ fn run(
             host: Vec::new(),
         },
         make,
+        toolchain: Toolchain::default(),
         experiment: None,
         compare: Compare { only: artifacts, ..Compare::default() },
         limits: Limits::default(),

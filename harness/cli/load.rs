@@ -313,7 +313,9 @@ pub fn needs(ready: &Ready) -> Vec<Need> {
 /// Tools that a scenario names itself and that are not there.
 #[must_use]
 pub fn missing_own(ready: &Ready, host: &Host) -> Vec<String> {
-    ready.loaded.scenario.needs.iter().filter(|need| host.find(need).is_none()).cloned().collect()
+    let scenario = &ready.loaded.scenario;
+    let missing = |need: &&String| host.find(need).is_none() && !super::toolchain::brings(scenario, need);
+    scenario.needs.iter().filter(missing).cloned().collect()
 }
 
 /// A source tree that is at hand.
@@ -437,6 +439,10 @@ pub fn toolchain(host: &Host) -> Vec<ToolRecord> {
 /// It cannot be had.
 pub fn fetch(source: &str, cache: Option<&Path>, session: &mut Session<'_>) -> Result<u8, CliError> {
     let host = super::run::capture_without_tools()?;
+    if let Some(id) = source.strip_prefix(super::toolchain::SCHEME) {
+        writeln!(session.out, "{}", super::toolchain::fetch(&host, id, cache)?)?;
+        return Ok(0);
+    }
     let spec = SourceSpec::parse(source).map_err(|error| CliError::usage(error.to_string(), error.hint()))?;
     let spec = spec.resolve(&host.cwd);
     let sources = sources(&host, cache);
@@ -452,8 +458,9 @@ pub fn sources(host: &Host, cache: Option<&Path>) -> Sources {
     Sources::new(self::cache(host, cache), host.env.clone())
 }
 
-/// The cache directory: as the command line says, or the user's.
-pub(super) fn cache(host: &Host, asked: Option<&Path>) -> PathBuf {
+/// The cache directory: as asked, or the user's.
+#[must_use]
+pub fn cache(host: &Host, asked: Option<&Path>) -> PathBuf {
     asked.map_or(host.paths.cache.clone(), |cache| host.cwd.join(cache))
 }
 

@@ -15,6 +15,7 @@ use super::load::{self, Absent, AtHand, Ready};
 use super::progress::{How, Progress, note};
 use super::snapshots;
 use super::state::RunDir;
+use super::toolchain::{Chosen, Shelf, brings, records};
 use super::{CliError, Format, HowArgs, IsolationArg, RunArgs, Session};
 use crate::artifact::ArtifactError;
 use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, write_atomically};
@@ -97,8 +98,8 @@ pub(crate) struct Run<'a> {
 /// A scenario and what it will be run on.
 struct Work {
     ready: Ready,
-    /// Its tree and plan, or why it is not run.
-    state: Result<(AtHand, TreePlan), Ended>,
+    /// Its tree, its plan and its tools, or why it is not run.
+    state: Result<(AtHand, TreePlan, Chosen), Ended>,
 }
 
 impl<'a> Run<'a> {
@@ -155,7 +156,7 @@ impl<'a> Run<'a> {
         let trees = if self.how.keep { dir.path.join(KEPT) } else { scratch.path().to_owned() };
         let pool = Pool::open(&slot_dir(&self.host, &scratch_base), self.how.jobs.unwrap_or(self.host.cpus))
             .map_err(|error| CliError::host(format!("cannot share job slots: {error}"), "--scratch DIR"))?;
-        let toolchain = load::toolchain(&self.host);
+        let system = load::toolchain(&self.host);
         let prepared = Store::new(&load::cache(&self.host, self.how.cache.as_deref()), self.how.fresh);
         let order = self.order(&work);
         let quiet = self.how.output.quiet;
@@ -176,10 +177,11 @@ impl<'a> Run<'a> {
             let work = &work[at];
             let record_dir = dir.path.join(&work.ready.found.id);
             let record = match &work.state {
-                Err(ended) => self.not_run(&work.ready, &toolchain, ended.clone()),
-                Ok((hand, plan)) => {
+                Err(ended) => self.not_run(&work.ready, &system, ended.clone()),
+                Ok((hand, plan, chosen)) => {
+                    let toolchain = records(&system, &work.ready.loaded.scenario, chosen);
                     let own_scratch = trees.join(format!("s{at}"));
-                    let source = self.source(work, hand, &capabilities);
+                    let source = self.source(work, hand, chosen, &capabilities);
                     let context = Context {
                         sandbox: &self.sandbox,
                         pool: &pool,
@@ -194,6 +196,7 @@ impl<'a> Run<'a> {
                         max_jobs: self.how.jobs.unwrap_or(self.host.cpus),
                         reserve: RESERVE,
                         disk_limit: limit,
+                        toolchain: &chosen.unpacked,
                         cancel: &session.cancel,
                         keep: self.how.keep,
                         parts: self.parts,
@@ -365,6 +368,7 @@ impl<'a> Run<'a> {
         let sources = load::sources(&self.host, self.how.cache.as_deref());
         // What a killed fetch left; if it cannot be removed, the next fetch says why.
         let _ = sources.sweep();
+        let mut shelf = Shelf::new(&self.host, self.how.cache.as_deref());
         let mut errors = Errors::default();
         let mut work = Vec::new();
         // Scenarios by the command that gets their kernel: they are not part of a run that nobody asked for them.
@@ -375,9 +379,17 @@ impl<'a> Run<'a> {
                 work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
                 continue;
             }
+            let by_name = asked || ready.found.by_name;
+            let chosen = match shelf.choose(&self.host, &ready.loaded.scenario, by_name || self.how.bootstrap)? {
+                Ok(chosen) => chosen,
+                Err(reason) => {
+                    work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
+                    continue;
+                }
+            };
             let mut hand = load::at_hand(&ready, &sources);
             if let Err(Absent::Fetch(how)) = &hand {
-                if !(asked || ready.found.by_name) {
+                if !by_name {
                     *left_out.entry(how.clone()).or_default() += 1;
                     continue;
                 }
@@ -388,7 +400,7 @@ impl<'a> Run<'a> {
                 Ok(hand) => match load::cannot_build(&ready, &hand) {
                     Some(reason) => work.push(Work { ready, state: Err(Ended::CannotBuild { reason }) }),
                     None => match self.plan(&ready, &hand) {
-                        Ok(plan) => work.push(Work { ready, state: Ok((hand, plan)) }),
+                        Ok(plan) => work.push(Work { ready, state: Ok((hand, plan, chosen)) }),
                         Err(more) => errors.0.extend(more.0),
                     },
                 },
@@ -436,6 +448,7 @@ impl<'a> Run<'a> {
     fn lacks(&self, ready: &Ready) -> Option<(Vec<String>, String)> {
         let plan = bootstrap::plan(&self.host, &load::needs(ready));
         let required = plan.missing.iter().filter(|missing| missing.weight == super::host::Weight::Required);
+        let required = required.filter(|missing| !brings(&ready.loaded.scenario, missing.tool));
         let mut tools: Vec<String> = required.map(|missing| missing.tool.to_owned()).collect();
         tools.extend(load::missing_own(ready, &self.host));
         tools.sort();
@@ -514,13 +527,23 @@ impl<'a> Run<'a> {
         order
     }
 
-    fn source(&self, work: &Work, hand: &AtHand, capabilities: &Capabilities) -> Result<Source, Ended> {
+    fn source(
+        &self,
+        work: &Work,
+        hand: &AtHand,
+        chosen: &Chosen,
+        capabilities: &Capabilities,
+    ) -> Result<Source, Ended> {
         // A variation that was not made proves nothing, whether the builds are equal or not.
         let direct = self.direct(capabilities);
         let scenario = &work.ready.loaded.scenario;
         let fixed = not_varied(scenario, !direct, !direct && capabilities.uts_ns.is_ok());
         if !fixed.is_empty() {
             return Err(Ended::Skipped { reason: format!("this host cannot vary {}", fixed.join(", ")) });
+        }
+        if direct && !chosen.unpacked.is_empty() {
+            let reason = "unpacked tools have a fixed place, which takes mount namespaces";
+            return Err(Ended::Skipped { reason: reason.into() });
         }
         if let Some(dir) = &self.in_place {
             return Ok(Source::InPlace(dir.clone()));

@@ -19,6 +19,7 @@ use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, Parts, PlannedBuild,
 use crate::sandbox::{self, Isolation, Sandbox, SandboxError};
 use crate::scenario::{OracleWhen, Scenario, Tier};
 use crate::tree::kconfig::Unmet;
+use crate::tree::source::tools::Unpacked;
 use crate::tree::{State, TreePlan};
 
 /// How often a running build is looked at.
@@ -55,6 +56,8 @@ pub struct Context<'a> {
     pub reserve: u64,
     /// Bytes that the trees may take; over the scenario's own bound.
     pub disk_limit: Option<u64>,
+    /// Tools that builds find before the system's.
+    pub toolchain: &'a [Unpacked],
     /// Set when everything is to stop.
     pub cancel: &'a AtomicBool,
     /// Whether trees stay.
@@ -270,7 +273,7 @@ impl Runner<'_> {
 
     fn chain(&self, chain: &Chain) -> Result<(), RunError> {
         let varied = chain.role == Role::Experiment;
-        let maker = Maker::new(self.scenario, self.plan, varied);
+        let maker = Maker::new(self.scenario, self.plan, self.context.toolchain, varied);
         let Some(first) = chain.builds.first() else { return Ok(()) };
         let state = first.edit.map_or(&self.plan.base, |n| &self.plan.edits[n].state);
         match (chain.role, first.edit) {

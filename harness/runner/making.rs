@@ -15,7 +15,9 @@ use super::instance::{Instance, directory_size};
 use super::jobs::Jobs;
 use super::preparing::Traces;
 use super::{Mode, PlannedBuild, Status};
-use crate::sandbox::{self, Change, Command, Content, Isolation, Limits, Op, Outcome, Running, Spec, Stamp, View};
+use crate::sandbox::{
+    self, Change, Command, Content, Isolation, Limits, Mount, Op, Outcome, Running, Spec, Stamp, View,
+};
 use crate::tree::kconfig;
 use crate::tree::{ConfigBase, EditPlan, FileOp, State};
 
@@ -485,11 +487,14 @@ impl<'m> Making<'m> {
         let Tree { maker, instance, state, jobs } = self.tree;
         let (context, scenario) = (self.runner.context, self.runner.scenario);
         let tools = state.tools.values().filter_map(|tool| Path::new(tool.path.as_deref()?).parent());
+        let toolchain = context.toolchain.iter();
+        let toolchain =
+            toolchain.map(|tool| Mount::Bind { host: tool.dir.clone(), at: tool.place().into(), writable: false });
         let mut spec = Spec {
             isolation: if context.direct { Isolation::Direct } else { context.isolation },
             view: if scenario.tree.at.is_some() { View::Host } else { View::Toolchain },
             extra_read_only: scenario.tree.host.iter().map(PathBuf::from).chain(tools.map(Path::to_owned)).collect(),
-            mounts: instance.mounts(maker),
+            mounts: instance.mounts(maker).into_iter().chain(toolchain).collect(),
             ops: std::mem::take(&mut self.ops),
             hostname: self.runner.hostname(self.varied),
             limits: Limits { file_size: self.disk_limit(), temporary: self.disk_limit(), ..Limits::default() },

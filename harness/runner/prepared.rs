@@ -68,6 +68,8 @@ pub(super) struct Inputs<'a> {
     pub(super) hostname: &'a str,
     /// The scenario's own programs: name, and content or place.
     pub(super) tools: Vec<(String, String)>,
+    /// The chosen tools that are no part of the system: place, and SHA-256 of all their files.
+    pub(super) toolchain: Vec<(String, String)>,
 }
 
 impl Key {
@@ -83,6 +85,7 @@ impl Key {
             "places": inputs.places,
             "hostname": inputs.hostname,
             "tools": inputs.tools,
+            "toolchain": inputs.toolchain,
         });
         Self { value, slot }
     }

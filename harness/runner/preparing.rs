@@ -154,6 +154,7 @@ impl Runner<'_> {
             places: [&maker.src, &maker.obj],
             hostname: &self.hostname(varied),
             tools: state.tools.iter().map(tool).collect(),
+            toolchain: maker.toolchain.iter().map(|tool| (tool.place(), tool.marker.sha256.clone())).collect(),
         };
         Key::new(&inputs, slot)
     }

@@ -12,6 +12,7 @@ mod program;
 mod sources_list;
 mod spec;
 mod store;
+pub mod tools;
 mod unpack;
 
 use std::collections::BTreeMap;

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{KernelVersion, Progress, SourceError, any_tree_at};
 
+/// The marker's file.
+const MARKER: &str = "source.json";
 /// The version of the marker's format; another one is unpacked again.
 const FORMAT: u32 = 1;
 
@@ -168,7 +170,7 @@ impl Store {
     /// The entry, when it is complete and looks as it was left; otherwise why not.
     pub(super) fn check(&self, key: &str) -> Result<Entry, String> {
         let dir = self.entry_dir(key);
-        let text = fs::read_to_string(dir.join("source.json")).map_err(|e| format!("`source.json`: {e}"))?;
+        let text = fs::read_to_string(dir.join(MARKER)).map_err(|e| format!("`source.json`: {e}"))?;
         let marker: Marker = serde_json::from_str(&text).map_err(|e| format!("`source.json`: {e}"))?;
         if marker.format != FORMAT {
             return Err(format!("format `{}` instead of `{FORMAT}`", marker.format));
@@ -221,16 +223,11 @@ impl Store {
         sync: bool,
         unpack: impl FnOnce(&Path) -> Result<Marker, SourceError>,
     ) -> Result<Entry, SourceError> {
-        let partial = self.partial(key);
-        remove_tree(&partial)?;
-        let into = partial.join("unpacked");
-        create_dir(&into)?;
-        let entry = unpack(&into).and_then(|marker| self.publish(key, marker, sync));
-        if entry.is_err() {
-            // The first error is the one to tell; the next attempt removes what this could not.
-            let _ = remove_tree(&partial);
-        }
-        entry
+        fill(&self.partial(key), |partial| {
+            let into = partial.join("unpacked");
+            create_dir(&into)?;
+            unpack(&into).and_then(|marker| self.publish(key, marker, sync))
+        })
     }
 
     /// Makes what [`Store::fill`] had unpacked the entry `key`.
@@ -244,19 +241,8 @@ impl Store {
         marker.bytes = survey.bytes;
         marker.kernel = shown(any_tree_at(&tree)?.as_ref());
         remove_tree(&partial.join("unpacked"))?;
-        let path = partial.join("source.json");
-        let mut text = serde_json::to_string_pretty(&marker)
-            .map_err(|e| SourceError::io("encode", &path, std::io::Error::other(e)))?;
-        text.push('\n');
-        fs::write(&path, text).map_err(|e| SourceError::io("write", &path, e))?;
-        // The rename may reach the disk before the data does: after a power cut the marker would vouch for empty files.
-        if sync {
-            let dir = File::open(&partial).map_err(|e| SourceError::io("open", &partial, e))?;
-            rustix::fs::syncfs(&dir).map_err(|e| SourceError::io("sync", &partial, e.into()))?;
-        }
         let place = self.entry_dir(key);
-        remove_tree(&place)?;
-        rename(&partial, &place)?;
+        seal(&partial, MARKER, &marker, &place, sync)?;
         Ok(Entry { key: key.to_owned(), tree: place.join("linux"), marker })
     }
 
@@ -264,9 +250,7 @@ impl Store {
     pub(super) fn remove(&self, key: &str, progress: &mut dyn FnMut(Progress)) -> Result<(), SourceError> {
         let _lock = self.lock(lock_name(key), progress)?;
         let place = self.entry_dir(key);
-        if let Ok(marker) = File::open(place.join("source.json"))
-            && marker.try_lock().is_err()
-        {
+        if is_held(&place.join(MARKER)) {
             return Err(SourceError::Busy { path: place });
         }
         let partial = self.partial(key);
@@ -280,25 +264,66 @@ impl Store {
 
     /// Removes what killed processes left half unpacked; what is being unpacked now stays. Returns how many.
     pub(super) fn sweep(&self) -> Result<usize, SourceError> {
-        let mut keys: Vec<String> = fs::read_dir(&self.root)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".partial")?.to_owned()))
-            .collect();
-        keys.sort();
-        let mut swept = 0;
-        for key in keys {
-            let path = self.root.join(format!("{}.lock", lock_name(&key)));
-            let file = open_lock(&path)?;
-            if file.try_lock().is_ok() {
-                let _lock = Lock(file);
-                remove_tree(&self.partial(&key))?;
-                swept += 1;
-            }
-        }
-        Ok(swept)
+        sweep(&self.root, lock_name)
     }
+}
+
+/// Has `make` fill the empty directory `partial`. Needs the lock.
+///
+/// What an earlier attempt left is removed first, and what this one leaves when it fails.
+pub(super) fn fill<T>(partial: &Path, make: impl FnOnce(&Path) -> Result<T, SourceError>) -> Result<T, SourceError> {
+    remove_tree(partial)?;
+    create_dir(partial)?;
+    let made = make(partial);
+    if made.is_err() {
+        // The first error is the one to tell; the next attempt removes what this could not.
+        let _ = remove_tree(partial);
+    }
+    made
+}
+
+/// Writes the marker into a directory that is complete, and publishes it at `place` by one rename. Without `sync` what
+/// is in the directory has to be on the disk for good already.
+pub(super) fn seal(
+    partial: &Path,
+    marker_name: &str,
+    marker: &impl Serialize,
+    place: &Path,
+    sync: bool,
+) -> Result<(), SourceError> {
+    let path = partial.join(marker_name);
+    let mut text =
+        serde_json::to_string_pretty(marker).map_err(|e| SourceError::io("encode", &path, std::io::Error::other(e)))?;
+    text.push('\n');
+    fs::write(&path, text).map_err(|e| SourceError::io("write", &path, e))?;
+    // The rename may reach the disk before the data does: after a power cut the marker would vouch for empty files.
+    if sync {
+        let dir = File::open(partial).map_err(|e| SourceError::io("open", partial, e))?;
+        rustix::fs::syncfs(&dir).map_err(|e| SourceError::io("sync", partial, e.into()))?;
+    }
+    remove_tree(place)?;
+    rename(partial, place)
+}
+
+/// Removes what killed processes left half unpacked below `root`; `lock` names the lock that an entry is made under.
+pub(super) fn sweep(root: &Path, lock: impl Fn(&str) -> &str) -> Result<usize, SourceError> {
+    let mut keys: Vec<String> = fs::read_dir(root)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".partial")?.to_owned()))
+        .collect();
+    keys.sort();
+    let mut swept = 0;
+    for key in keys {
+        let file = open_lock(&root.join(format!("{}.lock", lock(&key))))?;
+        if file.try_lock().is_ok() {
+            let _lock = Lock(file);
+            remove_tree(&root.join(format!("{key}.partial")))?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
 }
 
 /// Keeps an entry from being removed while it is built from; given up when dropped.
@@ -316,9 +341,19 @@ impl Drop for Hold {
 
 /// Shares the marker's lock; `None` for a tree that is not the cache's.
 pub(super) fn hold(tree: &Path) -> Option<Hold> {
-    let marker = File::open(tree.parent()?.join("source.json")).ok()?;
+    hold_marker(&tree.parent()?.join(MARKER))
+}
+
+/// Shares a marker's lock.
+pub(super) fn hold_marker(path: &Path) -> Option<Hold> {
+    let marker = File::open(path).ok()?;
     marker.try_lock_shared().ok()?;
     Some(Hold { marker })
+}
+
+/// Whether somebody holds the entry of this marker.
+pub(super) fn is_held(path: &Path) -> bool {
+    File::open(path).is_ok_and(|marker| marker.try_lock().is_err())
 }
 
 /// The lock an entry is made under: all versions of a package share one.
