@@ -75,7 +75,7 @@ pub const OFFERS: &[Offer] = &[
         name: "clang",
         version: "19",
         key: 1,
-        // The newest of bookworm: kernels from 6.18 on want 15 or later (scripts/min-tool-version.sh).
+        // The newest of bookworm; 7.2 wants 17.0.1 or later (scripts/min-tool-version.sh).
         suites: &["bookworm", "trixie"],
         packages: &["clang-19", "lld-19", "llvm-19"],
         without: &[
