@@ -371,7 +371,7 @@ impl<'a> Run<'a> {
         let mut shelf = Shelf::new(&self.host, self.how.cache.as_deref());
         let mut errors = Errors::default();
         let mut work = Vec::new();
-        // Scenarios by the command that gets their kernel: they are not part of a run that nobody asked for them.
+        // Scenarios by what they lack: they are not part of a run that nobody asked for them.
         let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
         for ready in ready {
             if let Some((tools, help)) = self.lacks(&ready) {
@@ -379,18 +379,28 @@ impl<'a> Run<'a> {
                 work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
                 continue;
             }
-            let by_name = asked || ready.found.by_name;
-            let chosen = match shelf.choose(&self.host, &ready.loaded.scenario, by_name || self.how.bootstrap)? {
+            let wished = asked || ready.found.by_name;
+            let fetch = (wished || self.how.bootstrap) && !self.how.no_fetch;
+            let chosen = match shelf.choose(&self.host, &ready.loaded.scenario, fetch)? {
                 Ok(chosen) => chosen,
-                Err(reason) => {
+                Err(reason) if wished => {
                     work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
+                    continue;
+                }
+                Err(reason) => {
+                    *left_out.entry(reason).or_default() += 1;
                     continue;
                 }
             };
             let mut hand = load::at_hand(&ready, &sources);
             if let Err(Absent::Fetch(how)) = &hand {
-                if !by_name {
-                    *left_out.entry(how.clone()).or_default() += 1;
+                let reason = format!("`{}` is not in the cache; get it by `{how}`", ready.source);
+                if !wished {
+                    *left_out.entry(reason).or_default() += 1;
+                    continue;
+                }
+                if self.how.no_fetch {
+                    work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
                     continue;
                 }
                 load::get(&sources.part(load::part(&ready)), &ready.source, self.host.terminal.is_terminal)?;
@@ -413,16 +423,14 @@ impl<'a> Run<'a> {
         errors.into_result().map_err(CliError::Scenario)?;
         self.tell_missing(&work);
         if !self.how.output.quiet {
-            for (how, count) in left_out {
+            for (reason, count) in left_out {
                 let plural = if count == 1 { "" } else { "s" };
-                note(&format!(
-                    "left out: {count} scenario{plural} whose kernel is not in the cache; get it by `{how}`"
-                ));
+                note(&format!("left out: {count} scenario{plural}: {reason}"));
             }
         }
         if work.is_empty() {
             return Err(CliError::Nothing {
-                message: "no kernel of the selected scenarios is in the cache".into(),
+                message: "what the selected scenarios need is not in the cache".into(),
                 hint: Some("name a scenario, or `--tier graft`, and it is fetched".into()),
             });
         }
