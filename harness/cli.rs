@@ -144,6 +144,9 @@ pub struct HowArgs {
     /// Where kernel sources are kept; by default $XDG_CACHE_HOME/kbuild-repro
     #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_CACHE")]
     pub(crate) cache: Option<PathBuf>,
+    /// Prepare every graft anew: take no prepared state that an earlier run left in the cache
+    #[arg(long)]
+    pub(crate) fresh: bool,
     /// Where trees are built; by default $TMPDIR or /tmp
     #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_SCRATCH")]
     pub(crate) scratch: Option<PathBuf>,
@@ -300,6 +303,9 @@ pub struct Session<'a> {
 pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|a| a == crate::sandbox::SUBCOMMAND) {
         return crate::sandbox::helper::main();
+    }
+    if std::env::args_os().nth(1).is_some_and(|a| a == crate::trace::SUBCOMMAND) {
+        return crate::trace::helper::main();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -189,6 +189,10 @@ pub struct Tree {
     /// Edits that belong to the tree: applied before the first build, as `[[edit]]` would be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edit: Vec<Change>,
+    /// Of a `graft`: whether clean builds start from a state in which configuration and host tools are made already
+    /// and verified to be what this tree would make (the default), or each from nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<bool>,
     /// Commands run once in a fresh tree before the first make, e.g. `[["./configure"]]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prepare: Vec<Vec<String>>,

@@ -201,6 +201,7 @@ fn run(
             patches: Vec::new(),
             file: Vec::new(),
             edit: Vec::new(),
+            prepared: None,
             prepare: Vec::new(),
             at: Some(place.to_owned()),
             host: Vec::new(),

@@ -11,7 +11,7 @@ use crate::cli::host::{Host, Need};
 use crate::cli::{CliError, SelectArgs, Session};
 use crate::scenario::{self, Errors, GRAFT_KERNEL, Loaded, Loader, Problem, Tier, TreeKind};
 use crate::tree::lower::{DirBeside, DirLower, MiniLower, read_regular};
-use crate::tree::source::{Hold, Identity, Progress, SourceSpec, Sources, Status};
+use crate::tree::source::{Hold, Identity, Part, Progress, SourceSpec, Sources, Status};
 use crate::tree::{self, Lower};
 
 /// A scenario file that was found.
@@ -343,6 +343,7 @@ pub enum Absent {
 /// It is not there: it can be fetched, or the scenario is wrong.
 pub fn at_hand(ready: &Ready, sources: &Sources) -> Result<AtHand, Absent> {
     let scenario = &ready.loaded.scenario;
+    let sources = &sources.part(part(ready));
     let wrong = |message: String, hint: String| {
         let problem = Problem::at_key(&ready.loaded.document, &crate::key_path!["tree", "srctree"], message);
         Absent::Wrong(Box::new(problem.hint(hint)))
@@ -388,6 +389,12 @@ pub fn at_hand(ready: &Ready, sources: &Sources) -> Result<AtHand, Absent> {
             Err(error) => Err(wrong(error.to_string(), error.hint().unwrap_or_default())),
         },
     }
+}
+
+/// How much of its source a scenario needs.
+#[must_use]
+pub fn part(ready: &Ready) -> Part {
+    if ready.loaded.scenario.is_graft() { Part::Graft } else { Part::Whole }
 }
 
 /// Whether a directory is built as a plain make tree.
@@ -440,8 +447,12 @@ pub fn fetch(source: &str, cache: Option<&Path>, session: &mut Session<'_>) -> R
 /// The cache of sources.
 #[must_use]
 pub fn sources(host: &Host, cache: Option<&Path>) -> Sources {
-    let cache = cache.map_or(host.paths.cache.clone(), |cache| host.cwd.join(cache));
-    Sources::new(cache, host.env.clone())
+    Sources::new(self::cache(host, cache), host.env.clone())
+}
+
+/// The cache directory: as the command line says, or the user's.
+pub(super) fn cache(host: &Host, asked: Option<&Path>) -> PathBuf {
+    asked.map_or(host.paths.cache.clone(), |cache| host.cwd.join(cache))
 }
 
 /// Gets a source, with progress on standard error.

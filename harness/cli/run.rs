@@ -1,6 +1,6 @@
 //! `run`: select, get ready, run side by side, judge, report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -20,6 +20,7 @@ use crate::artifact::ArtifactError;
 use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, write_atomically};
 use crate::artifact::recorder::keep_evidence;
 use crate::report::{self, Report};
+use crate::runner::prepared::Store;
 use crate::runner::slots::Pool;
 use crate::runner::{Context, Parts, Source, disk_needed, not_varied};
 use crate::sandbox::scratch::{Scratch, sweep};
@@ -155,6 +156,7 @@ impl<'a> Run<'a> {
         let pool = Pool::open(&slot_dir(&self.host, &scratch_base), self.how.jobs.unwrap_or(self.host.cpus))
             .map_err(|error| CliError::host(format!("cannot share job slots: {error}"), "--scratch DIR"))?;
         let toolchain = load::toolchain(&self.host);
+        let prepared = Store::new(&load::cache(&self.host, self.how.cache.as_deref()), self.how.fresh);
         let order = self.order(&work);
         let quiet = self.how.output.quiet;
         let how = match (quiet, self.host.terminal.is_terminal && !self.how.output.verbose) {
@@ -186,6 +188,7 @@ impl<'a> Run<'a> {
                             Ok(source) => source,
                             Err(_) => &Source::Mini,
                         },
+                        prepared: Some(&prepared),
                         isolation: self.isolation(),
                         direct: self.direct(&capabilities),
                         max_jobs: self.how.jobs.unwrap_or(self.host.cpus),
@@ -364,6 +367,8 @@ impl<'a> Run<'a> {
         let _ = sources.sweep();
         let mut errors = Errors::default();
         let mut work = Vec::new();
+        // Scenarios by the command that gets their kernel: they are not part of a run that nobody asked for them.
+        let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
         for ready in ready {
             if let Some((tools, help)) = self.lacks(&ready) {
                 let reason = format!("missing: {}; install: {help}", tools.join(", "));
@@ -373,11 +378,10 @@ impl<'a> Run<'a> {
             let mut hand = load::at_hand(&ready, &sources);
             if let Err(Absent::Fetch(how)) = &hand {
                 if !(asked || ready.found.by_name) {
-                    let reason = format!("its source `{}` is not in the cache; get it by `{how}`", ready.source);
-                    work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
+                    *left_out.entry(how.clone()).or_default() += 1;
                     continue;
                 }
-                load::get(&sources, &ready.source, self.host.terminal.is_terminal)?;
+                load::get(&sources.part(load::part(&ready)), &ready.source, self.host.terminal.is_terminal)?;
                 hand = load::at_hand(&ready, &sources);
             }
             match hand {
@@ -396,6 +400,20 @@ impl<'a> Run<'a> {
         }
         errors.into_result().map_err(CliError::Scenario)?;
         self.tell_missing(&work);
+        if !self.how.output.quiet {
+            for (how, count) in left_out {
+                let plural = if count == 1 { "" } else { "s" };
+                note(&format!(
+                    "left out: {count} scenario{plural} whose kernel is not in the cache; get it by `{how}`"
+                ));
+            }
+        }
+        if work.is_empty() {
+            return Err(CliError::Nothing {
+                message: "no kernel of the selected scenarios is in the cache".into(),
+                hint: Some("name a scenario, or `--tier graft`, and it is fetched".into()),
+            });
+        }
         Ok(work)
     }
 
@@ -531,7 +549,7 @@ impl<'a> Run<'a> {
                 ),
             });
         }
-        Ok(Source::Copy(dir.clone()))
+        Ok(Source::Copy(dir.clone(), load::part(&work.ready)))
     }
 
     fn not_run(

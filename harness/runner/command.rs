@@ -71,6 +71,12 @@ impl<'a> Maker<'a> {
         Self { scenario, kind: plan.kind, in_tree, src, obj }
     }
 
+    /// What of the sources a build does not see: with the repository in sight a kernel takes its release from the state
+    /// of that (scripts/setlocalversion).
+    pub(super) fn hidden(&self) -> &'static [&'static str] {
+        if self.kind == TreeKind::Kernel { &[".git"] } else { &[] }
+    }
+
     /// Where make is started.
     pub(super) fn cwd(&self) -> String {
         match &self.scenario.make.dir {

@@ -6,10 +6,11 @@
 //! <cache>/sources/<key>.partial/        being unpacked, under <key>.lock; never believed
 //! ```
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, FileTimes, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +76,7 @@ pub struct Entry {
     pub marker: Marker,
 }
 
+#[derive(Clone)]
 pub(super) struct Store {
     root: PathBuf,
 }
@@ -115,6 +117,54 @@ impl Store {
         lock_file(&self.root.join(format!("{name}.lock")), progress)
     }
 
+    /// Takes the lock of `name` together with others that share it, waiting for whoever has it alone.
+    pub(super) fn share(&self, name: &str, progress: &mut dyn FnMut(Progress)) -> Result<Lock, SourceError> {
+        let path = self.root.join(format!("{name}.lock"));
+        create_dir(&self.root)?;
+        let file = open_lock(&path)?;
+        if file.try_lock_shared().is_err() {
+            progress(Progress::Waiting { lock: path.clone() });
+            file.lock_shared().map_err(|e| SourceError::io("lock", &path, e))?;
+        }
+        Ok(Lock(file))
+    }
+
+    /// Takes the lock of `name` if nobody has it.
+    pub(super) fn try_lock(&self, name: &str) -> Result<Option<Lock>, SourceError> {
+        let file = open_lock(&self.root.join(format!("{name}.lock")))?;
+        Ok(file.try_lock().is_ok().then(|| Lock(file)))
+    }
+
+    /// Notes that an entry was used now, which counts where entries are bounded.
+    pub(super) fn used(&self, key: &str) {
+        let now = FileTimes::new().set_modified(SystemTime::now());
+        // A cache that is read only is used none the less.
+        let _ = File::options()
+            .append(true)
+            .open(self.entry_dir(key).join("source.json"))
+            .and_then(|marker| marker.set_times(now));
+    }
+
+    /// Removes of the entries whose keys begin so all but the `most` that were used last; those in use stay.
+    pub(super) fn bound(&self, beginning: &str, most: usize, progress: &mut dyn FnMut(Progress)) {
+        let mut entries: Vec<(SystemTime, String)> = fs::read_dir(&self.root)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|key| key.starts_with(beginning) && !key.contains('.'))
+            .filter_map(|key| {
+                let marker = fs::metadata(self.entry_dir(&key).join("source.json")).ok()?;
+                Some((marker.modified().ok()?, key))
+            })
+            .collect();
+        entries.sort_by(|a, b| b.cmp(a));
+        for (_, key) in entries.iter().skip(most) {
+            // One that is in use goes another time.
+            let _ = self.remove(key, progress);
+        }
+    }
+
     /// The entry, when it is complete and looks as it was left; otherwise why not.
     pub(super) fn check(&self, key: &str) -> Result<Entry, String> {
         let dir = self.entry_dir(key);
@@ -153,11 +203,29 @@ impl Store {
         key: &str,
         unpack: impl FnOnce(&Path) -> Result<Marker, SourceError>,
     ) -> Result<Entry, SourceError> {
+        self.fill_as(key, true, unpack)
+    }
+
+    /// [`Store::fill`] with what is on the disk for good already: hard links.
+    pub(super) fn fill_light(
+        &self,
+        key: &str,
+        unpack: impl FnOnce(&Path) -> Result<Marker, SourceError>,
+    ) -> Result<Entry, SourceError> {
+        self.fill_as(key, false, unpack)
+    }
+
+    fn fill_as(
+        &self,
+        key: &str,
+        sync: bool,
+        unpack: impl FnOnce(&Path) -> Result<Marker, SourceError>,
+    ) -> Result<Entry, SourceError> {
         let partial = self.partial(key);
         remove_tree(&partial)?;
         let into = partial.join("unpacked");
         create_dir(&into)?;
-        let entry = unpack(&into).and_then(|marker| self.publish(key, marker));
+        let entry = unpack(&into).and_then(|marker| self.publish(key, marker, sync));
         if entry.is_err() {
             // The first error is the one to tell; the next attempt removes what this could not.
             let _ = remove_tree(&partial);
@@ -166,7 +234,7 @@ impl Store {
     }
 
     /// Makes what [`Store::fill`] had unpacked the entry `key`.
-    fn publish(&self, key: &str, mut marker: Marker) -> Result<Entry, SourceError> {
+    fn publish(&self, key: &str, mut marker: Marker, sync: bool) -> Result<Entry, SourceError> {
         let partial = self.partial(key);
         let tree = partial.join("linux");
         let top = single_top(&partial.join("unpacked"))?;
@@ -182,8 +250,10 @@ impl Store {
         text.push('\n');
         fs::write(&path, text).map_err(|e| SourceError::io("write", &path, e))?;
         // The rename may reach the disk before the data does: after a power cut the marker would vouch for empty files.
-        let dir = File::open(&partial).map_err(|e| SourceError::io("open", &partial, e))?;
-        rustix::fs::syncfs(&dir).map_err(|e| SourceError::io("sync", &partial, e.into()))?;
+        if sync {
+            let dir = File::open(&partial).map_err(|e| SourceError::io("open", &partial, e))?;
+            rustix::fs::syncfs(&dir).map_err(|e| SourceError::io("sync", &partial, e.into()))?;
+        }
         let place = self.entry_dir(key);
         remove_tree(&place)?;
         rename(&partial, &place)?;
