@@ -25,6 +25,7 @@ pub mod run;
 mod shell;
 pub mod snapshots;
 mod state;
+mod toolchain;
 
 pub use error::CliError;
 
@@ -67,7 +68,7 @@ enum Command {
     Doctor(DoctorArgs),
     /// Print the JSON schema of scenario files or of the report
     Schema(SchemaArgs),
-    /// Get a kernel source into the cache, e.g. `debian:6.12`
+    /// Get a kernel source or a tool into the cache, e.g. `debian:6.12`, `tool:pahole-1.30`
     Fetch(FetchArgs),
     /// Open a shell inside the sandbox, in a tree that a run kept, at the failing build
     Shell(ShellArgs),
@@ -132,7 +133,7 @@ pub struct RunArgs {
 /// Options of everything that builds.
 #[derive(Debug, Clone, Args)]
 pub struct HowArgs {
-    /// Install missing system packages first
+    /// Install missing system packages first, and unpack the tools that scenarios choose beside the system
     #[arg(long)]
     pub(crate) bootstrap: bool,
     /// Keep the trees, for `shell`
@@ -144,6 +145,9 @@ pub struct HowArgs {
     /// Where kernel sources are kept; by default $XDG_CACHE_HOME/kbuild-repro
     #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_CACHE")]
     pub(crate) cache: Option<PathBuf>,
+    /// Prepare every graft anew: take no prepared state that an earlier run left in the cache
+    #[arg(long)]
+    pub(crate) fresh: bool,
     /// Where trees are built; by default $TMPDIR or /tmp
     #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_SCRATCH")]
     pub(crate) scratch: Option<PathBuf>,
@@ -258,7 +262,7 @@ enum SchemaOf {
 
 #[derive(Debug, Clone, Args)]
 struct FetchArgs {
-    /// `debian:6.12`, a tarball, or `git:DIR@REV`
+    /// `debian:6.12`, a tarball, `git:DIR@REV`, or a tool as `tool:pahole-1.30`
     #[arg(value_name = "SOURCE")]
     source: String,
     /// Where kernel sources are kept
@@ -300,6 +304,9 @@ pub struct Session<'a> {
 pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|a| a == crate::sandbox::SUBCOMMAND) {
         return crate::sandbox::helper::main();
+    }
+    if std::env::args_os().nth(1).is_some_and(|a| a == crate::trace::SUBCOMMAND) {
+        return crate::trace::helper::main();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

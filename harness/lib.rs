@@ -4,7 +4,7 @@
 //! (`tests/tidy.rs` holds it to that):
 //!
 //! ```text
-//! scenario → tree → sandbox → runner → artifact → verdict → report      cli on top
+//! scenario → tree → sandbox → trace → runner → artifact → verdict → report      cli on top
 //! ```
 //!
 //! [`run_scenario`] is that way on one screen: a scenario and its tree become a
@@ -26,6 +26,7 @@ pub mod report;
 pub mod runner;
 pub mod sandbox;
 pub mod scenario;
+pub mod trace;
 pub mod tree;
 pub mod verdict;
 

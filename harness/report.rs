@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::record::{LossRecord, RunRecord, ScenarioRecord, ToolRecord};
+use crate::runner::Preparation;
 use crate::scenario::{Class, Tier};
 use crate::verdict::{Finding, Judgement, Standing, Verdict};
 
@@ -89,6 +90,9 @@ pub struct BuildReport {
     pub id: String,
     /// How it ended, in words.
     pub status: String,
+    /// How a clean build came to the prepared state it started from, if it started from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preparation: Option<Preparation>,
     /// Seconds of wall time.
     pub seconds: f64,
     /// Seconds of processor time.
@@ -146,6 +150,7 @@ fn scenario(record: &ScenarioRecord, judgement: &Judgement) -> ScenarioReport {
             .map(|build| BuildReport {
                 id: build.id.clone(),
                 status: build.status.to_string(),
+                preparation: build.preparation.clone(),
                 seconds: seconds(build.wall_ms),
                 cpu_seconds: seconds(build.cpu_ms),
                 steps: build.labels.len(),

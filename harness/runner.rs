@@ -12,8 +12,10 @@
 //! What is to be seen of a build is the business of an [`Observer`].
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::{ObjTree, OracleWhen, Scenario, Tier, TreeKind};
@@ -21,11 +23,14 @@ use crate::tree::TreePlan;
 
 mod blame;
 mod command;
+mod copy;
 mod execute;
 mod instance;
 mod jobs;
 mod labels;
 mod making;
+pub mod prepared;
+mod preparing;
 pub mod slots;
 mod status;
 
@@ -33,6 +38,7 @@ pub use command::{ARTIFACTS, pinned_environment, shown};
 pub use execute::{Context, RunError, RunErrorKind, run};
 pub use instance::{Source, directory_size};
 pub use labels::{labels, tail};
+pub use prepared::Prepared;
 pub use status::Status;
 
 /// The tree a build is made in.
@@ -156,10 +162,28 @@ pub struct Built<'a> {
     pub cpu: Duration,
     /// The object tree, on the host.
     pub objtree: PathBuf,
-    /// What shows through below it, if it is the upper directory of an overlay.
+    /// What of the sources shows through below it, if it is the upper directory of an overlay.
     pub lower: Option<PathBuf>,
+    /// The prepared tree that shows through below it, if it started from one.
+    pub prepared: Option<Arc<Prepared>>,
+    /// How it came to that, if this is the build that started from it.
+    pub preparation: Option<Preparation>,
     /// The log file, on the host.
     pub log: PathBuf,
+}
+
+/// How a clean build came to the prepared state that it started from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Preparation {
+    /// Whether it was there, from this run or an earlier one.
+    pub reused: bool,
+    /// Milliseconds of wall time that its commands took, if it was not.
+    pub wall_ms: u64,
+    /// Milliseconds of processor time, likewise.
+    pub cpu_ms: u64,
+    /// Why none that was there could be taken, or why this one cannot be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// Something that happens while a scenario is run, for progress.
@@ -169,6 +193,8 @@ pub enum Event {
     Planned(usize),
     /// A tree (its directory name) waits for a job slot: other processes hold all.
     Waiting(String),
+    /// A tree (its directory name) is prepared before its clean build; why, if another state was there.
+    Preparing(String, Option<String>),
     /// A build has its job slot and starts.
     Started(String),
     /// A build ended.

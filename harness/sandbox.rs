@@ -27,6 +27,7 @@ pub mod helper;
 mod mounts;
 mod namespaces;
 mod ops;
+pub mod overlay;
 mod probe;
 mod remove;
 mod scarce;
@@ -35,7 +36,7 @@ mod spawn;
 mod stamp;
 mod supervise;
 mod sys;
-mod wire;
+pub(crate) mod wire;
 
 pub use mounts::{UpperProblem, upper_problem};
 pub use probe::{Capabilities, Refusal};

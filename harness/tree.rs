@@ -16,6 +16,7 @@ pub mod kconfig;
 pub mod lower;
 pub mod materialise;
 pub mod source;
+pub mod view;
 
 pub(crate) use change::replace;
 

@@ -196,6 +196,8 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("Tree", "## `[tree]`", "| key |"),
     ("SourceFile", "## `[tree]`", "| key of `[[tree.file]]` |"),
     ("Make", "## `[make]`", "| key |"),
+    ("Then", "## `[make]`", "| key of `[[make.then]]` |"),
+    ("Toolchain", "## `[toolchain]`", "| key |"),
     ("Experiment", "## `[experiment]`", "| key |"),
     ("Compare", "## `[compare]`", "| key |"),
     ("Ignore", "## `[compare]`", "| key of `[[compare.ignore]]` |"),

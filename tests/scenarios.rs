@@ -22,6 +22,7 @@ use kbuild_repro::cli::load::{self, Absent, Ready};
 use kbuild_repro::cli::{CliError, SelectArgs, snapshots};
 use kbuild_repro::report::{Report, ScenarioReport};
 use kbuild_repro::scenario::{Class, FindingName, Tier};
+use kbuild_repro::tree::source::Sources;
 use kbuild_repro::verdict::{Standing, Verdict, snapshot_path};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
     let found = load::select(&select, &root()).expect("the directory of scenarios is there");
     let name = |found: &load::Found| found.id.replace('/', "::");
     let host = Host::capture_without_tools().expect("this host");
-    let sources = load::sources(&host, None);
+    let cache = std::env::var_os("KBUILD_REPRO_CACHE").map(PathBuf::from);
+    let sources = load::sources(&host, cache.as_deref());
     // With --exact only one file is looked at, however many there are.
     let wanted = arguments.filter.clone().filter(|_| arguments.exact);
     let trials = found
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
         .map(|found| {
             let name = name(&found);
             match load::read(vec![found], &sources) {
-                Ok(ready) => trial(name, ready.into_iter().next().expect("one file gives one scenario")),
+                Ok(ready) => trial(name, ready.into_iter().next().expect("one file gives one scenario"), &sources),
                 // The errors of a scenario file are those of its test.
                 Err(error) => Trial::test(name, move || Err(Failed::from(shown(&error)))),
             }
@@ -66,34 +68,27 @@ fn require_all() -> bool {
     std::env::var_os("KBUILD_REPRO_REQUIRE_ALL").is_some_and(|value| !["", "0", "false"].iter().any(|no| value == *no))
 }
 
-fn trial(name: String, ready: Ready) -> Trial {
+fn trial(name: String, ready: Ready, sources: &Sources) -> Trial {
     let tier = ready.loaded.scenario.tier();
-    let again = format!("cargo test --test scenarios -- --exact {name}");
-    match tier {
-        Tier::Quick => Trial::ignorable_test(name, move || test(&ready, &again)),
-        Tier::Graft => {
-            let absent = absent(&ready).filter(|_| !require_all());
-            let test = Trial::ignorable_test(name, move || test(&ready, &again));
-            match absent {
-                Some(why) => test.with_kind(why).with_ignored_flag(true),
-                None => test,
-            }
-        }
-        Tier::Kernel | Tier::Long => {
-            let again = format!("{again} --ignored");
-            Trial::ignorable_test(name, move || test(&ready, &again)).with_ignored_flag(true)
-        }
+    let ignored = if tier > Tier::Graft { " --ignored" } else { "" };
+    let again = format!("cargo test --test scenarios -- --exact {name}{ignored}");
+    // Looked up once for the list and for the test, which fetches nothing.
+    let absent = absent(&ready, sources).filter(|_| tier > Tier::Quick);
+    let why = absent.clone().filter(|_| tier == Tier::Graft);
+    let test = move || match absent {
+        Some(why) => skip(why),
+        None => test(&ready, &again),
+    };
+    let trial = Trial::ignorable_test(name, test).with_ignored_flag(tier > Tier::Graft || why.is_some());
+    match why {
+        Some(why) => trial.with_kind(why),
+        None => trial,
     }
 }
 
 /// Why the sources of a scenario are not at hand, if so.
-fn absent(ready: &Ready) -> Option<String> {
-    let host = match Host::capture() {
-        Ok(host) => host,
-        Err(error) => return Some(error.to_string()),
-    };
-    let cache = std::env::var_os("KBUILD_REPRO_CACHE").map(PathBuf::from);
-    match load::at_hand(ready, &load::sources(&host, cache.as_deref())) {
+fn absent(ready: &Ready, sources: &Sources) -> Option<String> {
+    match load::at_hand(ready, sources) {
         Ok(_) => None,
         Err(Absent::Fetch(how)) => Some(format!("`{}` is not in the cache: {how}", ready.source)),
         // The run will say what is wrong.
@@ -101,18 +96,14 @@ fn absent(ready: &Ready) -> Option<String> {
     }
 }
 
-fn test(ready: &Ready, again: &str) -> Result<Completion, Failed> {
-    let skip = |reason: String| {
-        if require_all() {
-            return Err(Failed::from(format!("skipped, and KBUILD_REPRO_REQUIRE_ALL is set: {reason}")));
-        }
-        Ok(Completion::ignored_with(reason))
-    };
-    if ready.loaded.scenario.tier() != Tier::Quick
-        && let Some(why) = absent(ready)
-    {
-        return skip(why);
+fn skip(reason: String) -> Result<Completion, Failed> {
+    if require_all() {
+        return Err(Failed::from(format!("skipped, and KBUILD_REPRO_REQUIRE_ALL is set: {reason}")));
     }
+    Ok(Completion::ignored_with(reason))
+}
+
+fn test(ready: &Ready, again: &str) -> Result<Completion, Failed> {
     let temp = tempfile::Builder::new().prefix("scenario-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
     let temp = temp.map_err(|error| format!("no directory for the run: {error}"))?;
     let (out, json) = (temp.path().join("run"), temp.path().join("report.json"));

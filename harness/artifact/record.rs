@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Artifact, ArtifactError, Digest};
-pub use crate::runner::{Mode, Role, Status};
+pub use crate::runner::{Mode, Preparation, Role, Status};
 use crate::scenario::Scenario;
 
 /// Version of the record files. A reader refuses a newer one.
@@ -170,6 +170,9 @@ pub struct BuildRecord {
     pub commands: Vec<String>,
     /// How it ended.
     pub status: Status,
+    /// How a clean build came to the prepared state it started from; none if it started from nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preparation: Option<Preparation>,
     /// Milliseconds of wall time of its commands.
     pub wall_ms: u64,
     /// Milliseconds of processor time of its commands.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,12 +15,13 @@ use super::opened::Opened;
 use super::record::{BuildRecord, SnapshotRecord};
 use super::walk::walk_opening;
 use super::{
-    Artifact, ArtifactError, Base, Bounds, Digest, FileEntry, FileKind, describe_within, hash_file_within, sparse,
-    unescape_path,
+    Artifact, ArtifactError, Base, Bounds, Digest, FileEntry, FileKind, describe_within, escape_path, hash_file_within,
+    sparse, unescape_path,
 };
 use crate::artifact::btf;
 use crate::artifact::{section, shipped};
-use crate::runner::{Built, Event, Mode, Observer, PlannedBuild, Role, RunError, Seen, Status, labels, tail};
+use crate::runner::{Built, Event, Mode, Observer, PlannedBuild, Prepared, Role, RunError, Seen, Status, labels, tail};
+use crate::sandbox::overlay;
 
 /// The most of a path that is told.
 const PATH_TOLD: usize = 200;
@@ -143,8 +145,19 @@ impl<'a> Recorder<'a> {
                 Err(_) if self.bounds.cancel.load(Ordering::Relaxed) => return Ok(Seen::Stopped),
                 brought => brought?,
             };
-            let seen = |artifact: &&Artifact| shipped::shows_through(&built.objtree, &artifact.path);
+            let seen = |artifact: &&Artifact| overlay::shows_through(&built.objtree, &unescape_path(&artifact.path));
             artifacts.extend(brought.iter().filter(seen).cloned());
+        }
+        let mut brought = BTreeMap::new();
+        if let Some(prepared) = &built.prepared {
+            match self.prepared(prepared, built) {
+                Err(ArtifactError::Stopped) => return Ok(Seen::Stopped),
+                Err(error) => return Err(RunError::of(chain(&error), &error)),
+                Ok((more, files)) => {
+                    artifacts.extend(more);
+                    brought = files;
+                }
+            }
         }
         artifacts.sort_by(|a, b| a.path.cmp(&b.path));
         // Files that were not written since keep their digest; an artifact is always read again. One that cannot be
@@ -177,7 +190,10 @@ impl<'a> Recorder<'a> {
         }
         let record = BuildRecord {
             artifacts,
-            files: files.iter().filter_map(|(path, (_, digest))| Some((path.clone(), (*digest)?))).collect(),
+            files: brought
+                .into_iter()
+                .chain(files.iter().filter_map(|(path, (_, digest))| Some((path.clone(), (*digest)?))))
+                .collect(),
             written,
             ..self.outline(built, built.status.clone())?
         };
@@ -229,6 +245,7 @@ impl<'a> Recorder<'a> {
             mode: built.build.mode,
             edit: built.build.edit,
             commands: built.commands.clone(),
+            preparation: built.preparation.clone(),
             wall_ms: millis(built.wall),
             cpu_ms: millis(built.cpu),
             labels: printed.labels,
@@ -241,6 +258,31 @@ impl<'a> Recorder<'a> {
             files: BTreeMap::new(),
             written: BTreeSet::new(),
         })
+    }
+
+    /// What of the prepared state shows in the object tree: artifacts, and other files with their digests.
+    fn prepared(
+        &self,
+        prepared: &Prepared,
+        built: &Built<'_>,
+    ) -> Result<(Vec<Artifact>, BTreeMap<String, Digest>), ArtifactError> {
+        let (mut artifacts, mut files) = (Vec::new(), BTreeMap::new());
+        for (path, sha256) in prepared.files() {
+            if !overlay::shows_through(&built.objtree, Path::new(path)) {
+                continue;
+            }
+            let (name, place) = (escape_path(Path::new(path)), prepared.dir().join(path));
+            if self.is_artifact(&name) {
+                let artifact = describe_within(&place, &name, None, &self.bounds)?;
+                let io = |source| ArtifactError::Io { action: "keep", path: place.clone(), source };
+                self.keep(&place, artifact.sha256).map_err(io)?;
+                let mode = fs::metadata(&place).map_err(io)?.permissions().mode() & 0o7777;
+                artifacts.push(Artifact { mode, ..artifact });
+            } else if let (false, Ok(digest)) = (is_bookkeeping(&name), sha256.parse()) {
+                files.insert(name, digest);
+            }
+        }
+        Ok((artifacts, files))
     }
 
     /// The artifacts that the sources bring along.

@@ -7,10 +7,6 @@ use std::path::Path;
 
 use super::{Artifact, ArtifactError, Digest, FileEntry, FileKind, Part, WHOLE, unescape_path, walk};
 
-/// By which an overlay's upper directory says that it hides the lower one of the same name, as root and as an
-/// ordinary user (Documentation/filesystems/overlayfs.rst, "Permission model" and "Whiteouts and Opaque Directories").
-const OPAQUE: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
-
 /// The files below `lower` that fit, by path.
 ///
 /// # Errors
@@ -19,28 +15,6 @@ pub(super) fn candidates(lower: &Path, fits: impl Fn(&str) -> bool) -> Result<Ve
     let mut entries = walk(lower, |path, kind| kind == FileKind::Dir || fits(path))?;
     entries.retain(|entry| entry.kind != FileKind::Dir);
     Ok(entries)
-}
-
-/// Whether an overlay shows the lower directory's file: nothing in the upper directory replaces or hides it.
-pub(super) fn shows_through(upper: &Path, path: &str) -> bool {
-    let mut at = upper.to_owned();
-    for part in &unescape_path(path) {
-        at.push(part);
-        match fs::symlink_metadata(&at) {
-            // What the upper directory does not have it does not hide either.
-            Err(_) => return true,
-            Ok(meta) if meta.is_dir() && !is_opaque(&at) => {}
-            Ok(_) => return false,
-        }
-    }
-    false
-}
-
-fn is_opaque(dir: &Path) -> bool {
-    let mut value = [0; 8];
-    OPAQUE
-        .iter()
-        .any(|name| rustix::fs::lgetxattr(dir, *name, &mut value[..]).is_ok_and(|length| value[..length] == *b"y"))
 }
 
 /// An artifact that is no regular file: compared by what kind it is, and a symbolic link by where it leads.
@@ -69,21 +43,5 @@ fn kind(kind: FileType) -> &'static str {
         kind if kind.is_socket() => "socket",
         kind if kind.is_block_device() || kind.is_char_device() => "device",
         _ => "special file",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_deleted_replaced_or_below_a_file_does_not_show_through() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let upper = dir.path();
-        fs::create_dir_all(upper.join("a/b")).expect("made");
-        fs::write(upper.join("a/replaced"), "x").expect("written");
-        fs::write(upper.join("file"), "x").expect("written");
-        assert!(shows_through(upper, "a/b/c.bin") && shows_through(upper, "other/c.bin"));
-        assert!(!shows_through(upper, "a/replaced") && !shows_through(upper, "file/below"));
     }
 }

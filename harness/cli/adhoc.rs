@@ -12,8 +12,8 @@ use super::{CliError, Format, HowArgs, Session};
 use crate::report::Report;
 use crate::runner::Parts;
 use crate::scenario::{
-    Change, Compare, Edit, Expect, FindingName, Limits, Loaded, Make, ObjTree, OneOrMany, Scenario, Tier, Tree,
-    TreeKind, True,
+    Change, Compare, Edit, Expect, FindingName, Limits, Loaded, Make, ObjTree, OneOrMany, Scenario, Tier, Toolchain,
+    Tree, TreeKind, True,
 };
 use crate::tree::source::SourceSpec;
 use crate::verdict::Verdict;
@@ -202,11 +202,13 @@ fn run(
             patches: Vec::new(),
             file: Vec::new(),
             edit: Vec::new(),
+            prepared: None,
             prepare: Vec::new(),
             at: Some(place.to_owned()),
             host: Vec::new(),
         },
         make,
+        toolchain: Toolchain::default(),
         experiment: None,
         compare: Compare { only: artifacts, ..Compare::default() },
         limits: Limits::default(),

@@ -133,7 +133,8 @@ pub(super) fn doctor(cache: Option<&Path>, format: Format, session: &mut Session
     ];
     let sources = load::sources(&host, cache);
     let rows = doctor::source_rows(&sources, &[]);
-    let picture = doctor::examine(&host, &list, rows);
+    let mut picture = doctor::examine(&host, &list, rows);
+    picture.unpacked = doctor::unpacked_rows(&super::toolchain::tools(&host, cache));
     match format {
         Format::Json => write!(session.out, "{}", picture.json().map_err(CliError::internal)?)?,
         Format::Text => write!(session.out, "{}", picture.text(console::colors_enabled()))?,

@@ -11,6 +11,7 @@ use super::bootstrap;
 use super::host::{Host, Missing, Need, TOOLS, Weight, missing};
 use text::size;
 
+use crate::tree::source::tools::{OFFERS, Tools};
 use crate::tree::source::{SourceSpec, Sources, Status};
 
 /// A whole kernel's build needs about this much of scratch, bytes.
@@ -39,6 +40,8 @@ pub struct Doctor {
     pub capabilities: Vec<Capability>,
     /// Kernel sources, cached or known.
     pub sources: Vec<SourceRow>,
+    /// Tools that scenarios can choose and that are not the system's.
+    pub unpacked: Vec<UnpackedRow>,
     /// What is unusual and not a fault.
     pub notes: Vec<String>,
 }
@@ -152,6 +155,21 @@ pub struct SourceRow {
     pub remark: Option<String>,
 }
 
+/// A tool beside the system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnpackedRow {
+    /// As `fetch` names it.
+    pub spec: String,
+    /// Its exact version, when it is in the cache.
+    pub version: Option<String>,
+    /// Where it is.
+    pub path: Option<PathBuf>,
+    /// Bytes in its files, or on disk after a fetch (about).
+    pub bytes: u64,
+    /// What fetches it, when it is not there.
+    pub remark: Option<String>,
+}
+
 /// Whether a source is at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -216,6 +234,7 @@ pub fn examine(host: &Host, capabilities: &Capabilities, sources: Vec<SourceRow>
             })
             .collect(),
         sources,
+        unpacked: Vec::new(),
         notes,
     }
 }
@@ -250,6 +269,34 @@ pub fn source_rows(sources: &Sources, known: &[SourceSpec]) -> Vec<SourceRow> {
         }
     }
     rows
+}
+
+/// The tools that can be unpacked; what is in the cache is told by its markers.
+#[must_use]
+pub fn unpacked_rows(tools: &Tools) -> Vec<UnpackedRow> {
+    let there = tools.entries();
+    OFFERS
+        .iter()
+        .map(|offer| {
+            let spec = format!("tool:{}", offer.id());
+            match there.iter().find(|unpacked| unpacked.offer == offer) {
+                Some(unpacked) => UnpackedRow {
+                    spec,
+                    version: Some(unpacked.marker.version.clone()),
+                    path: Some(unpacked.dir.clone()),
+                    bytes: unpacked.marker.bytes,
+                    remark: None,
+                },
+                None => UnpackedRow {
+                    remark: Some(format!("kbuild-repro fetch {spec}")),
+                    spec,
+                    version: None,
+                    path: None,
+                    bytes: offer.bytes_unpacked,
+                },
+            }
+        })
+        .collect()
 }
 
 impl Doctor {

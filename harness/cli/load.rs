@@ -11,7 +11,7 @@ use crate::cli::host::{Host, Need};
 use crate::cli::{CliError, SelectArgs, Session};
 use crate::scenario::{self, Errors, GRAFT_KERNEL, GraftArch, Loaded, Loader, Problem, Tier, TreeKind};
 use crate::tree::lower::{DirBeside, DirLower, MiniLower, read_regular};
-use crate::tree::source::{Hold, Identity, Progress, SourceSpec, Sources, Status};
+use crate::tree::source::{Hold, Identity, Part, Progress, SourceSpec, Sources, Status};
 use crate::tree::{self, Lower};
 
 /// A scenario file that was found.
@@ -315,7 +315,9 @@ pub fn needs(ready: &Ready) -> Vec<Need> {
 /// Tools that a scenario names itself and that are not there.
 #[must_use]
 pub fn missing_own(ready: &Ready, host: &Host) -> Vec<String> {
-    ready.loaded.scenario.needs.iter().filter(|need| host.find(need).is_none()).cloned().collect()
+    let scenario = &ready.loaded.scenario;
+    let missing = |need: &&String| host.find(need).is_none() && !super::toolchain::brings(scenario, need);
+    scenario.needs.iter().filter(missing).cloned().collect()
 }
 
 /// A source tree that is at hand.
@@ -347,6 +349,7 @@ pub enum Absent {
 /// It is not there: it can be fetched, or the scenario is wrong.
 pub fn at_hand(ready: &Ready, sources: &Sources) -> Result<AtHand, Absent> {
     let scenario = &ready.loaded.scenario;
+    let sources = &sources.part(part(ready));
     let wrong = |message: String, hint: String| {
         let problem = Problem::at_key(&ready.loaded.document, &crate::key_path!["tree", "srctree"], message);
         Absent::Wrong(Box::new(problem.hint(hint)))
@@ -394,6 +397,12 @@ pub fn at_hand(ready: &Ready, sources: &Sources) -> Result<AtHand, Absent> {
     }
 }
 
+/// How much of its source a scenario needs.
+#[must_use]
+pub fn part(ready: &Ready) -> Part {
+    if ready.loaded.scenario.is_graft() { Part::Graft } else { Part::Whole }
+}
+
 /// Whether a directory is built as a plain make tree.
 fn plain(dir: &Path, kind: Option<TreeKind>) -> bool {
     kind == Some(TreeKind::Make) || (kind.is_none() && !dir.join("Kconfig").is_file())
@@ -432,6 +441,10 @@ pub fn toolchain(host: &Host) -> Vec<ToolRecord> {
 /// It cannot be had.
 pub fn fetch(source: &str, cache: Option<&Path>, session: &mut Session<'_>) -> Result<u8, CliError> {
     let host = super::run::capture_without_tools()?;
+    if let Some(id) = source.strip_prefix(super::toolchain::SCHEME) {
+        writeln!(session.out, "{}", super::toolchain::fetch(&host, id, cache)?)?;
+        return Ok(0);
+    }
     let spec = SourceSpec::parse(source).map_err(|error| CliError::usage(error.to_string(), error.hint()))?;
     let spec = spec.resolve(&host.cwd);
     let sources = sources(&host, cache);
@@ -444,8 +457,13 @@ pub fn fetch(source: &str, cache: Option<&Path>, session: &mut Session<'_>) -> R
 /// The cache of sources.
 #[must_use]
 pub fn sources(host: &Host, cache: Option<&Path>) -> Sources {
-    let cache = cache.map_or(host.paths.cache.clone(), |cache| host.cwd.join(cache));
-    Sources::new(cache, host.env.clone())
+    Sources::new(self::cache(host, cache), host.env.clone())
+}
+
+/// The cache directory: as asked, or the user's.
+#[must_use]
+pub fn cache(host: &Host, asked: Option<&Path>) -> PathBuf {
+    asked.map_or(host.paths.cache.clone(), |cache| host.cwd.join(cache))
 }
 
 /// Gets a source, with progress on standard error.

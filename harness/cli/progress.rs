@@ -77,6 +77,18 @@ impl Progress {
                     self.line(&format!("{id}: {tree} waits for a job slot: other runs on this machine hold all"));
                 }
             },
+            Event::Preparing(tree, why) => {
+                shown.waiting = true;
+                if let Some(bar) = &shown.bar {
+                    bar.set_message(format!("{tree}: host tools"));
+                }
+                if self.how == (How::Lines { verbose: true }) || shown.said.elapsed() > STILL {
+                    shown.said = Instant::now();
+                    let why = why.as_ref().map_or(String::new(), |why| format!(", since {why}"));
+                    let since = shown.started.elapsed().as_secs_f64();
+                    self.line(&format!("{id}: {tree} prepares: configuration, host tools{why} … ({since:.0} s)"));
+                }
+            }
             Event::Started(build) => {
                 shown.waiting = true;
                 if let Some(bar) = &shown.bar {
@@ -170,6 +182,7 @@ impl Fetching {
             source::Progress::Looking { .. } => ("looking it up", 0, 0),
             source::Progress::Downloading { done, total } => ("downloading", *done, *total),
             source::Progress::Checking { done, total } => ("checking", *done, *total),
+            source::Progress::CheckingOut { .. } => ("checking files out", 0, 0),
             source::Progress::Unpacking { done, total } => ("unpacking", *done, total.unwrap_or(0)),
         };
         if let Some(bar) = &self.bar {

@@ -1,6 +1,6 @@
 //! `run`: select, get ready, run side by side, judge, report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -15,11 +15,13 @@ use super::load::{self, Absent, AtHand, Ready};
 use super::progress::{How, Progress, note};
 use super::snapshots;
 use super::state::RunDir;
+use super::toolchain::{Chosen, Shelf, brings, records};
 use super::{CliError, Format, HowArgs, IsolationArg, RunArgs, Session};
 use crate::artifact::ArtifactError;
 use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, write_atomically};
 use crate::artifact::recorder::keep_evidence;
 use crate::report::{self, Report};
+use crate::runner::prepared::Store;
 use crate::runner::slots::Pool;
 use crate::runner::{Context, Parts, Source, disk_needed, not_varied};
 use crate::sandbox::scratch::{Scratch, sweep};
@@ -96,8 +98,8 @@ pub(crate) struct Run<'a> {
 /// A scenario and what it will be run on.
 struct Work {
     ready: Ready,
-    /// Its tree and plan, or why it is not run.
-    state: Result<(AtHand, TreePlan), Ended>,
+    /// Its tree, its plan and its tools, or why it is not run.
+    state: Result<(AtHand, TreePlan, Chosen), Ended>,
 }
 
 impl<'a> Run<'a> {
@@ -154,7 +156,8 @@ impl<'a> Run<'a> {
         let trees = if self.how.keep { dir.path.join(KEPT) } else { scratch.path().to_owned() };
         let pool = Pool::open(&slot_dir(&self.host, &scratch_base), self.how.jobs.unwrap_or(self.host.cpus))
             .map_err(|error| CliError::host(format!("cannot share job slots: {error}"), "--scratch DIR"))?;
-        let toolchain = load::toolchain(&self.host);
+        let system = load::toolchain(&self.host);
+        let prepared = Store::new(&load::cache(&self.host, self.how.cache.as_deref()), self.how.fresh);
         let order = self.order(&work);
         let quiet = self.how.output.quiet;
         let how = match (quiet, self.host.terminal.is_terminal && !self.how.output.verbose) {
@@ -174,10 +177,11 @@ impl<'a> Run<'a> {
             let work = &work[at];
             let record_dir = dir.path.join(&work.ready.found.id);
             let record = match &work.state {
-                Err(ended) => self.not_run(&work.ready, &toolchain, ended.clone()),
-                Ok((hand, plan)) => {
+                Err(ended) => self.not_run(&work.ready, &system, ended.clone()),
+                Ok((hand, plan, chosen)) => {
+                    let toolchain = records(&system, &work.ready.loaded.scenario, chosen);
                     let own_scratch = trees.join(format!("s{at}"));
-                    let source = self.source(work, hand, &capabilities);
+                    let source = self.source(work, hand, chosen, &capabilities);
                     let context = Context {
                         sandbox: &self.sandbox,
                         pool: &pool,
@@ -186,11 +190,13 @@ impl<'a> Run<'a> {
                             Ok(source) => source,
                             Err(_) => &Source::Mini,
                         },
+                        prepared: Some(&prepared),
                         isolation: self.isolation(),
                         direct: self.direct(&capabilities),
                         max_jobs: self.how.jobs.unwrap_or(self.host.cpus),
                         reserve: RESERVE,
                         disk_limit: limit,
+                        toolchain: &chosen.unpacked,
                         cancel: &session.cancel,
                         keep: self.how.keep,
                         parts: self.parts,
@@ -362,29 +368,39 @@ impl<'a> Run<'a> {
         let sources = load::sources(&self.host, self.how.cache.as_deref());
         // What a killed fetch left; if it cannot be removed, the next fetch says why.
         let _ = sources.sweep();
+        let mut shelf = Shelf::new(&self.host, self.how.cache.as_deref());
         let mut errors = Errors::default();
         let mut work = Vec::new();
+        // Scenarios by the command that gets their kernel: they are not part of a run that nobody asked for them.
+        let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
         for ready in ready {
             if let Some((tools, help)) = self.lacks(&ready) {
                 let reason = format!("missing: {}; install: {help}", tools.join(", "));
                 work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
                 continue;
             }
-            let mut hand = load::at_hand(&ready, &sources);
-            if let Err(Absent::Fetch(how)) = &hand {
-                if !(asked || ready.found.by_name) {
-                    let reason = format!("its source `{}` is not in the cache; get it by `{how}`", ready.source);
+            let by_name = asked || ready.found.by_name;
+            let chosen = match shelf.choose(&self.host, &ready.loaded.scenario, by_name || self.how.bootstrap)? {
+                Ok(chosen) => chosen,
+                Err(reason) => {
                     work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
                     continue;
                 }
-                load::get(&sources, &ready.source, self.host.terminal.is_terminal)?;
+            };
+            let mut hand = load::at_hand(&ready, &sources);
+            if let Err(Absent::Fetch(how)) = &hand {
+                if !by_name {
+                    *left_out.entry(how.clone()).or_default() += 1;
+                    continue;
+                }
+                load::get(&sources.part(load::part(&ready)), &ready.source, self.host.terminal.is_terminal)?;
                 hand = load::at_hand(&ready, &sources);
             }
             match hand {
                 Ok(hand) => match load::cannot_build(&ready, &hand) {
                     Some(reason) => work.push(Work { ready, state: Err(Ended::CannotBuild { reason }) }),
                     None => match self.plan(&ready, &hand) {
-                        Ok(plan) => work.push(Work { ready, state: Ok((hand, plan)) }),
+                        Ok(plan) => work.push(Work { ready, state: Ok((hand, plan, chosen)) }),
                         Err(more) => errors.0.extend(more.0),
                     },
                 },
@@ -396,6 +412,20 @@ impl<'a> Run<'a> {
         }
         errors.into_result().map_err(CliError::Scenario)?;
         self.tell_missing(&work);
+        if !self.how.output.quiet {
+            for (how, count) in left_out {
+                let plural = if count == 1 { "" } else { "s" };
+                note(&format!(
+                    "left out: {count} scenario{plural} whose kernel is not in the cache; get it by `{how}`"
+                ));
+            }
+        }
+        if work.is_empty() {
+            return Err(CliError::Nothing {
+                message: "no kernel of the selected scenarios is in the cache".into(),
+                hint: Some("name a scenario, or `--tier graft`, and it is fetched".into()),
+            });
+        }
         Ok(work)
     }
 
@@ -418,6 +448,7 @@ impl<'a> Run<'a> {
     fn lacks(&self, ready: &Ready) -> Option<(Vec<String>, String)> {
         let plan = bootstrap::plan(&self.host, &load::needs(ready));
         let required = plan.missing.iter().filter(|missing| missing.weight == super::host::Weight::Required);
+        let required = required.filter(|missing| !brings(&ready.loaded.scenario, missing.tool));
         let mut tools: Vec<String> = required.map(|missing| missing.tool.to_owned()).collect();
         tools.extend(load::missing_own(ready, &self.host));
         tools.sort();
@@ -496,13 +527,23 @@ impl<'a> Run<'a> {
         order
     }
 
-    fn source(&self, work: &Work, hand: &AtHand, capabilities: &Capabilities) -> Result<Source, Ended> {
+    fn source(
+        &self,
+        work: &Work,
+        hand: &AtHand,
+        chosen: &Chosen,
+        capabilities: &Capabilities,
+    ) -> Result<Source, Ended> {
         // A variation that was not made proves nothing, whether the builds are equal or not.
         let direct = self.direct(capabilities);
         let scenario = &work.ready.loaded.scenario;
         let fixed = not_varied(scenario, !direct, !direct && capabilities.uts_ns.is_ok());
         if !fixed.is_empty() {
             return Err(Ended::Skipped { reason: format!("this host cannot vary {}", fixed.join(", ")) });
+        }
+        if direct && !chosen.unpacked.is_empty() {
+            let reason = "unpacked tools have a fixed place, which takes mount namespaces";
+            return Err(Ended::Skipped { reason: reason.into() });
         }
         if let Some(dir) = &self.in_place {
             return Ok(Source::InPlace(dir.clone()));
@@ -531,7 +572,7 @@ impl<'a> Run<'a> {
                 ),
             });
         }
-        Ok(Source::Copy(dir.clone()))
+        Ok(Source::Copy(dir.clone(), load::part(&work.ready)))
     }
 
     fn not_run(

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use console::Style;
 
 use super::{Report, ScenarioReport};
+use crate::runner::Preparation;
 use crate::scenario::Class;
 use crate::verdict::{ATTENTION, Finding, Standing, Verdict};
 
@@ -46,6 +47,16 @@ pub fn write(report: &Report, options: Options, out: &mut dyn Write) -> io::Resu
         sink.scenario(scenario)?;
     }
     sink.losses(report)
+}
+
+/// What a clean build started from.
+fn prepared(preparation: &Preparation) -> String {
+    if preparation.reused {
+        return ", from a prepared state".into();
+    }
+    let (seconds, millis) = (preparation.wall_ms / 1000, preparation.wall_ms % 1000);
+    let why = preparation.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    format!(", prepared before in {seconds}.{:02} s{why}", millis / 10)
 }
 
 struct Sink<'a> {
@@ -123,10 +134,15 @@ impl Sink<'_> {
         }
         if self.options.verbose {
             for build in &scenario.builds {
+                let prepared = build.preparation.as_ref().map_or(String::new(), prepared);
                 writeln!(
                     self.out,
-                    "  build {:<28} {:>8.2} s  {:>4} steps  {}",
-                    build.id, build.seconds, build.steps, build.status
+                    "  build {:<28} {:>8.2} s  {:>4} steps  {}{}",
+                    build.id,
+                    build.seconds,
+                    build.steps,
+                    build.status,
+                    clean(&prepared)
                 )?;
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::sandbox;
 use crate::scenario::{Scenario, TreeKind};
+use crate::tree::source::tools::Unpacked;
 use crate::tree::{State, TreePlan};
 
 /// Where programs of the scenario's own are seen, first on `PATH`.
@@ -52,6 +53,31 @@ pub fn pinned_environment() -> BTreeMap<String, String> {
     .collect()
 }
 
+/// What make is told of the compiler that the scenario chose; the scenario's own variables win.
+/// `LLVM=1` is kbuild's word (Documentation/kbuild/llvm.rst); other makefiles go by make's own variables (GNU make
+/// manual, "Variables Used by Implicit Rules").
+fn chosen_variables(scenario: &Scenario, kind: TreeKind) -> &'static [(&'static str, &'static str)] {
+    match (scenario.toolchain.is_clang(), kind) {
+        (false, _) => &[],
+        // The kernel has no line for our architecture (scripts/Makefile.clang).
+        (true, TreeKind::Kernel) if scenario.is_graft() => {
+            &[("LLVM", "1"), ("CLANG_TARGET_FLAGS_graft", "x86_64-linux-gnu")]
+        }
+        (true, TreeKind::Kernel) => &[("LLVM", "1")],
+        (true, TreeKind::Make) => &[("AR", "llvm-ar"), ("CC", "clang"), ("CXX", "clang++"), ("LD", "ld.lld")],
+    }
+}
+
+/// A search path with `bins` after the scenario's own programs and before everything else, even where the scenario
+/// sets the path: a tool that was chosen is the one that is used.
+fn before_the_systems(path: &str, bins: &str) -> String {
+    match path.strip_prefix(TOOLS) {
+        Some(rest) if rest.is_empty() || rest.starts_with(':') => format!("{TOOLS}:{bins}{rest}"),
+        _ if path.is_empty() => bins.to_owned(),
+        _ => format!("{bins}:{path}"),
+    }
+}
+
 /// Composes make command lines for one tree.
 #[derive(Debug, Clone)]
 pub(super) struct Maker<'a> {
@@ -60,15 +86,23 @@ pub(super) struct Maker<'a> {
     pub(super) in_tree: bool,
     pub(super) src: String,
     pub(super) obj: String,
+    /// Tools that are found before the system's.
+    pub(super) toolchain: &'a [Unpacked],
 }
 
 impl<'a> Maker<'a> {
-    pub(super) fn new(scenario: &'a Scenario, plan: &TreePlan, varied: bool) -> Self {
+    pub(super) fn new(scenario: &'a Scenario, plan: &TreePlan, toolchain: &'a [Unpacked], varied: bool) -> Self {
         let experiment = scenario.experiment.as_ref().filter(|_| varied);
         let src = experiment.and_then(|e| e.srctree.clone()).or(scenario.tree.at.clone()).unwrap_or(SRC.into());
         let in_tree = super::in_tree(scenario, plan);
         let obj = if in_tree { src.clone() } else { experiment.and_then(|e| e.objtree.clone()).unwrap_or(OBJ.into()) };
-        Self { scenario, kind: plan.kind, in_tree, src, obj }
+        Self { scenario, kind: plan.kind, in_tree, src, obj, toolchain }
+    }
+
+    /// What of the sources a build does not see: with the repository in sight a kernel takes its release from the state
+    /// of that (scripts/setlocalversion).
+    pub(super) fn hidden(&self) -> &'static [&'static str] {
+        if self.kind == TreeKind::Kernel { &[".git"] } else { &[] }
     }
 
     /// Where make is started.
@@ -92,7 +126,10 @@ impl<'a> Maker<'a> {
         if self.kind == TreeKind::Kernel && !self.in_tree {
             argv.push(format!("O={}", self.obj));
         }
-        let all: BTreeMap<&String, &String> = state.vars.iter().chain(vars).collect();
+        // The scenario's own win over those of its tools.
+        let chosen = chosen_variables(self.scenario, self.kind).iter().copied();
+        let own = state.vars.iter().chain(vars).map(|(name, value)| (name.as_str(), value.as_str()));
+        let all: BTreeMap<&str, &str> = chosen.chain(own).collect();
         argv.extend(all.into_iter().map(|(name, value)| format!("{name}={value}")));
         argv.extend(goals.iter().cloned());
         argv
@@ -109,6 +146,11 @@ impl<'a> Maker<'a> {
         }
         if let Some(experiment) = self.scenario.experiment.as_ref().filter(|_| varied) {
             env.extend(experiment.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        let bins: Vec<String> = self.toolchain.iter().map(Unpacked::bin).collect();
+        if !bins.is_empty() {
+            let path = env.entry("PATH".to_owned()).or_default();
+            *path = before_the_systems(path, &bins.join(":"));
         }
         env
     }
@@ -152,6 +194,11 @@ pub(super) fn script(
     text.push_str("if [ $# -gt 0 ]; then\n\texec sh -c \"$(sed ");
     text.push_str(&format!("-e \"s|{src}|$1|g\" -e \"s|{obj}|{second}|g\" \"$0\")\"\nfi\n"));
     text.push_str(&format!("[ -d {} ] || {{ echo 'usage: sh build.sh {usage}' >&2; exit 2; }}\n", quote(src)));
+    for tool in maker.toolchain {
+        let (place, id, version) = (tool.place(), tool.offer.id(), &tool.marker.version);
+        text.push_str(&format!("[ -d {place} ] || {{ echo '{} {version} was at {place}: ", tool.offer.name));
+        text.push_str(&format!("kbuild-repro fetch tool:{id} unpacks it, link it there' >&2; exit 2; }}\n"));
+    }
     text.push_str(&format!("cd {}\n", quote(&maker.cwd())));
     text.push_str("run() {\n\tenv -i \\\n");
     for (name, value) in env {
@@ -167,7 +214,17 @@ pub(super) fn script(
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::{before_the_systems, shown};
+
+    #[test]
+    fn chosen_tools_come_after_the_scenarios_own_and_before_the_systems() {
+        let path = |path| before_the_systems(path, "/t/bin");
+        assert_eq!(path("/build/tools:/usr/bin"), "/build/tools:/t/bin:/usr/bin");
+        assert_eq!(path("/build/tools"), "/build/tools:/t/bin");
+        assert_eq!(path("/usr/bin"), "/t/bin:/usr/bin");
+        assert_eq!(path("/build/toolsmith:/usr/bin"), "/t/bin:/build/toolsmith:/usr/bin");
+        assert_eq!(path(""), "/t/bin");
+    }
 
     #[test]
     fn command_lines_are_shown_as_a_shell_takes_them() {

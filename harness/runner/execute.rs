@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 use super::command::Maker;
 use super::instance::{Instance, Source};
 use super::jobs::Jobs;
-use super::making::{Making, Tree};
+use super::making::{Made, Making, Tree};
+use super::prepared::{Prepared, Store};
+use super::preparing::{Prepares, Start};
 use super::slots::{Pool, SlotError};
-use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, Parts, PlannedBuild, Role, Seen, Status};
+use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, Parts, PlannedBuild, Preparation, Role, Seen, Status};
 use crate::sandbox::{self, Isolation, Sandbox, SandboxError};
-use crate::scenario::{OracleWhen, Scenario, Tier, TreeKind};
+use crate::scenario::{OracleWhen, Scenario, Tier};
 use crate::tree::kconfig::Unmet;
+use crate::tree::source::tools::Unpacked;
 use crate::tree::{State, TreePlan};
 
 /// How often a running build is looked at.
@@ -41,6 +44,8 @@ pub struct Context<'a> {
     pub scratch: &'a Path,
     /// Where the sources come from.
     pub source: &'a Source,
+    /// Where prepared states are kept, for trees whose clean builds start from one.
+    pub prepared: Option<&'a Store>,
     /// How much isolation.
     pub isolation: Isolation,
     /// Whether the host has no mount namespaces: trees are then moved to one fixed place to be built.
@@ -51,6 +56,8 @@ pub struct Context<'a> {
     pub reserve: u64,
     /// Bytes that the trees may take; over the scenario's own bound.
     pub disk_limit: Option<u64>,
+    /// Tools that builds find before the system's.
+    pub toolchain: &'a [Unpacked],
     /// Set when everything is to stop.
     pub cancel: &'a AtomicBool,
     /// Whether trees stay.
@@ -141,6 +148,8 @@ pub fn run(
         configured: Mutex::default(),
         control_done: AtomicBool::new(false),
         control_started: Mutex::default(),
+        clean_started: Mutex::default(),
+        experiment_begun: AtomicBool::new(!context.parts.experiment),
     };
     runner.chains(&chains)?;
     if scenario.compare.oracle == Some(OracleWhen::Last) {
@@ -173,6 +182,19 @@ pub(super) struct Runner<'a> {
     pub(super) control_done: AtomicBool,
     /// When the control's first build was started.
     control_started: Mutex<Option<Instant>>,
+    /// When the last clean build of control or experiment was started from its prepared state.
+    clean_started: Mutex<Option<Instant>>,
+    /// Whether the experiment has what it starts from; oracles start from the same.
+    experiment_begun: AtomicBool,
+}
+
+/// How a chain's first build came to what it starts from.
+#[derive(Debug, Default)]
+struct Begun {
+    /// What is told of it.
+    preparation: Option<Preparation>,
+    /// The build ended there already.
+    failed: Option<Made>,
 }
 
 impl Runner<'_> {
@@ -251,7 +273,7 @@ impl Runner<'_> {
 
     fn chain(&self, chain: &Chain) -> Result<(), RunError> {
         let varied = chain.role == Role::Experiment;
-        let maker = Maker::new(self.scenario, self.plan, varied);
+        let maker = Maker::new(self.scenario, self.plan, self.context.toolchain, varied);
         let Some(first) = chain.builds.first() else { return Ok(()) };
         let state = first.edit.map_or(&self.plan.base, |n| &self.plan.edits[n].state);
         match (chain.role, first.edit) {
@@ -259,17 +281,31 @@ impl Runner<'_> {
             (Role::Experiment, _) => self.await_another_second(),
             _ => {}
         }
+        // Before there is a job slot: whoever makes the state needs all of them.
+        let start = self.start(chain, &maker, state)?;
+        let mut prepared = None;
         // Trees are laid down when their turn comes, so that waiting chains take no disk.
         let mut jobs = self.jobs(state, varied);
         let mut server = self.job_server(chain, state, varied)?;
-        // With it in sight a kernel takes its release from the repository's state (scripts/setlocalversion).
-        let hidden: &[&str] = if maker.kind == TreeKind::Kernel { &[".git"] } else { &[] };
         let (dir, source) = (self.context.scratch.join(&chain.instance), self.context.source);
-        let instance = Instance::create(&dir, source, maker.in_tree, state, hidden)
+        let mut instance = Instance::create(&dir, source, maker.in_tree, state, maker.hidden())
             .map_err(|error| RunError::harness("lay the source tree down", error))?;
         if chain.role == Role::Control {
             lock(&self.control_started).get_or_insert_with(Instant::now);
         }
+        let tree = Tree { maker: &maker, instance: &instance, state, jobs: &server };
+        let mut begun = Some(self.begin(chain, tree, start, &mut prepared)?);
+        if chain.role == Role::Experiment {
+            self.experiment_begun.store(true, Ordering::Relaxed);
+        }
+        if let Some(prepared) = prepared {
+            // A tree that is kept must not go when the cache is pruned.
+            let prepared = prepared.or_copy(&self.private(chain), self.context.keep);
+            prepared
+                .and_then(|prepared| instance.start_from(prepared))
+                .map_err(|error| RunError::harness("lay the prepared tree down", error))?;
+        }
+        self.keep_apart(chain.role);
         let mut noops = 0;
         let mut extra = Vec::new();
         for build in &chain.builds {
@@ -279,7 +315,8 @@ impl Runner<'_> {
                 jobs = self.jobs(state, varied);
                 server = self.job_server(chain, state, varied)?;
             }
-            let (ok, changed) = self.build(chain, build, &maker, &instance, state, &server)?;
+            let tree = Tree { maker: &maker, instance: &instance, state, jobs: &server };
+            let (ok, changed) = self.build(chain, build, tree, begun.take().unwrap_or_default())?;
             if build.mode == Mode::Clean && !ok {
                 if chain.role == Role::Control {
                     // Nothing can be said about anything; do not spend the time of the other trees.
@@ -296,7 +333,7 @@ impl Runner<'_> {
                 for n in std::mem::take(&mut extra) {
                     let build = PlannedBuild { id: format!("control/noop-{n}"), mode: Mode::Noop, edit: None };
                     self.observer.event(Event::Planned(1));
-                    if !self.build(chain, &build, &maker, &instance, state, &server)?.1 {
+                    if !self.build(chain, &build, tree, Begun::default())?.1 {
                         break;
                     }
                 }
@@ -304,9 +341,55 @@ impl Runner<'_> {
         }
         drop(server);
         if !self.context.keep {
-            instance.remove().map_err(|error| RunError::harness("remove a tree", error))?;
+            instance
+                .remove()
+                .and_then(|()| sandbox::remove_tree(&self.private(chain)))
+                .map_err(|error| RunError::harness("remove a tree", error))?;
         }
         Ok(())
+    }
+
+    /// Makes the state that the chain's clean build starts from, if it is to be made, and says what it is.
+    fn begin(
+        &self,
+        chain: &Chain,
+        tree: Tree<'_>,
+        start: Start,
+        prepared: &mut Option<Prepared>,
+    ) -> Result<Begun, RunError> {
+        let Some(first) = chain.builds.first() else { return Ok(Begun::default()) };
+        match start {
+            Start::Nothing => Ok(Begun::default()),
+            Start::Ready(there) => {
+                *prepared = Some(there);
+                let preparation = Preparation { reused: true, wall_ms: 0, cpu_ms: 0, why: None };
+                Ok(Begun { preparation: Some(preparation), failed: None })
+            }
+            Start::Make { key, claim, why } => {
+                let log = self.observer.log(&first.id);
+                Ok(match self.prepare(chain, tree, &log, (key, claim, why))? {
+                    Prepares::Itself => Begun::default(),
+                    Prepares::Failed(made) => Begun { preparation: None, failed: Some(made) },
+                    Prepares::Ready(made, preparation) => {
+                        *prepared = Some(made);
+                        Begun { preparation: Some(preparation), failed: None }
+                    }
+                })
+            }
+        }
+    }
+
+    /// Has no second be the same for the clean builds of control and experiment, whichever is ready first.
+    fn keep_apart(&self, role: Role) {
+        if role == Role::Oracle {
+            return;
+        }
+        // The lock is held while waiting: nobody else has to start either.
+        let mut last = lock(&self.clean_started);
+        while last.is_some_and(|last| last.elapsed() < APART) && !self.stopped() {
+            thread::sleep(TICK);
+        }
+        *last = Some(Instant::now());
     }
 
     /// Waits, without a job slot, until the control has been at work for [`APART`].
@@ -320,10 +403,11 @@ impl Runner<'_> {
         }
     }
 
-    /// Waits until the control has its configuration after edit `n`, or never will.
+    /// Waits until the control has its configuration after edit `n`, or never will, and the experiment its prepared state.
     fn await_config(&self, n: usize) {
         let there = || lock(&self.configured).contains_key(&n) || self.control_done.load(Ordering::Relaxed);
-        while self.plan.config.is_some() && !there() && !self.stopped() {
+        let begun = || self.experiment_begun.load(Ordering::Relaxed) || !self.scenario.is_graft();
+        while self.plan.config.is_some() && !(there() && begun()) && !self.stopped() {
             thread::sleep(TICK);
         }
     }
@@ -334,6 +418,12 @@ impl Runner<'_> {
 
     pub(super) fn interrupted(&self) -> RunError {
         RunError::new(RunErrorKind::Interrupted, "stopped")
+    }
+
+    /// The host's name, as the build sees it.
+    pub(super) fn hostname(&self, varied: bool) -> String {
+        let experiment = self.scenario.experiment.as_ref().filter(|_| varied);
+        experiment.and_then(|experiment| experiment.hostname.clone()).unwrap_or_else(|| "repro".into())
     }
 
     fn jobs(&self, state: &State, varied: bool) -> Option<u32> {
@@ -370,10 +460,8 @@ impl Runner<'_> {
         &self,
         chain: &Chain,
         build: &PlannedBuild,
-        maker: &Maker<'_>,
-        instance: &Instance,
-        state: &State,
-        jobs: &Jobs,
+        tree: Tree<'_>,
+        begun: Begun,
     ) -> Result<(bool, bool), RunError> {
         if self.stopped() {
             return Err(self.interrupted());
@@ -381,10 +469,10 @@ impl Runner<'_> {
         self.observer.event(Event::Started(build.id.clone()));
         let started = Instant::now();
         let guard = self.context.direct.then(|| lock(&self.stage));
-        let home = instance;
+        let home = tree.instance;
         let staged = if guard.is_some() { Some(self.enter_stage(home)?) } else { None };
         let instance = staged.as_ref().unwrap_or(home);
-        let observed = self.make_and_observe(chain, build, Tree { maker, instance, state, jobs });
+        let observed = self.make_and_observe(chain, build, Tree { instance, ..tree }, begun);
         if staged.is_some() {
             fs::rename(&instance.dir, &home.dir).map_err(|error| RunError::harness("move a tree back", error))?;
         }
@@ -400,11 +488,15 @@ impl Runner<'_> {
         chain: &Chain,
         build: &PlannedBuild,
         tree: Tree<'_>,
+        begun: Begun,
     ) -> Result<(Status, bool), RunError> {
         let log = self.observer.log(&build.id);
         let varied = chain.role == Role::Experiment;
         let objtree = tree.instance.objtree();
-        let made = Making::new(self, tree, varied, log.clone())?.make(build)?;
+        let made = match begun.failed {
+            Some(made) => made,
+            None => Making::new(self, tree, varied, log.clone())?.make(build)?,
+        };
         fs::write(super::script_path(&log), &made.script)
             .map_err(|error| RunError::harness("write build.sh", error))?;
         let built = Built {
@@ -417,6 +509,8 @@ impl Runner<'_> {
             cpu: made.cpu,
             objtree,
             lower: tree.instance.lower(),
+            prepared: tree.instance.prepared().cloned(),
+            preparation: begun.preparation,
             log,
         };
         match self.observer.built(&built)? {

@@ -4,9 +4,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::command::{Maker, TOOLS};
-use crate::sandbox::{self, Change, Content, Mount, Op, Stamp};
+use super::copy::{copy_some, copy_tree_without};
+use super::prepared::Prepared;
+use crate::sandbox::{self, Change, Content, Mount, Op, Stamp, overlay};
+use crate::tree::source::{Part, needed_by_graft};
 use crate::tree::{FileState, State, materialise};
 
 /// Where the sources come from.
@@ -16,8 +20,8 @@ pub enum Source {
     Mini,
     /// A directory, never written to: an overlay holds the edits.
     Overlay(PathBuf),
-    /// A directory that is copied, where the host refuses overlays.
-    Copy(PathBuf),
+    /// A directory of which so much is copied, where the host refuses overlays.
+    Copy(PathBuf, Part),
     /// The user's own directory, built in place.
     InPlace(PathBuf),
 }
@@ -28,6 +32,10 @@ pub(super) struct Instance {
     pub(super) dir: PathBuf,
     source: Source,
     in_tree: bool,
+    /// What of the sources is not in it.
+    hidden: &'static [&'static str],
+    /// What lies below the object tree.
+    prepared: Option<Arc<Prepared>>,
 }
 
 impl Instance {
@@ -38,9 +46,9 @@ impl Instance {
         source: &Source,
         in_tree: bool,
         state: &State,
-        hidden: &[&str],
+        hidden: &'static [&'static str],
     ) -> io::Result<Self> {
-        let instance = Self { dir: dir.to_owned(), source: source.clone(), in_tree };
+        let instance = Self { dir: dir.to_owned(), source: source.clone(), in_tree, hidden, prepared: None };
         fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
         for name in ["obj", "tools"] {
             fs::create_dir_all(dir.join(name))?;
@@ -62,11 +70,24 @@ impl Instance {
                     whiteout(&dir.join("upper").join(name))?;
                 }
             }
-            Source::Copy(from) => copy_tree(from, &dir.join("src"), hidden)?,
+            Source::Copy(from, Part::Whole) => copy_tree_without(from, &dir.join("src"), hidden)?,
+            Source::Copy(from, Part::Graft) => copy_some(from, &dir.join("src"), &needed_by_graft)?,
             Source::InPlace(_) => {}
         }
         instance.install_tools(state)?;
         Ok(instance)
+    }
+
+    /// Has the object tree start from a prepared one; nothing was built yet.
+    pub(super) fn start_from(&mut self, prepared: Prepared) -> io::Result<()> {
+        fs::create_dir_all(self.dir.join("obj-work"))?;
+        self.prepared = Some(Arc::new(prepared));
+        Ok(())
+    }
+
+    /// What the object tree started from.
+    pub(super) fn prepared(&self) -> Option<&Arc<Prepared>> {
+        self.prepared.as_ref()
     }
 
     /// The tree moved to another directory.
@@ -108,7 +129,15 @@ impl Instance {
         if self.in_tree { self.written_source() } else { self.dir.join("obj") }
     }
 
-    /// What shows through below the object tree, if that is an overlay's upper directory.
+    /// Where a file of the object tree is on the host, if it is there.
+    pub(super) fn object(&self, path: &str) -> Option<PathBuf> {
+        match &self.prepared {
+            Some(prepared) => overlay::shown(&self.objtree(), prepared.dir(), Path::new(path)),
+            None => Some(self.objtree().join(path)).filter(|path| path.symlink_metadata().is_ok()),
+        }
+    }
+
+    /// What of the sources shows through below the object tree, if that is an overlay's upper directory.
     pub(super) fn lower(&self) -> Option<PathBuf> {
         match &self.source {
             Source::Overlay(lower) if self.in_tree => Some(lower.clone()),
@@ -116,10 +145,20 @@ impl Instance {
         }
     }
 
+    /// Whether the upper directory of the sources holds nothing but the state's own files: no command wrote there.
+    pub(super) fn sources_untouched(&self, state: &State) -> bool {
+        let own = |path: &str| match (state.files.get(path), fs::symlink_metadata(self.written_source().join(path))) {
+            (Some(FileState::Present { bytes, .. }), Ok(meta)) => meta.is_file() && meta.len() == bytes.len() as u64,
+            (Some(FileState::Deleted), Ok(_)) => true,
+            _ => self.hidden.contains(&path),
+        };
+        all_below(&self.written_source(), "", &own).unwrap_or(false)
+    }
+
     /// Whether the sources had a file before any edit.
     fn had(&self, path: &str) -> bool {
         match &self.source {
-            Source::Overlay(from) | Source::Copy(from) => from.join(path).symlink_metadata().is_ok(),
+            Source::Overlay(from) | Source::Copy(from, _) => from.join(path).symlink_metadata().is_ok(),
             Source::Mini | Source::InPlace(_) => true,
         }
     }
@@ -127,7 +166,7 @@ impl Instance {
     /// The part of the source tree on the host that edits and builds write to.
     fn written_source(&self) -> PathBuf {
         match &self.source {
-            Source::Mini | Source::Copy(_) => self.dir.join("src"),
+            Source::Mini | Source::Copy(..) => self.dir.join("src"),
             Source::Overlay(_) => self.dir.join("upper"),
             Source::InPlace(dir) => dir.clone(),
         }
@@ -135,7 +174,8 @@ impl Instance {
 
     /// Directories whose newest file an edit must be newer than.
     pub(super) fn stamped(&self) -> Vec<PathBuf> {
-        vec![self.written_source(), self.dir.join("obj")]
+        let prepared = self.prepared.iter().map(|prepared| prepared.dir().to_owned());
+        [self.written_source(), self.dir.join("obj")].into_iter().chain(prepared).collect()
     }
 
     /// How the tree is mounted.
@@ -150,9 +190,17 @@ impl Instance {
             },
             _ => Mount::Bind { host: self.written_source(), at: src, writable: true },
         }];
-        if !self.in_tree {
-            mounts.push(Mount::Bind { host: self.dir.join("obj"), at: maker.obj.clone().into(), writable: true });
-        }
+        let (obj, at) = (self.dir.join("obj"), PathBuf::from(&maker.obj));
+        mounts.extend(match &self.prepared {
+            _ if self.in_tree => None,
+            Some(prepared) => Some(Mount::Overlay {
+                lower: vec![prepared.dir().to_owned()],
+                upper: obj,
+                work: self.dir.join("obj-work"),
+                at,
+            }),
+            None => Some(Mount::Bind { host: obj, at, writable: true }),
+        });
         mounts.push(Mount::Bind { host: self.dir.join("tools"), at: TOOLS.into(), writable: false });
         mounts
     }
@@ -186,6 +234,20 @@ impl Instance {
     }
 }
 
+/// Whether `fits` holds for every path below a directory that is no directory itself.
+fn all_below(top: &Path, below: &str, fits: &dyn Fn(&str) -> bool) -> io::Result<bool> {
+    for entry in fs::read_dir(top.join(below))? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { return Ok(false) };
+        let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+        let fine = if entry.file_type()?.is_dir() { all_below(top, &path, fits)? } else { fits(&path) };
+        if !fine {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -198,30 +260,6 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 fn whiteout(path: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
     Ok(mknodat(CWD, path, FileType::CharacterDevice, Mode::empty(), makedev(0, 0))?)
-}
-
-/// Copies a tree with its modes and times, following no symbolic link. `fs::copy` shares blocks where the
-/// file system can.
-fn copy_tree(from: &Path, to: &Path, hidden: &[&str]) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        if hidden.iter().any(|name| entry.file_name() == *name) {
-            continue;
-        }
-        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
-        if kind.is_dir() {
-            copy_tree(&entry.path(), &target, &[])?;
-        } else if kind.is_symlink() {
-            symlink(fs::read_link(entry.path())?, &target)?;
-        } else if kind.is_file() {
-            fs::copy(entry.path(), &target)?;
-            let meta = entry.metadata()?;
-            let times = fs::FileTimes::new().set_modified(meta.modified()?).set_accessed(meta.modified()?);
-            fs::File::open(&target)?.set_times(times)?;
-        }
-    }
-    Ok(())
 }
 
 /// Bytes that a directory takes on disk; what vanishes meanwhile is not counted.

@@ -13,8 +13,11 @@ use super::command::{Maker, TOOLS, script, shown};
 use super::execute::{RunError, RunErrorKind, Runner, TICK, lock};
 use super::instance::{Instance, directory_size};
 use super::jobs::Jobs;
+use super::preparing::Traces;
 use super::{Mode, PlannedBuild, Status};
-use crate::sandbox::{self, Change, Command, Content, Isolation, Limits, Op, Outcome, Running, Spec, Stamp, View};
+use crate::sandbox::{
+    self, Change, Command, Content, Isolation, Limits, Mount, Op, Outcome, Running, Spec, Stamp, View,
+};
 use crate::tree::kconfig;
 use crate::tree::{ConfigBase, EditPlan, FileOp, State};
 
@@ -39,6 +42,8 @@ pub(super) struct Made {
     pub(super) wall: Duration,
     pub(super) cpu: Duration,
     pub(super) commands: Vec<String>,
+    /// The same, word by word.
+    pub(super) argv: Vec<Vec<String>>,
     pub(super) script: String,
 }
 
@@ -50,9 +55,13 @@ pub(super) struct Making<'m> {
     log: File,
     log_path: PathBuf,
     started: Instant,
+    /// Where the commands are traced.
+    traces: Option<&'m Traces<'m>>,
     /// What the next sandbox does.
     ops: Vec<Op>,
     commands: Vec<Vec<String>>,
+    /// Whether the build is a clean one.
+    clean: bool,
     /// What was run so far, and how it went.
     ran: Vec<Vec<String>>,
     status: Status,
@@ -75,8 +84,10 @@ impl<'m> Making<'m> {
             log: log.map_err(|error| RunError::harness("open the log", error))?,
             log_path,
             started: Instant::now(),
+            traces: None,
             ops: Vec::new(),
             commands: Vec::new(),
+            clean: false,
             ran: Vec::new(),
             status: Status::Ok,
             wall: Duration::ZERO,
@@ -86,6 +97,7 @@ impl<'m> Making<'m> {
 
     /// Makes the build.
     pub(super) fn make(mut self, build: &PlannedBuild) -> Result<Made, RunError> {
+        self.clean = build.mode == Mode::Clean;
         let go_on = match (build.mode, build.edit) {
             (Mode::Clean, edit) => self.prepare(edit)?,
             (Mode::Incremental, Some(n)) => self.edit(n)?,
@@ -98,15 +110,33 @@ impl<'m> Making<'m> {
             }
             self.flush()?;
         }
-        let Tree { maker, state, jobs, .. } = self.tree;
+        Ok(self.made())
+    }
+
+    /// Makes the configuration and what a clean build has to have before it compiles, and traces all of it.
+    pub(super) fn prepare_only(mut self, edit: Option<usize>, traces: &'m Traces<'m>) -> Result<Made, RunError> {
+        self.traces = Some(traces);
+        if self.prepare(edit)? {
+            self.goals(&super::prepared::GOALS.map(str::to_owned));
+            self.flush()?;
+        }
+        Ok(self.made())
+    }
+
+    fn made(self) -> Made {
+        let Tree { maker, state, jobs, instance } = self.tree;
         let env = maker.environment(state, self.varied);
-        Ok(Made {
-            script: script(maker, &env, &self.ran, jobs.most()),
-            commands: self.ran.iter().map(|argv| shown(argv)).collect(),
+        // For who repeats it elsewhere, a build has all that it started from.
+        let prepared = instance.prepared().filter(|_| self.clean).map(|prepared| prepared.commands.clone());
+        let argv: Vec<Vec<String>> = prepared.into_iter().flatten().chain(self.ran).collect();
+        Made {
+            script: script(maker, &env, &argv, jobs.most()),
+            commands: argv.iter().map(|argv| shown(argv)).collect(),
+            argv,
             status: self.status,
             wall: self.wall,
             cpu: self.cpu,
-        })
+        }
     }
 
     /// Adds a make with these goals.
@@ -126,7 +156,7 @@ impl<'m> Making<'m> {
             self.goals(&scenario.make.clean_first);
         }
         self.commands.extend(scenario.tree.prepare.iter().cloned());
-        self.configure(edit)
+        if self.tree.instance.prepared().is_some() { Ok(true) } else { self.configure(edit) }
     }
 
     fn config_op(&self, change: Change, stamp: Option<Stamp>) -> Op {
@@ -179,8 +209,9 @@ impl<'m> Making<'m> {
     }
 
     fn config_text(&self) -> Result<String, RunError> {
-        let path = self.tree.instance.objtree().join(".config");
-        let bytes = fs::read(&path).map_err(|error| {
+        let path = self.tree.instance.object(".config");
+        let read = path.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound)).and_then(fs::read);
+        let bytes = read.map_err(|error| {
             RunError::new(RunErrorKind::Scenario, format!("the build made no `.config`: {error}"))
                 .hint("is this a kbuild tree? `tree.kind = \"make\"` is for others")
         })?;
@@ -229,7 +260,7 @@ impl<'m> Making<'m> {
             if !self.flush()? {
                 return Ok(false);
             }
-            if !self.tree.instance.objtree().join(".config").exists() {
+            if self.tree.instance.object(".config").is_none() {
                 // `mrproper` took the configuration away; nobody builds without making it again.
                 return self.configure(None);
             }
@@ -309,11 +340,12 @@ impl<'m> Making<'m> {
         let path = change.file.clone().unwrap_or_default();
         let scenario =
             |message: String| RunError::new(RunErrorKind::Scenario, format!("edit `{}`: {message}", edit.name));
-        let on_disk = self.tree.instance.objtree().join(&path);
-        if fs::symlink_metadata(&on_disk).is_err() && change.write.is_none() {
+        let on_disk = self.tree.instance.object(&path);
+        if on_disk.is_none() && change.write.is_none() {
             return Err(scenario(format!("`{path}` is not in the object tree"))
                 .hint("the build has not made it; look at `run --keep`"));
         }
+        let on_disk = on_disk.unwrap_or_default();
         let read = || fs::read(&on_disk).map_err(|error| scenario(format!("cannot read `{path}`: {error}")));
         let written = |bytes: Vec<u8>| Change::Write { content: Content::Bytes(bytes), mode: None };
         let replaced = |old: &str, new: &str, wanted: usize| {
@@ -454,15 +486,17 @@ impl<'m> Making<'m> {
     fn spec(&mut self, commands: &[Vec<String>]) -> Spec {
         let Tree { maker, instance, state, jobs } = self.tree;
         let (context, scenario) = (self.runner.context, self.runner.scenario);
-        let experiment = scenario.experiment.as_ref().filter(|_| self.varied);
         let tools = state.tools.values().filter_map(|tool| Path::new(tool.path.as_deref()?).parent());
+        let toolchain = context.toolchain.iter();
+        let toolchain =
+            toolchain.map(|tool| Mount::Bind { host: tool.dir.clone(), at: tool.place().into(), writable: false });
         let mut spec = Spec {
             isolation: if context.direct { Isolation::Direct } else { context.isolation },
             view: if scenario.tree.at.is_some() { View::Host } else { View::Toolchain },
             extra_read_only: scenario.tree.host.iter().map(PathBuf::from).chain(tools.map(Path::to_owned)).collect(),
-            mounts: instance.mounts(maker),
+            mounts: instance.mounts(maker).into_iter().chain(toolchain).collect(),
             ops: std::mem::take(&mut self.ops),
-            hostname: experiment.and_then(|e| e.hostname.clone()).unwrap_or("repro".into()),
+            hostname: self.runner.hostname(self.varied),
             limits: Limits { file_size: self.disk_limit(), temporary: self.disk_limit(), ..Limits::default() },
             inherit_fds: jobs.fds(),
             ..Spec::default()
@@ -492,6 +526,12 @@ impl<'m> Making<'m> {
             label: shown(shown_as),
         };
         spec.commands = argv.iter().zip(commands).map(command).collect();
+        if let Some(traces) = self.traces {
+            spec.mounts.extend(traces.mounts());
+            for (number, command) in (self.ran.len()..).zip(&mut spec.commands) {
+                command.argv = traces.command(number, &command.argv);
+            }
+        }
         spec.env = env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         spec
     }

@@ -31,6 +31,12 @@ impl Sandbox {
         Self { helper: helper.into() }
     }
 
+    /// The program that is the helper.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.helper
+    }
+
     /// Starts what `spec` says. Standard output and error of the commands are appended to `log`.
     /// The threads of the harness may come and go meanwhile; the sandbox lives until it is done, killed or
     /// dropped, or until the harness is gone.

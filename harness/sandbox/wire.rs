@@ -34,7 +34,7 @@ impl Text {
 }
 
 /// File contents.
-pub(super) mod bytes {
+pub(crate) mod bytes {
     use super::*;
     use serde::{Deserializer, Serializer};
 
@@ -48,7 +48,7 @@ pub(super) mod bytes {
 }
 
 /// One path or argument.
-pub(super) mod single {
+pub(crate) mod single {
     use super::*;
     use serde::{Deserializer, Serializer};
 
@@ -62,7 +62,7 @@ pub(super) mod single {
 }
 
 /// A list of paths or arguments.
-pub(super) mod list {
+pub(crate) mod list {
     use super::*;
     use serde::{Deserializer, Serializer};
 
@@ -76,7 +76,7 @@ pub(super) mod list {
 }
 
 /// Environment variables, in order.
-pub(super) mod pairs {
+pub(crate) mod pairs {
     use super::*;
     use serde::{Deserializer, Serializer};
 

@@ -82,6 +82,7 @@ impl Checker<'_> {
         }
         self.tree(scenario);
         self.make(scenario);
+        self.toolchain(scenario);
         self.edits(scenario);
         self.expectations(scenario);
         if let Some(snapshots) = &scenario.snapshots {
@@ -227,6 +228,28 @@ impl Checker<'_> {
             for (name, value) in &experiment.env {
                 self.environment(&key_path!["experiment", "env", name.as_str()], name, value);
             }
+        }
+    }
+
+    fn toolchain(&mut self, scenario: &Scenario) {
+        let chosen = &scenario.toolchain;
+        for (name, version) in [("pahole", &chosen.pahole), ("make", &chosen.make)] {
+            if let Some(version) = version
+                && !super::toolchain::is_version(version)
+            {
+                self.fault(
+                    &key_path!["toolchain", name],
+                    format!("`{version}` is no version of {name}"),
+                    "numbers with dots between, as many as matter, e.g. `1.30`",
+                );
+            }
+        }
+        if chosen.make.is_some() && scenario.make.program.is_some() {
+            self.fault(
+                &key_path!["toolchain", "make"],
+                "`make.program` names another make",
+                "leave one of the two out",
+            );
         }
     }
 

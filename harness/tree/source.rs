@@ -7,10 +7,12 @@
 mod apt;
 mod error;
 mod git;
+mod part;
 mod program;
 mod sources_list;
 mod spec;
 mod store;
+pub mod tools;
 mod unpack;
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub use error::SourceError;
+pub use part::needed as needed_by_graft;
 pub use spec::{DebianSource, GitSource, SourceSpec, SpecError};
 pub use store::{Entry, Hold, Marker};
 
@@ -31,6 +34,9 @@ use store::Store;
 pub const BYTES_DOWNLOAD: u64 = 170_000_000;
 /// About what an unpacked kernel takes on disk, bytes (7.3: 1.7 GiB with file system blocks).
 pub const BYTES_UNPACKED: u64 = 1_900_000_000;
+
+/// About what a graft needs of a revision on disk, bytes (7.3: 160 million).
+const BYTES_PART: u64 = 200_000_000;
 
 /// How far a fetch is, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +64,13 @@ pub enum Progress {
         /// Bytes read.
         done: u64,
         /// Bytes in all.
+        total: u64,
+    },
+    /// Files of a revision are being read.
+    CheckingOut {
+        /// Files that are there.
+        done: u64,
+        /// Files that were not there, in all.
         total: u64,
     },
     /// The tree is being written.
@@ -175,9 +188,20 @@ impl fmt::Display for KernelVersion {
     }
 }
 
+/// How much of a source is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// Of a git revision what a graft needs; of other sources all, too, because they are there as a whole.
+    Graft,
+}
+
 /// The cache of sources and the programs that fill it.
+#[derive(Clone)]
 pub struct Sources {
     cache: PathBuf,
+    part: Part,
     programs: Programs,
     store: Store,
 }
@@ -187,7 +211,13 @@ impl Sources {
     /// programs, proxies are passed on, locale and options of git and tar are not.
     #[must_use]
     pub fn new(cache: PathBuf, env: BTreeMap<OsString, OsString>) -> Self {
-        Self { store: Store::new(&cache), programs: Programs::new(env), cache }
+        Self { store: Store::new(&cache), programs: Programs::new(env), part: Part::Whole, cache }
+    }
+
+    /// The same for so much of each source.
+    #[must_use]
+    pub fn part(&self, part: Part) -> Self {
+        Self { part, ..self.clone() }
     }
 
     /// Whether the source is at hand. No network; a tarball that was never unpacked is not read.
@@ -221,7 +251,9 @@ impl Sources {
             }
             SourceSpec::Git(source) => {
                 let commit = git::commit(&self.programs, source)?;
-                cached(&git_key(&commit)).unwrap_or_else(|| absent(0, BYTES_UNPACKED))
+                let part = || cached(&part_key(&commit)).filter(|_| self.part == Part::Graft);
+                let bytes = if self.part == Part::Graft { BYTES_PART } else { BYTES_UNPACKED };
+                cached(&git_key(&commit)).or_else(part).unwrap_or_else(|| absent(0, bytes))
             }
         })
     }
@@ -375,6 +407,9 @@ impl Sources {
         if let Ok(entry) = self.store.check(&key) {
             return source_of(entry);
         }
+        if self.part == Part::Graft {
+            return self.fetch_part(spec, source, commit, progress);
+        }
         let mut archive = git::archive(&self.programs, &source.repo, &commit)?;
         let entry = self.store.fill(&key, |into| {
             let streamed = unpack::unpack_output(&mut archive, &source.repo, into, &self.programs, progress)?;
@@ -383,6 +418,40 @@ impl Sources {
             marker.tar_sha256 = streamed.sha256;
             Ok(marker)
         })?;
+        source_of(entry)
+    }
+
+    /// The part of a commit that a graft needs.
+    fn fetch_part(
+        &self,
+        spec: &SourceSpec,
+        source: &GitSource,
+        commit: String,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Source, SourceError> {
+        let key = part_key(&commit);
+        let lock = self.store.lock(&key, progress)?;
+        if let Ok(entry) = self.store.check(&key) {
+            self.store.used(&key);
+            return source_of(entry);
+        }
+        let blobs = self.cache.join("sources").join("blobs");
+        store::check_space(&self.cache, BYTES_PART)?;
+        let entry = {
+            let _sharing = self.store.share("blobs", progress)?;
+            self.store.fill_light(&key, |into| {
+                part::checkout(&self.programs, &source.repo, &commit, &blobs, into, progress)?;
+                let mut marker = Marker::new(spec.to_string());
+                marker.commit = Some(commit.clone());
+                Ok(marker)
+            })?
+        };
+        drop(lock);
+        self.store.bound(PART_KEY, MOST_PARTS, &mut |_| {});
+        // Whoever checks out now sweeps the next time.
+        if let Some(_alone) = self.store.try_lock("blobs")? {
+            part::sweep(&blobs);
+        }
         source_of(entry)
     }
 
@@ -457,6 +526,15 @@ fn tarball_key(digest: &str) -> String {
 
 fn git_key(commit: &str) -> String {
     format!("git-{commit}")
+}
+
+/// How the keys of parts of commits begin.
+const PART_KEY: &str = "graft-";
+/// Parts of commits that are kept: a bisection of a release takes 14 steps.
+const MOST_PARTS: usize = 24;
+
+fn part_key(commit: &str) -> String {
+    format!("{PART_KEY}{commit}")
 }
 
 fn quoted(word: &str) -> String {

@@ -3,7 +3,7 @@
 use super::compare::{Comparison, pattern_matches};
 use super::{Finding, Standing};
 use crate::artifact::record::{Ended, ScenarioRecord};
-use crate::scenario::{Class, FindingName, Known, When};
+use crate::scenario::{Class, FindingName, Known, When, version_fits};
 
 /// Where a finding stands that is about no build in particular.
 const NO_BUILD: &str = "all";
@@ -117,26 +117,10 @@ fn applies(record: &ScenarioRecord, known: &Known) -> bool {
     kernel && tools
 }
 
-/// `6.12` names 6.12 and every 6.12.x.
-fn version_fits(wanted: &str, have: &str) -> bool {
-    have == wanted || have.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(['.', '-']))
-}
-
 /// Whether the sources are a release that does not move: then a fault that is gone is an error in the list.
 fn pinned(record: &ScenarioRecord) -> bool {
     let tree = &record.scenario.tree;
     let of_kernel = tree.kernel.as_deref().unwrap_or(crate::scenario::GRAFT_KERNEL);
     let srctree = if record.scenario.is_graft() { of_kernel } else { tree.srctree.as_str() };
     srctree == "mini" || srctree.starts_with("debian:") || srctree.contains(".tar")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::version_fits;
-
-    #[test]
-    fn a_release_names_its_stable_versions_and_no_other() {
-        assert!(version_fits("6.12", "6.12.117") && version_fits("6.12", "6.12") && version_fits("6.12", "6.12-rc1"));
-        assert!(!version_fits("6.1", "6.12.117") && !version_fits("6.12.1", "6.12"));
-    }
 }

@@ -58,6 +58,7 @@ pub(crate) fn build(id: &str, artifacts: &[(&str, &str)]) -> BuildRecord {
         edit,
         commands: vec!["make".into()],
         status: Status::Ok,
+        preparation: None,
         wall_ms: 250,
         cpu_ms: 200,
         labels: Vec::new(),

@@ -119,6 +119,18 @@ impl Doctor {
             writeln!(out, "  {mark} {:spec$}  {kernel}{bytes}{}", s.spec, what.unwrap_or_default())?;
         }
 
+        if !self.unpacked.is_empty() {
+            writeln!(out, "\n{}", marks.title("tools that scenarios can choose"))?;
+        }
+        let spec = self.unpacked.iter().map(|t| t.spec.len()).max().unwrap_or(0);
+        let width = self.unpacked.iter().filter_map(|t| Some(t.version.as_ref()?.len())).max().unwrap_or(0);
+        for t in &self.unpacked {
+            let mark = if t.path.is_some() { marks.yes() } else { marks.maybe() };
+            let version = t.version.as_ref().map_or(String::new(), |v| format!("{v:width$}  "));
+            let what = t.path.as_ref().map(|p| p.display().to_string()).or(t.remark.clone());
+            writeln!(out, "  {mark} {:spec$}  {version}{}  {}", t.spec, size(t.bytes), what.unwrap_or_default())?;
+        }
+
         if !self.notes.is_empty() {
             writeln!(out, "\n{}", marks.title("notes"))?;
             for note in &self.notes {

@@ -185,5 +185,7 @@ pub const TOOLS: &[Tool] = &[
     tool("apt-get", same("apt"), VERSION, "finds and downloads Debian packages", &[Need::DebianSource]),
     optional(tool("curl", same("curl"), VERSION, "continues an interrupted download", &[Need::DebianSource])),
     tool("git", same("git"), VERSION, "reads kernel revisions", &[Need::Git]),
+    optional(Tool { key: 1, ..tool("clang", same("clang"), VERSION, "compiles, with LLVM=1", &[]) }),
+    optional(Tool { key: 1, ..tool("ld.lld", same("lld"), VERSION, "links, with LLVM=1", &[]) }),
     optional(tool("sudo", same("sudo"), VERSION, "installs packages for an ordinary user", &[])),
 ];

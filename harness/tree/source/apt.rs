@@ -108,11 +108,12 @@ pub(super) fn fetch(
         }
     };
 
+    let (downloads, package) = (cache.join("downloads"), wanted.package());
     progress(Progress::Looking { place: "the system's package lists".into() });
     let system = Apt { programs, conf: None, name: "the system's package lists".into() };
     let mut own_first = false;
     match system.candidate(wanted)? {
-        Some(deb) => match download(programs, cache, wanted, &deb, lock, space, progress) {
+        Some(deb) => match download(programs, &downloads, &package, &deb, lock, space, progress) {
             Ok(path) => return Ok((path, deb)),
             // The lists are older than the archive: it keeps few versions.
             Err(SourceError::Download { output, .. }) => {
@@ -143,20 +144,9 @@ pub(super) fn fetch(
         };
         let Some(list) = list else { continue };
         any = true;
-        let state = cache.join("apt").join(name);
-        let _state_lock = lock_file(&cache.join("apt").join(format!("{name}.lock")), progress)?;
-        let conf = write_state(&state, &list)?;
-        let apt = Apt {
-            programs,
-            conf: Some(conf),
-            name: suite.map_or_else(|| "the system's suites, updated".into(), |s| format!("suite `{s}`")),
-        };
-        progress(Progress::Looking { place: apt.name.clone() });
-        let said = apt.update()?;
+        let shown = suite.map_or_else(|| "the system's suites, updated".into(), |s| format!("suite `{s}`"));
+        let (_state_lock, apt, said) = open_suite(programs, cache, name, shown, &list, progress)?;
         if !said.success {
-            if is_offline(&said.stderr) {
-                return Err(SourceError::Offline { suite: name.into(), output: said.stderr });
-            }
             note(&apt, &mut looked, &last_line(&said.stderr));
             continue;
         }
@@ -164,7 +154,7 @@ pub(super) fn fetch(
             note(&apt, &mut looked, "");
             continue;
         };
-        let path = download(programs, cache, wanted, &deb, lock, space, progress)?;
+        let path = download(programs, &downloads, &package, &deb, lock, space, progress)?;
         return Ok((path, deb));
     }
     if !any {
@@ -173,6 +163,74 @@ pub(super) fn fetch(
     there.sort_by(|a, b| super::store::compare_versions(a, b));
     there.dedup();
     Err(SourceError::NotFound { package: wanted.package(), version: wanted.version.clone(), looked, there })
+}
+
+/// Packages of one suite with all they depend on, as if nothing were installed: what a program needs on any system.
+pub(super) fn closure(
+    programs: &Programs,
+    cache: &Path,
+    suite: &str,
+    packages: &[&str],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Package>, SourceError> {
+    let (files, entries) = system_entries(programs)?;
+    let list = sources_list::with_suite(&entries, suite).ok_or(SourceError::NoDebianEntry { looked: files })?;
+    let (_lock, apt, said) = open_suite(programs, cache, suite, format!("suite `{suite}`"), &list, progress)?;
+    let failed = |output: &str| SourceError::Closure {
+        packages: packages.join(" "),
+        suite: suite.into(),
+        output: last_line(output),
+    };
+    if !said.success {
+        return Err(failed(&said.stderr));
+    }
+    let status = cache.join("apt").join(suite).join("status");
+    fs::write(&status, "").map_err(|e| SourceError::io("write", &status, e))?;
+    let mut resolve = apt.command("apt-get")?;
+    resolve.arg("-o").arg(format!("Dir::State::status={}", status.display()));
+    resolve.args(["--simulate", "--no-install-recommends", "install"]).args(packages);
+    let said = run(&mut resolve)?;
+    let chosen = sources_list::parse_simulated(&said.stdout);
+    if !said.success || chosen.is_empty() {
+        return Err(failed(&said.stderr));
+    }
+    // `install --print-uris` states MD5 sums only.
+    let exact = chosen.iter().map(|(name, version)| format!("{name}={version}"));
+    let said = run(apt.command("apt-get")?.args(["--print-uris", "download"]).args(exact))?;
+    chosen
+        .into_iter()
+        .map(|(name, version)| match sources_list::parse_print_uris(&name, &said.stdout) {
+            Some(deb) if deb.version == version => Ok(Package { name, deb }),
+            _ => Err(failed(&format!("no file of `{name}` `{version}`: {}", said.stderr))),
+        })
+        .collect()
+}
+
+/// One package of a closure.
+pub(super) struct Package {
+    pub(super) name: String,
+    pub(super) deb: DebFile,
+}
+
+/// apt with a private state for one list, updated; its lock keeps other processes out of the state.
+fn open_suite<'p>(
+    programs: &'p Programs,
+    cache: &Path,
+    name: &str,
+    shown: String,
+    list: &str,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Lock, Apt<'p>, Said), SourceError> {
+    let state = cache.join("apt").join(name);
+    let lock = lock_file(&cache.join("apt").join(format!("{name}.lock")), progress)?;
+    let conf = write_state(&state, list)?;
+    let apt = Apt { programs, conf: Some(conf), name: shown };
+    progress(Progress::Looking { place: apt.name.clone() });
+    let said = apt.update()?;
+    if !said.success && is_offline(&said.stderr) {
+        return Err(SourceError::Offline { suite: name.into(), output: said.stderr });
+    }
+    Ok((lock, apt, said))
 }
 
 fn last_line(output: &str) -> String {
@@ -231,21 +289,20 @@ fn write_state(state: &Path, list: &str) -> Result<PathBuf, SourceError> {
 }
 
 /// Downloads one package file, going on with what an earlier attempt left, and checks it.
-fn download(
+pub(super) fn download(
     programs: &Programs,
-    cache: &Path,
-    wanted: &DebianSource,
+    dir: &Path,
+    package: &str,
     deb: &DebFile,
     lock: &Lock,
     space: &dyn Fn(&DebFile) -> Result<(), SourceError>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PathBuf, SourceError> {
-    let dir = cache.join("downloads");
-    create_dir(&dir)?;
+    create_dir(dir)?;
     space(deb)?;
     // The digest in the name keeps a partial file from being continued with another version.
-    let name = format!("{}_{}.deb", wanted.package(), &deb.sha256[..16]);
-    forget_others(&dir, &format!("{}_", wanted.package()), &name)?;
+    let name = format!("{package}_{}.deb", &deb.sha256[..16]);
+    forget_others(dir, &format!("{package}_"), &name)?;
     let path = dir.join(name);
     let length = || path.metadata().map_or(0, |m| m.len());
     let mut found = String::new();
@@ -255,10 +312,10 @@ fn download(
         }
         let mut whole = length() == deb.size;
         if !whole && length() > 0 && attempt == 0 {
-            whole = resume(programs, deb, &path, &dir, lock, progress)?;
+            whole = resume(programs, deb, &path, dir, lock, progress)?;
         }
         if !whole {
-            helper(programs, deb, &path, &dir, lock, progress)?;
+            helper(programs, deb, &path, dir, lock, progress)?;
         }
         progress(Progress::Checking { done: 0, total: deb.size });
         found = sha256_file(&path, &mut |done| progress(Progress::Checking { done, total: deb.size }))?;

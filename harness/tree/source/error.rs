@@ -76,6 +76,24 @@ pub enum SourceError {
         /// What there is instead: series, or versions of this one.
         there: Vec<String>,
     },
+    /// A suite does not have packages, or not all they depend on.
+    #[error("cannot have `{packages}` from suite `{suite}`: {output}")]
+    Closure {
+        /// The packages.
+        packages: String,
+        /// The suite.
+        suite: String,
+        /// apt's words.
+        output: String,
+    },
+    /// A tool's packages do not make a tool that runs.
+    #[error("the packages of `{tool}` do not run: {why}")]
+    NotATool {
+        /// The tool and version.
+        tool: String,
+        /// What is missing.
+        why: String,
+    },
     /// The archive cannot be reached.
     #[error("cannot reach the archive for `{suite}`: {output}")]
     Offline {
@@ -191,6 +209,8 @@ impl SourceError {
             | Self::Offline { .. }
             | Self::Download { .. }
             | Self::Checksum { .. }
+            | Self::Closure { .. }
+            | Self::NotATool { .. }
             | Self::Busy { .. } => 3,
             Self::Spawn { .. } | Self::Io { .. } => 70,
         }
@@ -217,6 +237,8 @@ impl SourceError {
                 "check the network and apt's proxy, or name a tarball or a directory instead".into()
             }
             Self::Download { command, .. } => format!("run it by hand: `{command}`"),
+            Self::Closure { .. } => "the archive may be changing or have moved on: try again later".into(),
+            Self::NotATool { .. } => "`uname -m`: is this the architecture that apt takes packages for?".into(),
             Self::Checksum { .. } => "the mirror or a proxy alters files, or is being updated: try again later".into(),
             Self::Unsafe { .. } => "this is no kernel tarball; check where it came from".into(),
             Self::Unpack { what, .. } => format!("check the file: `tar -tf {}`", what.display()),

@@ -190,12 +190,24 @@ pub(super) fn parse_print_uris(package: &str, output: &str) -> Option<DebFile> {
         if name.next()? != package {
             return None;
         }
-        let version = name.next()?.to_owned();
+        // A file name has no colon (deb-version(7): epochs).
+        let version = name.next()?.replace("%3a", ":");
         let size = rest.next()?.parse().ok()?;
         let sha256 = rest.next()?.strip_prefix("SHA256:")?.to_ascii_lowercase();
         let hex = sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit());
         hex.then(|| DebFile { uri: uri.to_owned(), version, size, sha256 })
     })
+}
+
+/// Names and versions that `apt-get --simulate install` would unpack: `Inst NAME (VERSION ORIGIN [ARCH])`.
+pub(super) fn parse_simulated(output: &str) -> Vec<(String, String)> {
+    output
+        .lines()
+        .filter_map(|line| {
+            let (name, rest) = line.strip_prefix("Inst ")?.split_once(" (")?;
+            Some((name.to_owned(), rest.split_whitespace().next()?.to_owned()))
+        })
+        .collect()
 }
 
 /// The `linux-source-*` names of `apt-cache search --names-only`, oldest series first.
@@ -315,6 +327,15 @@ deb http://mirror.example/debian/ bookworm main contrib
         assert_eq!((deb.version.as_str(), deb.size, deb.sha256.as_str()), ("7.3.4-1~bpo13+1", 166_780_612, sum));
         assert_eq!(parse_print_uris("linux-source-7.2", &line), None);
         assert_eq!(parse_print_uris("linux-source-7.3", &line.replace("SHA256", "MD5Sum")), None);
+    }
+
+    #[test]
+    fn a_closure_is_what_apt_would_unpack() {
+        let out = "NOTE: x\nInst zlib1g (1:1.3.1-1+b1 Debian:13.1/stable [amd64])\nInst pahole (1.30-1 Debian:13 [amd64])\nConf zlib1g (1:1.3.1-1+b1 Debian:13.1/stable [amd64])\n";
+        let of = |name: &str, version: &str| (name.to_owned(), version.to_owned());
+        assert_eq!(parse_simulated(out), [of("zlib1g", "1:1.3.1-1+b1"), of("pahole", "1.30-1")]);
+        let line = format!("'http://m/z.deb' zlib1g_1%3a1.3.1-1+b1_amd64.deb 7 SHA256:{}\n", "a".repeat(64));
+        assert_eq!(parse_print_uris("zlib1g", &line).expect("line").version, "1:1.3.1-1+b1");
     }
 
     #[test]

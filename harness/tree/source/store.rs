@@ -6,15 +6,18 @@
 //! <cache>/sources/<key>.partial/        being unpacked, under <key>.lock; never believed
 //! ```
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, FileTimes, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use super::{KernelVersion, Progress, SourceError, any_tree_at};
 
+/// The marker's file.
+const MARKER: &str = "source.json";
 /// The version of the marker's format; another one is unpacked again.
 const FORMAT: u32 = 1;
 
@@ -75,6 +78,7 @@ pub struct Entry {
     pub marker: Marker,
 }
 
+#[derive(Clone)]
 pub(super) struct Store {
     root: PathBuf,
 }
@@ -115,10 +119,58 @@ impl Store {
         lock_file(&self.root.join(format!("{name}.lock")), progress)
     }
 
+    /// Takes the lock of `name` together with others that share it, waiting for whoever has it alone.
+    pub(super) fn share(&self, name: &str, progress: &mut dyn FnMut(Progress)) -> Result<Lock, SourceError> {
+        let path = self.root.join(format!("{name}.lock"));
+        create_dir(&self.root)?;
+        let file = open_lock(&path)?;
+        if file.try_lock_shared().is_err() {
+            progress(Progress::Waiting { lock: path.clone() });
+            file.lock_shared().map_err(|e| SourceError::io("lock", &path, e))?;
+        }
+        Ok(Lock(file))
+    }
+
+    /// Takes the lock of `name` if nobody has it.
+    pub(super) fn try_lock(&self, name: &str) -> Result<Option<Lock>, SourceError> {
+        let file = open_lock(&self.root.join(format!("{name}.lock")))?;
+        Ok(file.try_lock().is_ok().then(|| Lock(file)))
+    }
+
+    /// Notes that an entry was used now, which counts where entries are bounded.
+    pub(super) fn used(&self, key: &str) {
+        let now = FileTimes::new().set_modified(SystemTime::now());
+        // A cache that is read only is used none the less.
+        let _ = File::options()
+            .append(true)
+            .open(self.entry_dir(key).join("source.json"))
+            .and_then(|marker| marker.set_times(now));
+    }
+
+    /// Removes of the entries whose keys begin so all but the `most` that were used last; those in use stay.
+    pub(super) fn bound(&self, beginning: &str, most: usize, progress: &mut dyn FnMut(Progress)) {
+        let mut entries: Vec<(SystemTime, String)> = fs::read_dir(&self.root)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|key| key.starts_with(beginning) && !key.contains('.'))
+            .filter_map(|key| {
+                let marker = fs::metadata(self.entry_dir(&key).join("source.json")).ok()?;
+                Some((marker.modified().ok()?, key))
+            })
+            .collect();
+        entries.sort_by(|a, b| b.cmp(a));
+        for (_, key) in entries.iter().skip(most) {
+            // One that is in use goes another time.
+            let _ = self.remove(key, progress);
+        }
+    }
+
     /// The entry, when it is complete and looks as it was left; otherwise why not.
     pub(super) fn check(&self, key: &str) -> Result<Entry, String> {
         let dir = self.entry_dir(key);
-        let text = fs::read_to_string(dir.join("source.json")).map_err(|e| format!("`source.json`: {e}"))?;
+        let text = fs::read_to_string(dir.join(MARKER)).map_err(|e| format!("`source.json`: {e}"))?;
         let marker: Marker = serde_json::from_str(&text).map_err(|e| format!("`source.json`: {e}"))?;
         if marker.format != FORMAT {
             return Err(format!("format `{}` instead of `{FORMAT}`", marker.format));
@@ -153,20 +205,33 @@ impl Store {
         key: &str,
         unpack: impl FnOnce(&Path) -> Result<Marker, SourceError>,
     ) -> Result<Entry, SourceError> {
-        let partial = self.partial(key);
-        remove_tree(&partial)?;
-        let into = partial.join("unpacked");
-        create_dir(&into)?;
-        let entry = unpack(&into).and_then(|marker| self.publish(key, marker));
-        if entry.is_err() {
-            // The first error is the one to tell; the next attempt removes what this could not.
-            let _ = remove_tree(&partial);
-        }
-        entry
+        self.fill_as(key, true, unpack)
+    }
+
+    /// [`Store::fill`] with what is on the disk for good already: hard links.
+    pub(super) fn fill_light(
+        &self,
+        key: &str,
+        unpack: impl FnOnce(&Path) -> Result<Marker, SourceError>,
+    ) -> Result<Entry, SourceError> {
+        self.fill_as(key, false, unpack)
+    }
+
+    fn fill_as(
+        &self,
+        key: &str,
+        sync: bool,
+        unpack: impl FnOnce(&Path) -> Result<Marker, SourceError>,
+    ) -> Result<Entry, SourceError> {
+        fill(&self.partial(key), |partial| {
+            let into = partial.join("unpacked");
+            create_dir(&into)?;
+            unpack(&into).and_then(|marker| self.publish(key, marker, sync))
+        })
     }
 
     /// Makes what [`Store::fill`] had unpacked the entry `key`.
-    fn publish(&self, key: &str, mut marker: Marker) -> Result<Entry, SourceError> {
+    fn publish(&self, key: &str, mut marker: Marker, sync: bool) -> Result<Entry, SourceError> {
         let partial = self.partial(key);
         let tree = partial.join("linux");
         let top = single_top(&partial.join("unpacked"))?;
@@ -176,17 +241,8 @@ impl Store {
         marker.bytes = survey.bytes;
         marker.kernel = shown(any_tree_at(&tree)?.as_ref());
         remove_tree(&partial.join("unpacked"))?;
-        let path = partial.join("source.json");
-        let mut text = serde_json::to_string_pretty(&marker)
-            .map_err(|e| SourceError::io("encode", &path, std::io::Error::other(e)))?;
-        text.push('\n');
-        fs::write(&path, text).map_err(|e| SourceError::io("write", &path, e))?;
-        // The rename may reach the disk before the data does: after a power cut the marker would vouch for empty files.
-        let dir = File::open(&partial).map_err(|e| SourceError::io("open", &partial, e))?;
-        rustix::fs::syncfs(&dir).map_err(|e| SourceError::io("sync", &partial, e.into()))?;
         let place = self.entry_dir(key);
-        remove_tree(&place)?;
-        rename(&partial, &place)?;
+        seal(&partial, MARKER, &marker, &place, sync)?;
         Ok(Entry { key: key.to_owned(), tree: place.join("linux"), marker })
     }
 
@@ -194,9 +250,7 @@ impl Store {
     pub(super) fn remove(&self, key: &str, progress: &mut dyn FnMut(Progress)) -> Result<(), SourceError> {
         let _lock = self.lock(lock_name(key), progress)?;
         let place = self.entry_dir(key);
-        if let Ok(marker) = File::open(place.join("source.json"))
-            && marker.try_lock().is_err()
-        {
+        if is_held(&place.join(MARKER)) {
             return Err(SourceError::Busy { path: place });
         }
         let partial = self.partial(key);
@@ -210,25 +264,66 @@ impl Store {
 
     /// Removes what killed processes left half unpacked; what is being unpacked now stays. Returns how many.
     pub(super) fn sweep(&self) -> Result<usize, SourceError> {
-        let mut keys: Vec<String> = fs::read_dir(&self.root)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".partial")?.to_owned()))
-            .collect();
-        keys.sort();
-        let mut swept = 0;
-        for key in keys {
-            let path = self.root.join(format!("{}.lock", lock_name(&key)));
-            let file = open_lock(&path)?;
-            if file.try_lock().is_ok() {
-                let _lock = Lock(file);
-                remove_tree(&self.partial(&key))?;
-                swept += 1;
-            }
-        }
-        Ok(swept)
+        sweep(&self.root, lock_name)
     }
+}
+
+/// Has `make` fill the empty directory `partial`. Needs the lock.
+///
+/// What an earlier attempt left is removed first, and what this one leaves when it fails.
+pub(super) fn fill<T>(partial: &Path, make: impl FnOnce(&Path) -> Result<T, SourceError>) -> Result<T, SourceError> {
+    remove_tree(partial)?;
+    create_dir(partial)?;
+    let made = make(partial);
+    if made.is_err() {
+        // The first error is the one to tell; the next attempt removes what this could not.
+        let _ = remove_tree(partial);
+    }
+    made
+}
+
+/// Writes the marker into a directory that is complete, and publishes it at `place` by one rename. Without `sync` what
+/// is in the directory has to be on the disk for good already.
+pub(super) fn seal(
+    partial: &Path,
+    marker_name: &str,
+    marker: &impl Serialize,
+    place: &Path,
+    sync: bool,
+) -> Result<(), SourceError> {
+    let path = partial.join(marker_name);
+    let mut text =
+        serde_json::to_string_pretty(marker).map_err(|e| SourceError::io("encode", &path, std::io::Error::other(e)))?;
+    text.push('\n');
+    fs::write(&path, text).map_err(|e| SourceError::io("write", &path, e))?;
+    // The rename may reach the disk before the data does: after a power cut the marker would vouch for empty files.
+    if sync {
+        let dir = File::open(partial).map_err(|e| SourceError::io("open", partial, e))?;
+        rustix::fs::syncfs(&dir).map_err(|e| SourceError::io("sync", partial, e.into()))?;
+    }
+    remove_tree(place)?;
+    rename(partial, place)
+}
+
+/// Removes what killed processes left half unpacked below `root`; `lock` names the lock that an entry is made under.
+pub(super) fn sweep(root: &Path, lock: impl Fn(&str) -> &str) -> Result<usize, SourceError> {
+    let mut keys: Vec<String> = fs::read_dir(root)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".partial")?.to_owned()))
+        .collect();
+    keys.sort();
+    let mut swept = 0;
+    for key in keys {
+        let file = open_lock(&root.join(format!("{}.lock", lock(&key))))?;
+        if file.try_lock().is_ok() {
+            let _lock = Lock(file);
+            remove_tree(&root.join(format!("{key}.partial")))?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
 }
 
 /// Keeps an entry from being removed while it is built from; given up when dropped.
@@ -246,9 +341,19 @@ impl Drop for Hold {
 
 /// Shares the marker's lock; `None` for a tree that is not the cache's.
 pub(super) fn hold(tree: &Path) -> Option<Hold> {
-    let marker = File::open(tree.parent()?.join("source.json")).ok()?;
+    hold_marker(&tree.parent()?.join(MARKER))
+}
+
+/// Shares a marker's lock.
+pub(super) fn hold_marker(path: &Path) -> Option<Hold> {
+    let marker = File::open(path).ok()?;
     marker.try_lock_shared().ok()?;
     Some(Hold { marker })
+}
+
+/// Whether somebody holds the entry of this marker.
+pub(super) fn is_held(path: &Path) -> bool {
+    File::open(path).is_ok_and(|marker| marker.try_lock().is_err())
 }
 
 /// The lock an entry is made under: all versions of a package share one.

@@ -1,0 +1,295 @@
+//! Getting a prepared state for a clean build: looking for one, waiting for whoever makes it, making it.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use super::command::Maker;
+use super::execute::{RunError, Runner, TICK, lock};
+use super::instance::{Instance, Source};
+use super::making::{Made, Making, Tree};
+use super::prepared::{Claim, Eyes, Found, Inputs, Key, Prepared, Slot, Store};
+use super::{Chain, Event, Preparation, Role};
+use crate::sandbox::Mount;
+use crate::scenario::Tool;
+use crate::trace::{self, Fold, Looked, TraceError};
+use crate::tree::view::View;
+use crate::tree::{ConfigBase, State};
+
+/// Where the harness's own program is seen by a preparation, which it traces.
+const TRACER: &str = "/build/trace/kbuild-repro";
+/// Where the traces are written.
+const TRACES: &str = "/build/traces";
+/// Variables that name an external module: it is not what is prepared.
+const EXTERNAL: [&str; 3] = ["M", "MO", "KBUILD_EXTMOD"];
+
+/// What a clean build starts from.
+#[derive(Debug)]
+pub(super) enum Start {
+    /// From nothing: it prepares itself.
+    Nothing,
+    /// From a state that is there.
+    Ready(Prepared),
+    /// From a state that is to be made first.
+    Make {
+        /// What it is kept under.
+        key: Key,
+        /// The right to keep it, if the cache can be written.
+        claim: Option<Claim>,
+        /// Why none that is there will do.
+        why: Option<String>,
+    },
+}
+
+/// What came of a preparation.
+#[derive(Debug)]
+pub(super) enum Prepares {
+    /// A state.
+    Ready(Prepared, Preparation),
+    /// It failed, and with it the clean build.
+    Failed(Made),
+    /// The build has to prepare itself.
+    Itself,
+}
+
+/// The traces of a preparation's commands.
+#[derive(Debug)]
+pub(super) struct Traces<'t> {
+    /// Their directory on the host.
+    dir: &'t Path,
+    /// The harness's own program, on the host.
+    tracer: &'t Path,
+}
+
+impl Traces<'_> {
+    /// The mounts that a traced command needs.
+    pub(super) fn mounts(&self) -> [Mount; 2] {
+        [
+            Mount::Bind { host: self.tracer.to_owned(), at: TRACER.into(), writable: false },
+            Mount::Bind { host: self.dir.to_owned(), at: TRACES.into(), writable: true },
+        ]
+    }
+
+    /// The command, traced; `number` tells its trace from the others.
+    pub(super) fn command(&self, number: usize, argv: &[OsString]) -> Vec<OsString> {
+        trace::wrap(TRACER.as_ref(), &Path::new(TRACES).join(number.to_string()), argv)
+    }
+
+    /// What all commands together looked at.
+    fn looked(&self, commands: usize) -> Result<Looked, TraceError> {
+        let mut all = Fold::default();
+        for number in 0..commands {
+            let looked = trace::read(&self.dir.join(number.to_string()))?;
+            looked.paths.into_iter().for_each(|(path, look)| all.add(trace::Event::Looked(path, look)));
+            looked.gaps.into_iter().for_each(|gap| all.add(trace::Event::Missed(gap)));
+        }
+        Ok(all.finish())
+    }
+}
+
+impl Runner<'_> {
+    /// What the clean build of a chain starts from. No job slot may be held: whoever makes the state needs them.
+    pub(super) fn start(&self, chain: &Chain, maker: &Maker<'_>, state: &State) -> Result<Start, RunError> {
+        let Some((store, lower)) = self.store(maker) else { return Ok(Start::Nothing) };
+        let slot = if chain.role == Role::Control { Slot::Control } else { Slot::Other };
+        let edit = chain.builds.first().and_then(|build| build.edit);
+        let text = edit.and_then(|n| lock(&self.configured).get(&n).cloned());
+        let varied = chain.role == Role::Experiment;
+        let key = |config| self.key(maker, state, varied, config, slot);
+        let Some(text) = text else {
+            return self.find(store, lower, maker, state, key(self.recipe(state)), &|_| true);
+        };
+        // An oracle is a clean build of the control's very configuration. Mostly that is the one it began with, and
+        // then the experiment has made the state, or is about to.
+        let began = self.plan.base.symbols == state.symbols;
+        let same =
+            |prepared: &Prepared| fs::read(prepared.dir().join(".config")).is_ok_and(|have| have == text.as_bytes());
+        if began {
+            let recipe = key(self.recipe(state));
+            if let Start::Ready(prepared) = self.find(store, lower, maker, state, recipe, &same)? {
+                return Ok(Start::Ready(prepared));
+            }
+        }
+        self.find(store, lower, maker, state, key(json!({ "text": text })), &|_| true)
+    }
+
+    /// The cache, and the sources below the edits, if the scenario's clean builds start from prepared states.
+    fn store(&self, maker: &Maker<'_>) -> Option<(&Store, &Path)> {
+        let scenario = self.scenario;
+        let Source::Overlay(lower) = self.context.source else { return None };
+        let plain = scenario.is_graft()
+            && scenario.tree.prepared != Some(false)
+            && scenario.tree.prepare.is_empty()
+            && scenario.make.clean_first.is_empty()
+            && self.plan.config.is_some()
+            && !maker.in_tree
+            && !self.context.direct;
+        self.context.prepared.filter(|_| plain).map(|store| (store, lower.as_path()))
+    }
+
+    /// How the configuration of a state is made.
+    fn recipe(&self, state: &State) -> serde_json::Value {
+        let config = self.plan.config.as_ref();
+        let base = config.map(|config| match &config.base {
+            ConfigBase::Goal(goal) => json!({ "goal": goal }),
+            ConfigBase::File(text) => json!({ "file": text }),
+        });
+        json!({ "base": base, "fragments": config.map(|config| &config.fragments), "symbols": state.symbols })
+    }
+
+    fn key(&self, maker: &Maker<'_>, state: &State, varied: bool, config: serde_json::Value, slot: Slot) -> Key {
+        let tool = |(name, tool): (&String, &Tool)| {
+            let what = tool.script.as_deref().or(tool.path.as_deref()).unwrap_or_default();
+            (name.clone(), what.to_owned())
+        };
+        let inputs = Inputs {
+            config,
+            env: &maker.environment(state, varied),
+            make: &maker.make(&preparable(state), &[]),
+            cwd: &maker.cwd(),
+            places: [&maker.src, &maker.obj],
+            hostname: &self.hostname(varied),
+            tools: state.tools.iter().map(tool).collect(),
+            toolchain: maker.toolchain.iter().map(|tool| (tool.place(), tool.marker.sha256.clone())).collect(),
+        };
+        Key::new(&inputs, slot)
+    }
+
+    /// Looks for a state until there is one or nobody else makes it.
+    fn find(
+        &self,
+        store: &Store,
+        lower: &Path,
+        maker: &Maker<'_>,
+        state: &State,
+        key: Key,
+        fits: &dyn Fn(&Prepared) -> bool,
+    ) -> Result<Start, RunError> {
+        let state = preparable(state);
+        let eyes = eyes(store, lower, maker, &state);
+        let look = || match store.find(&key, &eyes) {
+            Found::Ready(prepared) if fits(&prepared) => Ok(prepared),
+            Found::Ready(_) => Err(Some("its configuration is another".to_owned())),
+            Found::None(why) => Err(why),
+        };
+        loop {
+            if let Ok(prepared) = look() {
+                return Ok(Start::Ready(prepared));
+            }
+            let claim = match store.claim(&key) {
+                Ok(None) => {
+                    if self.stopped() {
+                        return Err(self.interrupted());
+                    }
+                    thread::sleep(TICK);
+                    continue;
+                }
+                Ok(claim) => claim,
+                // A cache that cannot be written: every clean build prepares itself.
+                Err(_) => None,
+            };
+            // Whoever had the claim may have made it.
+            return Ok(match look() {
+                Ok(prepared) => Start::Ready(prepared),
+                Err(why) => Start::Make { key, claim, why },
+            });
+        }
+    }
+
+    /// Makes the state that a clean build starts from.
+    pub(super) fn prepare(
+        &self,
+        chain: &Chain,
+        tree: Tree<'_>,
+        log: &Path,
+        (key, claim, mut why): (Key, Option<Claim>, Option<String>),
+    ) -> Result<Prepares, RunError> {
+        let Some((store, lower)) = self.store(tree.maker) else { return Ok(Prepares::Itself) };
+        let failed = |what: &'static str| move |error| RunError::harness(what, error);
+        self.observer.event(Event::Preparing(chain.instance.clone(), why.clone()));
+        let began = SystemTime::now();
+        let state = preparable(tree.state);
+        let dir = self.context.scratch.join(format!("{}-prepare", chain.instance));
+        let instance = Instance::create(&dir, self.context.source, false, &state, tree.maker.hidden())
+            .map_err(failed("lay the source tree down"))?;
+        let traces_dir = dir.join("traces");
+        fs::create_dir(&traces_dir).map_err(failed("make a directory for traces"))?;
+        let traces = Traces { dir: &traces_dir, tracer: self.context.sandbox.program() };
+        let making = Making::new(
+            self,
+            Tree { instance: &instance, state: &state, ..tree },
+            chain.role == Role::Experiment,
+            log.to_owned(),
+        )?;
+        let made = making.prepare_only(chain.builds.first().and_then(|build| build.edit), &traces)?;
+        if !made.status.ok() {
+            // What it left is what the clean build leaves.
+            let obj = tree.instance.objtree();
+            fs::remove_dir(&obj).and_then(|()| fs::rename(instance.objtree(), obj)).map_err(failed("move a tree"))?;
+            instance.remove().map_err(failed("remove a tree"))?;
+            return Ok(Prepares::Failed(made));
+        }
+        if !instance.sources_untouched(&state) {
+            // Only the build itself can do that to its own tree.
+            instance.remove().map_err(failed("remove a tree"))?;
+            File::options().write(true).open(log).and_then(|log| log.set_len(0)).map_err(failed("empty the log"))?;
+            return Ok(Prepares::Itself);
+        }
+        let eyes = eyes(store, lower, tree.maker, &state);
+        let commands = made.argv.clone();
+        let looked = traces.looked(commands.len()).map_err(|error| error.to_string());
+        let kept = looked.and_then(|looked| eyes.manifest(&looked)).and_then(|manifest| {
+            let claim = claim.as_ref().ok_or_else(|| "the cache cannot be written".to_owned())?;
+            if eyes.changed_since(&manifest, began) {
+                return Err("its sources were changed meanwhile".to_owned());
+            }
+            store.keep(&key, claim, &instance.objtree(), manifest, commands.clone()).map_err(|e| e.to_string())
+        });
+        drop(claim);
+        let found = kept.and_then(|()| match store.find(&key, &eyes) {
+            Found::Ready(prepared) => Ok(prepared),
+            Found::None(why) => Err(why.unwrap_or_else(|| "it is gone already".to_owned())),
+        });
+        let prepared = match found {
+            Ok(prepared) => prepared,
+            Err(reason) => {
+                why = Some(format!("not kept: {reason}"));
+                let own = self.private(chain);
+                fs::rename(instance.objtree(), &own).map_err(failed("move a tree"))?;
+                Prepared::private(own, commands).map_err(failed("look at a prepared tree"))?
+            }
+        };
+        instance.remove().map_err(failed("remove a tree"))?;
+        let (wall_ms, cpu_ms) = (millis(made.wall), millis(made.cpu));
+        Ok(Prepares::Ready(prepared, Preparation { reused: false, wall_ms, cpu_ms, why }))
+    }
+
+    /// Where a chain keeps a prepared state of its own.
+    pub(super) fn private(&self, chain: &Chain) -> PathBuf {
+        self.context.scratch.join(format!("{}-prepared", chain.instance))
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The state as far as it is prepared: an external module is built later.
+fn preparable(state: &State) -> State {
+    let mut state = state.clone();
+    state.vars.retain(|name, _| !EXTERNAL.contains(&name.as_str()));
+    state
+}
+
+fn eyes<'e>(store: &'e Store, lower: &'e Path, maker: &'e Maker<'_>, state: &'e State) -> Eyes<'e> {
+    Eyes {
+        view: View { lower, state },
+        src: Path::new(&maker.src),
+        obj: Path::new(&maker.obj),
+        digests: store.digests(),
+    }
+}

@@ -1,0 +1,52 @@
+//! The tracer as a program: what the harness's executable is when its first argument is [`super::SUBCOMMAND`].
+//!
+//! Arguments: `OUT -- COMMAND...`.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{TraceError, ptrace, text};
+
+/// Usage, as everywhere.
+const USAGE: u8 = 2;
+/// A fault of the harness or the host, as everywhere.
+const HARNESS_ERROR: u8 = 70;
+
+/// Runs the tracer on this process's arguments. To be called first thing in `main`, while there is one thread.
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(2).collect();
+    let [out, dashes, command @ ..] = args.as_slice() else { return ExitCode::from(USAGE) };
+    if dashes != "--" || command.is_empty() {
+        return ExitCode::from(USAGE);
+    }
+    let code = run(out.as_ref(), command).unwrap_or_else(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        say(&format!("{error}{cause}"));
+        if let Some(hint) = error.hint() {
+            say(&format!("hint: {hint}"));
+        }
+        HARNESS_ERROR
+    });
+    ExitCode::from(code)
+}
+
+fn run(out: &Path, command: &[OsString]) -> Result<u8, TraceError> {
+    let failed = |source| TraceError::Write { path: out.to_owned(), source };
+    // Opened before anything runs: what an earlier tracer left is gone, and a place that cannot be written known.
+    let mut file = File::create(out).map_err(failed)?;
+    let ptrace::Traced { looked, status, not_started } = ptrace::run(command)?;
+    if let Some(error) = not_started {
+        say(&format!("cannot run `{}`: {error}", OsStr::display(&command[0])));
+    }
+    let text = text(&looked).map_err(|error| failed(error.into()))?;
+    file.write_all(&text).map_err(failed)?;
+    Ok(status)
+}
+
+/// Standard error is the command's own, whose log this ends up in.
+fn say(message: &str) {
+    let _ = writeln!(io::stderr(), "kbuild-repro: {message}");
+}

@@ -1,0 +1,100 @@
+//! The seccomp filter: the kernel stops a process only at the calls of [`super::calls`], and lets it run at full speed
+//! otherwise (seccomp(2), Documentation/userspace-api/seccomp_filter.rst).
+//!
+//! Assembled here rather than by the `seccompiler` crate, which ends a process that makes a call of another architecture
+//! and does not know x32: such a call has to be let through and be reported.
+
+use libc::sock_filter;
+
+use super::calls;
+
+/// `SECCOMP_RET_DATA` of a call that is in the list.
+pub(super) const LISTED: u32 = 0;
+/// `SECCOMP_RET_DATA` of any call of another architecture.
+pub(super) const FOREIGN: u32 = 1;
+
+/// This architecture, as `<linux/audit.h>` names it.
+#[cfg(target_arch = "x86_64")]
+const AUDIT_ARCH: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const AUDIT_ARCH: u32 = 0xc000_00b7;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("which calls look at paths has to be listed for this architecture");
+
+/// Call numbers from here on are those of x32 (`__X32_SYSCALL_BIT`); no architecture has as many.
+const X32: u32 = 0x4000_0000;
+
+/// Offsets in `struct seccomp_data`.
+const NR: u32 = std::mem::offset_of!(libc::seccomp_data, nr) as u32;
+const ARCH: u32 = std::mem::offset_of!(libc::seccomp_data, arch) as u32;
+
+/// The filter, a classic BPF program.
+pub(super) fn program() -> Vec<sock_filter> {
+    let load = |offset| op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
+    let give = |action| op(libc::BPF_RET | libc::BPF_K, action);
+    let unless = |what, value| op(libc::BPF_JMP | what | libc::BPF_K, value);
+    let mut program = vec![load(ARCH), unless(libc::BPF_JEQ, AUDIT_ARCH), load(NR), unless(libc::BPF_JGE, X32)];
+    program.extend(calls::all().map(|call| unless(libc::BPF_JEQ, u32::try_from(call.nr).unwrap_or(u32::MAX))));
+    program.push(give(libc::SECCOMP_RET_ALLOW));
+    let listed = program.len();
+    program.push(give(libc::SECCOMP_RET_TRACE | LISTED));
+    let foreign = program.len();
+    program.push(give(libc::SECCOMP_RET_TRACE | FOREIGN));
+    // Jumps count from the instruction after.
+    let jump = |from: usize, to: usize| u8::try_from(to - from - 1).expect("fewer calls than a jump is long");
+    program[1].jf = jump(1, foreign);
+    program[3].jt = jump(3, foreign);
+    for (at, instruction) in program.iter_mut().enumerate().take(listed - 1).skip(4) {
+        instruction.jt = jump(at, listed);
+    }
+    program
+}
+
+fn op(code: u32, k: u32) -> sock_filter {
+    sock_filter { code: code as u16, jt: 0, jf: 0, k }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the kernel runs it (net/core/filter.c), for the instructions that are used here.
+    fn run(nr: u32, arch: u32) -> u32 {
+        let program = program();
+        let (mut at, mut accumulator) = (0, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = program[at];
+            at += 1;
+            let mut jump = |holds: bool| at += usize::from(if holds { jt } else { jf });
+            match u32::from(code) {
+                0x20 => accumulator = if k == 0 { nr } else { arch },
+                0x15 => jump(accumulator == k),
+                0x35 => jump(accumulator >= k),
+                0x06 => return k,
+                other => panic!("instruction {other:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_listed_call_stops_and_no_other() {
+        for nr in 0..1000 {
+            let expected = match calls::find(nr.into()) {
+                Some(_) => libc::SECCOMP_RET_TRACE | LISTED,
+                None => libc::SECCOMP_RET_ALLOW,
+            };
+            assert_eq!(run(nr, AUDIT_ARCH), expected, "call {nr}");
+        }
+    }
+
+    #[test]
+    fn calls_of_another_architecture_stop_as_such() {
+        let foreign = libc::SECCOMP_RET_TRACE | FOREIGN;
+        // AUDIT_ARCH_I386 and AUDIT_ARCH_ARM
+        for arch in [0x4000_0003, 0x4000_0028] {
+            assert_eq!(run(20, arch), foreign);
+            assert_eq!(run(u32::try_from(libc::SYS_openat).unwrap(), arch), foreign);
+        }
+        assert_eq!(run(X32 | 39, AUDIT_ARCH), foreign);
+    }
+}

@@ -1,0 +1,176 @@
+//! The system calls that need unsafe code, each as one small function. The tracer has a single thread, which is what
+//! makes fork(2) harmless and is what ptrace(2) wants: only the thread that attached may ask.
+
+use std::ffi::CString;
+use std::io;
+
+use libc::{c_int, c_uint, c_void, pid_t, sock_filter};
+
+/// What the kernel tells about a stop at a system call: `struct ptrace_syscall_info` of `<linux/ptrace.h>`, of which only
+/// the part for `PTRACE_SYSCALL_INFO_SECCOMP` is spelled out.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct SyscallInfo {
+    op: u8,
+    pad: [u8; 3],
+    arch: u32,
+    instruction_pointer: u64,
+    stack_pointer: u64,
+    /// The number of the call.
+    pub(super) nr: u64,
+    /// Its arguments.
+    pub(super) args: [u64; 6],
+    /// What the filter said besides (`SECCOMP_RET_DATA`).
+    pub(super) ret_data: u32,
+    more: [u32; 3],
+}
+
+/// `PTRACE_SYSCALL_INFO_SECCOMP`.
+const OP_SECCOMP: u8 = 3;
+
+/// fork(2): the child's pid, or `None` in the child.
+///
+/// # Errors
+/// As fork(2).
+pub(super) fn fork() -> io::Result<Option<pid_t>> {
+    // SAFETY: the tracer has one thread, so the child is a complete copy.
+    match check(unsafe { libc::fork() })? {
+        0 => Ok(None),
+        pid => Ok(Some(pid)),
+    }
+}
+
+/// Ends this process without running destructors or exit handlers, which belong to its parent.
+pub(super) fn exit(code: c_int) -> ! {
+    // SAFETY: _exit does not return and touches no memory.
+    unsafe { libc::_exit(code) }
+}
+
+/// Sets the disposition of a signal to `SIG_DFL` or `SIG_IGN`.
+pub(super) fn dispose(signal: c_int, how: libc::sighandler_t) {
+    // SAFETY: only the two constants are passed, no function.
+    unsafe { libc::signal(signal, how) };
+}
+
+/// execvp(3): returns only to say why it failed.
+pub(super) fn execvp(argv: &[CString]) -> io::Error {
+    let pointers: Vec<*const libc::c_char> = argv.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+    // SAFETY: the array has at least one string, which outlives the call, and ends with a null pointer.
+    unsafe { libc::execvp(pointers[0], pointers.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Takes a filter for this process and all below it. Needs `no_new_privs`.
+///
+/// # Errors
+/// As seccomp(2).
+pub(super) fn install(filter: &mut [sock_filter]) -> io::Result<()> {
+    let len = u16::try_from(filter.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
+    // The processes that run with it are not confined by it: they need no mitigations against each other.
+    let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+    // SAFETY: the program points to `len` instructions, which the kernel copies.
+    let r = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    check(r as c_int).map(drop)
+}
+
+/// Attaches to a child without stopping it; those it starts are attached to as well, and all die with the tracer.
+///
+/// # Errors
+/// As ptrace(2).
+pub(super) fn seize(pid: pid_t) -> io::Result<()> {
+    let options = libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEEXEC
+        | libc::PTRACE_O_TRACESECCOMP
+        | libc::PTRACE_O_EXITKILL;
+    request(libc::PTRACE_SEIZE, pid, options as usize)
+}
+
+/// Lets a stopped task go on; a signal other than 0 is delivered.
+///
+/// # Errors
+/// As ptrace(2).
+pub(super) fn resume(task: pid_t, signal: c_int) -> io::Result<()> {
+    request(libc::PTRACE_CONT, task, signal as usize)
+}
+
+/// Leaves a task stopped that a signal has stopped, until another wakes it.
+///
+/// # Errors
+/// As ptrace(2).
+pub(super) fn listen(task: pid_t) -> io::Result<()> {
+    request(libc::PTRACE_LISTEN, task, 0)
+}
+
+fn request(what: c_uint, task: pid_t, data: usize) -> io::Result<()> {
+    // SAFETY: of the requests made here none takes a pointer: addr is ignored, data is a number.
+    let r = unsafe { libc::ptrace(what, task, std::ptr::null_mut::<c_void>(), data) };
+    check(r as c_int).map(drop)
+}
+
+/// What a task has stopped at, which has to be a stop by the filter.
+///
+/// # Errors
+/// As ptrace(2): `EIO` before Linux 5.3; `EINVAL` when it is another stop.
+pub(super) fn syscall_info(task: pid_t) -> io::Result<SyscallInfo> {
+    let mut info = SyscallInfo::default();
+    let size = size_of::<SyscallInfo>();
+    // SAFETY: the kernel writes at most `size` bytes to a live structure of plain numbers.
+    let r = unsafe { libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, task, size, &raw mut info) };
+    check(r as c_int)?;
+    if info.op == OP_SECCOMP { Ok(info) } else { Err(io::Error::from_raw_os_error(libc::EINVAL)) }
+}
+
+/// The former id of a task that has become another program (`PTRACE_EVENT_EXEC`).
+///
+/// # Errors
+/// As ptrace(2).
+pub(super) fn event_message(task: pid_t) -> io::Result<pid_t> {
+    let mut message: libc::c_ulong = 0;
+    // SAFETY: the kernel writes one unsigned long to a live variable.
+    let r = unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, task, std::ptr::null_mut::<c_void>(), &raw mut message) };
+    check(r as c_int)?;
+    Ok(message as pid_t)
+}
+
+/// Waits until a task stops or ends: its id and wait status; `None` if none has yet (only without `block`).
+///
+/// # Errors
+/// `ECHILD` when there is none left.
+pub(super) fn wait(block: bool) -> io::Result<Option<(pid_t, c_int)>> {
+    let flags = libc::__WALL | if block { 0 } else { libc::WNOHANG };
+    loop {
+        let mut status = 0;
+        // SAFETY: the kernel writes one int to a live variable.
+        match check(unsafe { libc::waitpid(-1, &raw mut status, flags) }) {
+            Ok(0) => return Ok(None),
+            Ok(pid) => return Ok(Some((pid, status))),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Kills a process; it may be gone already.
+pub(super) fn kill(pid: pid_t) {
+    // SAFETY: kill takes no pointers.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+/// Reads memory of a task: how many bytes there were.
+///
+/// # Errors
+/// As process_vm_readv(2).
+pub(super) fn read_memory(task: pid_t, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let remote = libc::iovec { iov_base: address as *mut c_void, iov_len: buffer.len() };
+    // SAFETY: one element each; the local one is the live buffer, and the remote address is checked by the kernel.
+    let got = unsafe { libc::process_vm_readv(task, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(got).map_err(|_| io::Error::last_os_error())
+}
+
+fn check(r: c_int) -> io::Result<c_int> {
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(r) }
+}
