@@ -18,6 +18,7 @@ mod document;
 mod edit;
 mod error;
 mod finding;
+mod graft;
 mod schema;
 mod toolchain;
 
@@ -26,14 +27,10 @@ pub use document::{Document, Key, Loader};
 pub use edit::{Change, Edit, Tool, True, WhichTree};
 pub use error::{Errors, Problem, Text};
 pub use finding::{Class, FindingName};
+pub use graft::{GRAFT, GRAFT_KERNEL, GraftArch};
 pub use schema::json_schema;
 pub(crate) use schema::nearest;
 pub use toolchain::{Compiler, Toolchain, Wanted, version_fits};
-
-/// The `srctree` of a tree with our own sources and a kernel's kbuild.
-pub const GRAFT: &str = "graft";
-/// The kernel of a graft that names none.
-pub const GRAFT_KERNEL: &str = "debian:6.12";
 
 /// A scenario, and where each of its keys was written.
 #[derive(Debug, Clone)]
@@ -213,28 +210,6 @@ pub struct Tree {
     /// Further directories of the host that the build may read, e.g. a toolchain's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host: Vec<String>,
-}
-
-/// The architecture of a graft.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum GraftArch {
-    /// Our own: as little of an architecture as the generic files of a kernel can do with.
-    #[default]
-    Graft,
-    /// The kernel's `arch/x86`, without most of its objects.
-    X86,
-}
-
-impl GraftArch {
-    /// As it is written in a scenario, and as `ARCH` on make's command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Graft => "graft",
-            Self::X86 => "x86",
-        }
-    }
 }
 
 /// How a source tree is built.

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::artifact::record::ToolRecord;
 use crate::cli::host::{Host, Need};
 use crate::cli::{CliError, SelectArgs, Session};
-use crate::scenario::{self, Errors, GRAFT_KERNEL, Loaded, Loader, Problem, Tier, TreeKind};
+use crate::scenario::{self, Errors, GRAFT_KERNEL, GraftArch, Loaded, Loader, Problem, Tier, TreeKind};
 use crate::tree::lower::{DirBeside, DirLower, MiniLower, read_regular};
 use crate::tree::source::{Hold, Identity, Part, Progress, SourceSpec, Sources, Status};
 use crate::tree::{self, Lower};
@@ -293,6 +293,8 @@ fn source(found: &Found, loaded: &Loaded) -> Result<SourceSpec, Box<Problem>> {
 pub fn needs(ready: &Ready) -> Vec<Need> {
     let scenario = &ready.loaded.scenario;
     let mut needs = match (&ready.source, scenario.tree.kind) {
+        // It has what whole kernels have: bc, objtool with its libelf, a compressed image.
+        _ if scenario.is_graft() && scenario.tree.arch == Some(GraftArch::X86) => vec![Need::Kernel],
         _ if scenario.is_graft() => vec![Need::Graft],
         (SourceSpec::Mini, _) | (_, Some(TreeKind::Make)) => vec![Need::Mini],
         (SourceSpec::Directory(dir), None) if !dir.join("Kconfig").is_file() => vec![Need::Mini],
