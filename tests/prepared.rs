@@ -8,6 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kbuild_repro::artifact::record::{ScenarioRecord, read};
 use kbuild_repro::runner::Preparation;
+use kbuild_repro::scenario::GraftArch;
+use kbuild_repro::tree::graft;
+use kbuild_repro::tree::lower::DirLower;
 use tempfile::TempDir;
 
 /// As a kernel's: `O=`, a configuration, a host program, and an output that the host program writes.
@@ -62,6 +65,10 @@ impl Lab {
             ("kernel/unread", ""),
         ] {
             lab.write(path, text);
+        }
+        // What a graft takes of every kernel has to be there, though nothing here looks at it.
+        for requires in graft::missing(&DirLower(lab.at("kernel")), GraftArch::Graft) {
+            lab.write(&format!("kernel/{}", requires.file), "");
         }
         lab
     }
