@@ -426,7 +426,7 @@ impl Runner<'_> {
         experiment.and_then(|experiment| experiment.hostname.clone()).unwrap_or_else(|| "repro".into())
     }
 
-    fn jobs(&self, state: &State, varied: bool) -> Option<u32> {
+    pub(super) fn jobs(&self, state: &State, varied: bool) -> Option<u32> {
         let experiment = self.scenario.experiment.as_ref().filter(|_| varied);
         experiment.and_then(|experiment| experiment.jobs).or(state.jobs)
     }

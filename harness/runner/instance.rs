@@ -148,8 +148,17 @@ impl Instance {
     /// Whether the upper directory of the sources holds nothing but the state's own files: no command wrote there.
     pub(super) fn sources_untouched(&self, state: &State) -> bool {
         let own = |path: &str| match (state.files.get(path), fs::symlink_metadata(self.written_source().join(path))) {
-            (Some(FileState::Present { bytes, .. }), Ok(meta)) => meta.is_file() && meta.len() == bytes.len() as u64,
-            (Some(FileState::Deleted), Ok(_)) => true,
+            (Some(FileState::Present { bytes, mode }), Ok(meta)) if meta.is_file() => {
+                meta.permissions().mode() & 0o7777 == *mode
+                    && fs::read(self.written_source().join(path)).is_ok_and(|have| have == **bytes)
+            }
+            (Some(FileState::Deleted), Ok(meta)) => overlay::is_whiteout(&meta),
+            // A directory of the state's own files, or of the sources', which overlayfs copied up.
+            (None, Ok(meta)) if meta.is_dir() => {
+                let below = format!("{path}/");
+                self.had(path)
+                    || state.files.range(below.clone()..).next().is_some_and(|(own, _)| own.starts_with(&below))
+            }
             _ => self.hidden.contains(&path),
         };
         all_below(&self.written_source(), "", &own).unwrap_or(false)
@@ -234,13 +243,13 @@ impl Instance {
     }
 }
 
-/// Whether `fits` holds for every path below a directory that is no directory itself.
+/// Whether `fits` holds for every path below a directory.
 fn all_below(top: &Path, below: &str, fits: &dyn Fn(&str) -> bool) -> io::Result<bool> {
     for entry in fs::read_dir(top.join(below))? {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else { return Ok(false) };
         let path = if below.is_empty() { name } else { format!("{below}/{name}") };
-        let fine = if entry.file_type()?.is_dir() { all_below(top, &path, fits)? } else { fits(&path) };
+        let fine = fits(&path) && (!entry.file_type()?.is_dir() || all_below(top, &path, fits)?);
         if !fine {
             return Ok(false);
         }

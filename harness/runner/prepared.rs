@@ -23,7 +23,7 @@ mod manifest;
 mod store;
 mod survey;
 
-pub(super) use manifest::Eyes;
+pub(super) use manifest::{Eyes, sha256_file};
 pub use store::Store;
 pub(super) use store::{Claim, Found};
 
@@ -66,7 +66,9 @@ pub(super) struct Inputs<'a> {
     pub(super) places: [&'a str; 2],
     /// The host's name, as the build sees it.
     pub(super) hostname: &'a str,
-    /// The scenario's own programs: name, and content or place.
+    /// The jobs, if their number is fixed.
+    pub(super) jobs: Option<u32>,
+    /// The scenario's own programs: name, and content, or place and digest.
     pub(super) tools: Vec<(String, String)>,
     /// The chosen tools that are no part of the system: place, and SHA-256 of all their files.
     pub(super) toolchain: Vec<(String, String)>,
@@ -84,6 +86,7 @@ impl Key {
             "cwd": inputs.cwd,
             "places": inputs.places,
             "hostname": inputs.hostname,
+            "jobs": inputs.jobs,
             "tools": inputs.tools,
             "toolchain": inputs.toolchain,
         });

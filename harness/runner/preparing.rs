@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use super::command::Maker;
 use super::execute::{RunError, Runner, TICK, lock};
 use super::instance::{Instance, Source};
 use super::making::{Made, Making, Tree};
-use super::prepared::{Claim, Eyes, Found, Inputs, Key, Prepared, Slot, Store};
+use super::prepared::{Claim, Eyes, Found, Inputs, Key, Prepared, Slot, Store, sha256_file};
 use super::{Chain, Event, Preparation, Role};
 use crate::sandbox::Mount;
 use crate::scenario::Tool;
@@ -24,6 +24,8 @@ use crate::tree::{ConfigBase, State};
 const TRACER: &str = "/build/trace/kbuild-repro";
 /// Where the traces are written.
 const TRACES: &str = "/build/traces";
+/// How far the clock of files can be behind.
+const CLOCK: Duration = Duration::from_millis(20);
 /// Variables that name an external module: it is not what is prepared.
 const EXTERNAL: [&str; 3] = ["M", "MO", "KBUILD_EXTMOD"];
 
@@ -94,7 +96,7 @@ impl Traces<'_> {
 impl Runner<'_> {
     /// What the clean build of a chain starts from. No job slot may be held: whoever makes the state needs them.
     pub(super) fn start(&self, chain: &Chain, maker: &Maker<'_>, state: &State) -> Result<Start, RunError> {
-        let Some((store, lower)) = self.store(maker) else { return Ok(Start::Nothing) };
+        let Some((store, lower)) = self.store(maker, state) else { return Ok(Start::Nothing) };
         let slot = if chain.role == Role::Control { Slot::Control } else { Slot::Other };
         let edit = chain.builds.first().and_then(|build| build.edit);
         let text = edit.and_then(|n| lock(&self.configured).get(&n).cloned());
@@ -118,7 +120,7 @@ impl Runner<'_> {
     }
 
     /// The cache, and the sources below the edits, if the scenario's clean builds start from prepared states.
-    fn store(&self, maker: &Maker<'_>) -> Option<(&Store, &Path)> {
+    fn store(&self, maker: &Maker<'_>, state: &State) -> Option<(&Store, &Path)> {
         let scenario = self.scenario;
         let Source::Overlay(lower) = self.context.source else { return None };
         let plain = scenario.is_graft()
@@ -127,7 +129,8 @@ impl Runner<'_> {
             && scenario.make.clean_first.is_empty()
             && self.plan.config.is_some()
             && !maker.in_tree
-            && !self.context.direct;
+            && !self.context.direct
+            && View { lower, state }.is_plain();
         self.context.prepared.filter(|_| plain).map(|store| (store, lower.as_path()))
     }
 
@@ -142,9 +145,10 @@ impl Runner<'_> {
     }
 
     fn key(&self, maker: &Maker<'_>, state: &State, varied: bool, config: serde_json::Value, slot: Slot) -> Key {
+        // A program by its path is what is there now.
         let tool = |(name, tool): (&String, &Tool)| {
-            let what = tool.script.as_deref().or(tool.path.as_deref()).unwrap_or_default();
-            (name.clone(), what.to_owned())
+            let target = tool.path.as_deref().map(|path| format!("{path} {}", digest_of(Path::new(path))));
+            (name.clone(), tool.script.clone().or(target).unwrap_or_default())
         };
         let inputs = Inputs {
             config,
@@ -153,6 +157,7 @@ impl Runner<'_> {
             cwd: &maker.cwd(),
             places: [&maker.src, &maker.obj],
             hostname: &self.hostname(varied),
+            jobs: self.jobs(state, varied),
             tools: state.tools.iter().map(tool).collect(),
             toolchain: maker.toolchain.iter().map(|tool| (tool.place(), tool.marker.sha256.clone())).collect(),
         };
@@ -170,7 +175,7 @@ impl Runner<'_> {
         fits: &dyn Fn(&Prepared) -> bool,
     ) -> Result<Start, RunError> {
         let state = preparable(state);
-        let eyes = eyes(store, lower, maker, &state);
+        let eyes = self.eyes(store, lower, maker, &state);
         let look = || match store.find(&key, &eyes) {
             Found::Ready(prepared) if fits(&prepared) => Ok(prepared),
             Found::Ready(_) => Err(Some("its configuration is another".to_owned())),
@@ -204,10 +209,11 @@ impl Runner<'_> {
         log: &Path,
         (key, claim, mut why): (Key, Option<Claim>, Option<String>),
     ) -> Result<Prepares, RunError> {
-        let Some((store, lower)) = self.store(tree.maker) else { return Ok(Prepares::Itself) };
+        let Some((store, lower)) = self.store(tree.maker, tree.state) else { return Ok(Prepares::Itself) };
         let failed = |what: &'static str| move |error| RunError::harness(what, error);
         self.observer.event(Event::Preparing(chain.instance.clone(), why.clone()));
-        let began = SystemTime::now();
+        // The kernel stamps files by a clock that may be a tick behind (up to 10 ms).
+        let began = SystemTime::now() - CLOCK;
         let state = preparable(tree.state);
         let dir = self.context.scratch.join(format!("{}-prepare", chain.instance));
         let instance = Instance::create(&dir, self.context.source, false, &state, tree.maker.hidden())
@@ -235,10 +241,10 @@ impl Runner<'_> {
             File::options().write(true).open(log).and_then(|log| log.set_len(0)).map_err(failed("empty the log"))?;
             return Ok(Prepares::Itself);
         }
-        let eyes = eyes(store, lower, tree.maker, &state);
+        let eyes = self.eyes(store, lower, tree.maker, &state);
         let commands = made.argv.clone();
         let looked = traces.looked(commands.len()).map_err(|error| error.to_string());
-        let kept = looked.and_then(|looked| eyes.manifest(&looked)).and_then(|manifest| {
+        let kept = looked.and_then(|looked| eyes.manifest(&looked, &instance.objtree())).and_then(|manifest| {
             let claim = claim.as_ref().ok_or_else(|| "the cache cannot be written".to_owned())?;
             if eyes.changed_since(&manifest, began) {
                 return Err("its sources were changed meanwhile".to_owned());
@@ -264,6 +270,16 @@ impl Runner<'_> {
         Ok(Prepares::Ready(prepared, Preparation { reused: false, wall_ms, cpu_ms, why }))
     }
 
+    fn eyes<'e>(&'e self, store: &'e Store, lower: &'e Path, maker: &'e Maker<'_>, state: &'e State) -> Eyes<'e> {
+        Eyes {
+            view: View { lower, state },
+            src: Path::new(&maker.src),
+            obj: Path::new(&maker.obj),
+            shown: &self.scenario.tree.host,
+            digests: store.digests(),
+        }
+    }
+
     /// Where a chain keeps a prepared state of its own.
     pub(super) fn private(&self, chain: &Chain) -> PathBuf {
         self.context.scratch.join(format!("{}-prepared", chain.instance))
@@ -281,11 +297,7 @@ fn preparable(state: &State) -> State {
     state
 }
 
-fn eyes<'e>(store: &'e Store, lower: &'e Path, maker: &'e Maker<'_>, state: &'e State) -> Eyes<'e> {
-    Eyes {
-        view: View { lower, state },
-        src: Path::new(&maker.src),
-        obj: Path::new(&maker.obj),
-        digests: store.digests(),
-    }
+/// SHA-256 of a program's file, or why it cannot be read.
+fn digest_of(path: &Path) -> String {
+    sha256_file(path).unwrap_or_else(|error| error.to_string())
 }

@@ -40,7 +40,8 @@ pub fn shown(upper: &Path, lower: &Path, path: &Path) -> Option<PathBuf> {
 }
 
 /// A character device 0:0 says that there is nothing (Documentation/filesystems/overlayfs.rst).
-fn is_whiteout(meta: &fs::Metadata) -> bool {
+#[must_use]
+pub fn is_whiteout(meta: &fs::Metadata) -> bool {
     meta.file_type().is_char_device() && meta.rdev() == 0
 }
 

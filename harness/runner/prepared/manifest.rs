@@ -5,13 +5,13 @@
 //! for or listed is kept with what it showed, whether it is in the sources or of the host's toolchain. It is a
 //! "verifying trace" in the words of "Build Systems à la Carte" (Mokhov, Mitchell, Peyton Jones, 2018).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::trace::{Look, Looked};
-use crate::tree::view::{Shown, View, is_executable};
+use crate::tree::view::{Named, Shown, View};
 
 /// Directories that are a sandbox's own or the running kernel's: they hold nothing of a toolchain.
 const NOT_TOOLS: &[&str] = &["/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/run", "/build"];
@@ -36,29 +36,42 @@ pub(in crate::runner) struct Manifest {
 
 /// What a path showed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::runner) struct Saw {
+    /// The symbolic links that led there, each with what it says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    links: Vec<(PathBuf, PathBuf)>,
+    what: Thing,
+}
+
+/// What is at the end of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(in crate::runner) enum Saw {
+enum Thing {
     /// Nothing was there.
     Absent,
     /// There was a directory; what it holds was not asked.
     Dir,
     /// There was a file; its content was not asked.
     File {
-        /// Whether it may be executed.
-        x: bool,
+        /// Bytes.
+        size: u64,
+        /// Permission bits.
+        mode: u32,
     },
     /// A file's content.
     Content {
         /// SHA-256, hexadecimal.
         sha256: String,
-        /// Whether it may be executed.
-        x: bool,
+        /// Permission bits.
+        mode: u32,
     },
     /// What a directory held.
     Names {
-        /// SHA-256 of the sorted names, each ended by a NUL byte, hexadecimal.
+        /// SHA-256 of the sorted names, each with what kind it is, hexadecimal.
         sha256: String,
     },
+    /// It is not known what is there.
+    Unknown,
 }
 
 /// How a manifest and a tree go together.
@@ -78,36 +91,55 @@ pub(in crate::runner) struct Eyes<'a> {
     pub(in crate::runner) src: &'a Path,
     /// Where the build writes: what it reads there it made itself.
     pub(in crate::runner) obj: &'a Path,
+    /// Directories of the host that the scenario makes visible, wherever they are.
+    pub(in crate::runner) shown: &'a [String],
     pub(in crate::runner) digests: &'a Digests,
 }
 
 impl Eyes<'_> {
-    /// What was looked at, with what it shows here.
+    /// What was looked at, with what it shows here; `made` is the object tree on the host.
     ///
     /// # Errors
     /// Why the trace cannot be believed.
-    pub(in crate::runner) fn manifest(&self, looked: &Looked) -> Result<Manifest, String> {
+    pub(in crate::runner) fn manifest(&self, looked: &Looked, made: &Path) -> Result<Manifest, String> {
         if let Some(gap) = looked.gaps.first() {
             return Err(gap.to_string());
         }
-        let mut manifest = Manifest::default();
+        // What is read through a link of the object tree (kbuild makes `source`) is no output.
+        let through = looked.paths.iter().filter_map(|(path, look)| {
+            let below = path.strip_prefix(self.obj).ok()?;
+            Some((leads_out(made, self.obj, below)?, *look))
+        });
+        let mut paths: BTreeMap<PathBuf, Look> = BTreeMap::new();
+        for (path, look) in through.chain(looked.paths.iter().map(|(path, look)| (path.clone(), *look))) {
+            let strongest = paths.entry(path).or_insert(look);
+            *strongest = look.max(*strongest);
+        }
         let (mut sources, mut host) = (Vec::new(), Vec::new());
-        for (path, look) in &looked.paths {
-            let text = || path.to_str().ok_or_else(|| format!("`{}` is no UTF-8", path.display()));
+        let text =
+            |path: &Path| path.to_str().map(str::to_owned).ok_or_else(|| format!("`{}` is no UTF-8", path.display()));
+        for (path, look) in paths {
+            let shown = || self.shown.iter().any(|dir| path.starts_with(dir));
             if path.starts_with(self.obj) {
                 continue;
             }
             match path.strip_prefix(self.src) {
-                Ok(below) => sources.push((text()?.to_owned(), below, *look)),
-                Err(_) if NOT_TOOLS.iter().any(|dir| path.starts_with(dir)) => {}
-                Err(_) => host.push((text()?.to_owned(), path.as_path(), *look)),
+                Ok(below) => sources.push((text(below)?, look)),
+                Err(_) if NOT_TOOLS.iter().any(|dir| path.starts_with(dir)) && !shown() => {}
+                Err(_) => host.push((text(&path)?, look)),
             }
         }
-        let below = |path: &str| path[self.src.as_os_str().len()..].trim_start_matches('/').to_owned();
-        manifest.sources =
-            sources.into_par_iter().map(|(text, path, look)| (below(&text), self.source(path, look))).collect();
-        manifest.host = host.into_par_iter().map(|(text, path, look)| (text, self.host(path, look))).collect();
-        Ok(manifest)
+        let manifest = Manifest {
+            sources: sources
+                .into_par_iter()
+                .map(|(path, look)| (path.clone(), self.source(Path::new(&path), look)))
+                .collect(),
+            host: host.into_par_iter().map(|(path, look)| (path.clone(), self.host(Path::new(&path), look))).collect(),
+        };
+        match manifest.sources.iter().find(|(_, saw)| saw.what == Thing::Unknown) {
+            Some((path, _)) => Err(format!("`{path}` leads out of the source tree")),
+            None => Ok(manifest),
+        }
     }
 
     /// Whether everything in the manifest shows the same here.
@@ -131,37 +163,58 @@ impl Eyes<'_> {
         }
     }
 
-    /// Whether a source in the manifest was changed at `time` or later.
+    /// Whether something in the manifest was changed at `time` or later: then it may not be what was read. The time of
+    /// the inode counts, which nobody can set back; where there is nothing, that of the directory.
     pub(in crate::runner) fn changed_since(&self, manifest: &Manifest, time: SystemTime) -> bool {
-        manifest.sources.par_iter().any(|(path, _)| self.view.changed(Path::new(path)).is_some_and(|at| at >= time))
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), i64::from(since.subsec_nanos()));
+        let changed = |path: &Path| {
+            let meta = path.ancestors().find_map(|path| fs::symlink_metadata(path).ok());
+            let later = |meta: &fs::Metadata| (meta.ctime(), meta.ctime_nsec()) >= since;
+            meta.as_ref().is_some_and(later) || fs::metadata(path).is_ok_and(|meta| later(&meta))
+        };
+        let source = |path: &str| match self.view.at(Path::new(path)) {
+            Shown::Own { .. } => false,
+            Shown::Lower(path) | Shown::Outside(path) => changed(&path),
+            Shown::Absent | Shown::Dir | Shown::Elsewhere => changed(&self.view.lower.join(path)),
+        };
+        manifest.sources.par_iter().any(|(path, _)| source(path))
+            || manifest.host.par_iter().any(|(path, _)| changed(Path::new(path)))
     }
 
     fn source(&self, path: &Path, look: Look) -> Saw {
-        match self.view.at(path) {
-            Shown::Absent => Saw::Absent,
-            Shown::Dir if look == Look::Probed => Saw::Dir,
-            Shown::Dir => Saw::Names { sha256: names_digest(&self.view.names(path)) },
-            Shown::Own { executable, .. } if look == Look::Probed => Saw::File { x: executable },
-            Shown::Own { bytes, executable } => Saw::Content { sha256: sha256(&bytes), x: executable },
-            Shown::Lower(path) | Shown::Outside(path) => self.host(&path, look),
-        }
+        let what = match self.view.at(path) {
+            Shown::Absent => Thing::Absent,
+            Shown::Dir if look == Look::Probed => Thing::Dir,
+            Shown::Dir => Thing::Names { sha256: names_digest(&self.view.names(path)) },
+            Shown::Own { bytes, mode } if look == Look::Probed => Thing::File { size: bytes.len() as u64, mode },
+            Shown::Own { bytes, mode } => Thing::Content { sha256: sha256(&bytes), mode },
+            Shown::Lower(path) | Shown::Outside(path) => self.thing(&path, look),
+            Shown::Elsewhere => Thing::Unknown,
+        };
+        Saw { links: self.view.links(path), what }
     }
 
     fn host(&self, path: &Path, look: Look) -> Saw {
-        let Ok(meta) = fs::metadata(path) else { return Saw::Absent };
-        let x = is_executable(&meta);
+        Saw { links: links(path), what: self.thing(path, look) }
+    }
+
+    fn thing(&self, path: &Path, look: Look) -> Thing {
+        let Ok(meta) = fs::metadata(path) else { return Thing::Absent };
+        let (size, mode) = (meta.len(), meta.mode() & 0o7777);
         match (meta.is_dir(), look) {
-            (true, Look::Probed) => Saw::Dir,
+            (true, Look::Probed) => Thing::Dir,
             (true, _) => {
                 let entries = fs::read_dir(path).into_iter().flatten().flatten();
-                Saw::Names { sha256: names_digest(&entries.map(|entry| entry.file_name()).collect()) }
+                let names = entries.map(|entry| (entry.file_name(), Named::of(&entry))).collect();
+                Thing::Names { sha256: names_digest(&names) }
             }
             (false, Look::Read | Look::Listed) if meta.is_file() => match self.digests.of(path, &meta) {
-                Ok(sha256) => Saw::Content { sha256, x },
+                Ok(sha256) => Thing::Content { sha256, mode },
                 // What this user cannot read the build could not either.
-                Err(_) => Saw::File { x },
+                Err(_) => Thing::File { size, mode },
             },
-            (false, _) => Saw::File { x },
+            (false, _) => Thing::File { size, mode },
         }
     }
 }
@@ -169,14 +222,53 @@ impl Eyes<'_> {
 impl Saw {
     /// The look that shows this.
     fn look(&self) -> Look {
-        match self {
+        match self.what {
             // The strongest look at what is not there shows no more.
-            Self::Absent => Look::Listed,
-            Self::Dir | Self::File { .. } => Look::Probed,
-            Self::Content { .. } => Look::Read,
-            Self::Names { .. } => Look::Listed,
+            Thing::Absent | Thing::Names { .. } => Look::Listed,
+            Thing::Dir | Thing::File { .. } | Thing::Unknown => Look::Probed,
+            Thing::Content { .. } => Look::Read,
         }
     }
+}
+
+/// The symbolic links of the host on the way to a path, as far as its own components are links.
+fn links(path: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let mut above: Vec<&Path> = path.ancestors().collect();
+    above.reverse();
+    above.into_iter().filter_map(|path| Some((path.to_owned(), fs::read_link(path).ok()?))).collect()
+}
+
+/// The path without dots: what `..` leaves again is left out.
+fn normal(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => _ = out.pop(),
+            Component::CurDir => {}
+            part => out.push(part),
+        }
+    }
+    out
+}
+
+/// Where a path below the object tree leads if a link in it leads out of the tree, as the build sees it. `made` is the
+/// tree on the host, `obj` where the build sees it.
+fn leads_out(made: &Path, obj: &Path, below: &Path) -> Option<PathBuf> {
+    let mut at = PathBuf::new();
+    let mut rest = below.components();
+    while let Some(part) = rest.next() {
+        at.push(part);
+        let Ok(target) = fs::read_link(made.join(&at)) else { continue };
+        let from = obj.join(at.parent().unwrap_or(Path::new("")));
+        let path = normal(&from.join(target).join(rest.as_path()));
+        return match path.strip_prefix(obj) {
+            // Within the tree it may be a link again; a loop is nowhere.
+            Ok(inside) if inside != below && inside.components().count() < 64 => leads_out(made, obj, inside),
+            Ok(_) => None,
+            Err(_) => Some(path),
+        };
+    }
+    None
 }
 
 /// Digests of files that were read before, by path, as long as nothing about the file has changed since.
@@ -208,7 +300,7 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 }
 
 /// SHA-256 of a file, hexadecimal.
-pub(super) fn sha256_file(path: &Path) -> io::Result<String> {
+pub(in crate::runner) fn sha256_file(path: &Path) -> io::Result<String> {
     let (mut file, mut hash) = (File::open(path)?, Sha256::new());
     let mut buffer = vec![0; 128 << 10];
     loop {
@@ -223,11 +315,11 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn names_digest(names: &BTreeSet<OsString>) -> String {
+fn names_digest(names: &BTreeMap<OsString, Named>) -> String {
     let mut hash = Sha256::new();
-    for name in names {
+    for (name, named) in names {
         hash.update(name.as_bytes());
-        hash.update([0]);
+        hash.update([0, *named as u8]);
     }
     hex(&hash.finalize())
 }
@@ -235,6 +327,9 @@ fn names_digest(names: &BTreeSet<OsString>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+    use std::os::unix::fs::symlink;
+
     use crate::trace::Gap;
     use crate::tree::{FileState, State};
 
@@ -254,7 +349,7 @@ mod tests {
         let first = State::default();
         fn eyes<'e>(lower: &'e Path, state: &'e State, digests: &'e Digests) -> Eyes<'e> {
             let (src, obj) = (Path::new("/build/src"), Path::new("/build/obj"));
-            Eyes { view: View { lower, state }, src, obj, digests }
+            Eyes { view: View { lower, state }, src, obj, shown: &[], digests }
         }
         let looks = looked(&[
             ("/build/src/Makefile", Look::Read),
@@ -265,7 +360,8 @@ mod tests {
             ("/build/obj/.config", Look::Read),
             ("/proc/self/maps", Look::Read),
         ]);
-        let manifest = eyes(top, &first, &digests).manifest(&looks).expect("a complete trace");
+        let manifest =
+            eyes(top, &first, &digests).manifest(&looks, Path::new("/nonexistent")).expect("a complete trace");
         assert_eq!((manifest.sources.len(), manifest.host.len()), (5, 0));
         let write = |path: &str| {
             let mut state = State::default();
@@ -273,10 +369,11 @@ mod tests {
             state
         };
         let fit = |state: &State| eyes(top, state, &digests).fit(&manifest);
-        for unseen in ["README", "scripts/other.c", "scripts/asked", "drivers/net/a.c"] {
+        for unseen in ["README", "scripts/other.c", "drivers/net/a.c"] {
             assert!(matches!(fit(&write(unseen)), Fit::Same(Some(_))), "{unseen}");
         }
-        for seen in ["Makefile", "scripts/fixdep.c", "scripts/missing.h"] {
+        // A size can be asked for without reading.
+        for seen in ["Makefile", "scripts/fixdep.c", "scripts/missing.h", "scripts/asked"] {
             assert_eq!(fit(&write(seen)), Fit::Other(seen.into()));
         }
         assert_eq!(fit(&write("scripts/mod/new.c")), Fit::Other("scripts/mod".into()), "a listing counts");
@@ -304,15 +401,32 @@ mod tests {
             view: View { lower: Path::new("/nonexistent"), state: &state },
             src: Path::new("/build/src"),
             obj: Path::new("/build/obj"),
+            shown: &[],
             digests: &digests,
         };
         let mut looks = looked(&[(gcc.to_str().expect("UTF-8"), Look::Read)]);
-        let manifest = eyes.manifest(&looks).expect("a complete trace");
+        let manifest = eyes.manifest(&looks, Path::new("/nonexistent")).expect("a complete trace");
         assert_eq!(eyes.fit(&manifest), Fit::Same(None));
         fs::write(&gcc, "13").expect("written");
         assert_eq!(eyes.fit(&manifest), Fit::Other(gcc.display().to_string()));
         looks.gaps.insert(Gap::ForeignCall { program: "old".into() });
-        let error = eyes.manifest(&looks).expect_err("not all is known");
+        let error = eyes.manifest(&looks, Path::new("/nonexistent")).expect_err("not all is known");
         assert!(error.contains("`old`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_read_through_a_link_of_the_object_tree_is_no_output() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::create_dir(dir.path().join("scripts")).expect("made");
+        for (link, target) in
+            [("source", "/build/src"), ("scripts/up", "../source"), ("loop", "loop"), ("in", "scripts")]
+        {
+            symlink(target, dir.path().join(link)).expect("linked");
+        }
+        let leads = |below: &str| leads_out(dir.path(), Path::new("/build/obj"), Path::new(below));
+        assert_eq!(leads("source/scripts/f"), Some("/build/src/scripts/f".into()));
+        assert_eq!(leads("scripts/up/f"), Some("/build/src/f".into()));
+        assert_eq!(leads("in/up/f"), Some("/build/src/f".into()));
+        assert_eq!([leads("scripts/f"), leads("loop/f"), leads("gone")], [const { None }; 3]);
     }
 }

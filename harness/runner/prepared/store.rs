@@ -27,7 +27,7 @@ use crate::runner::copy::copy_tree;
 use crate::sandbox;
 
 /// The version of the marker's format; of another one nothing is believed.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Bytes that all prepared states may take together; a graft's takes about 20 million.
 const MOST_BYTES: u64 = 2 << 30;
 /// Entries of one key: a bisection goes to and fro between few.
@@ -38,7 +38,6 @@ const MARKER: &str = "prepared.json";
 #[derive(Debug, Serialize, Deserialize)]
 struct Marker {
     format: u32,
-    made: SystemTime,
     /// The key in full, for whoever looks.
     key: serde_json::Value,
     manifest: Manifest,
@@ -51,8 +50,10 @@ struct Marker {
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
-    /// Nothing that was made before is taken.
-    not_before: Option<SystemTime>,
+    /// Nothing is taken that this run has not made itself.
+    fresh: bool,
+    /// The entries that this run has made.
+    own: Mutex<BTreeSet<PathBuf>>,
     digests: Digests,
     /// Entries that this run has verified.
     verified: Mutex<BTreeSet<PathBuf>>,
@@ -79,7 +80,8 @@ impl Store {
     pub fn new(cache: &Path, fresh: bool) -> Self {
         Self {
             root: cache.join("prepared"),
-            not_before: fresh.then(SystemTime::now),
+            fresh,
+            own: Mutex::default(),
             digests: Digests::default(),
             verified: Mutex::default(),
         }
@@ -110,7 +112,7 @@ impl Store {
         let mut why = None;
         for (_, dir) in entries(&self.dir(key)) {
             let Some((lock, marker)) = open(&dir) else { continue };
-            if self.not_before.is_some_and(|not_before| marker.made < not_before) {
+            if self.fresh && !self.own.lock().unwrap_or_else(PoisonError::into_inner).contains(&dir) {
                 continue;
             }
             let newest_source = match eyes.fit(&marker.manifest) {
@@ -183,13 +185,19 @@ impl Store {
         let names = (1..).map(|n| if n == 1 { id.to_owned() } else { format!("{id}-{n}") });
         let place = names.map(|name| dir.join(name)).find(|place| !place.exists()).unwrap_or_default();
         let partial = place.with_extension("partial");
-        fs::create_dir_all(&partial)?;
-        copy_tree(obj, &partial.join("obj"))?;
-        let items = survey(&partial.join("obj"))?;
-        let marker =
-            Marker { format: FORMAT, made: SystemTime::now(), key: key.value.clone(), manifest, items, commands };
-        fs::write(partial.join(MARKER), serde_json::to_vec(&marker)?)?;
-        fs::rename(&partial, &place)?;
+        let make = || {
+            fs::create_dir_all(&partial)?;
+            copy_tree(obj, &partial.join("obj"))?;
+            let items = survey(&partial.join("obj"))?;
+            let marker = Marker { format: FORMAT, key: key.value.clone(), manifest, items, commands };
+            fs::write(partial.join(MARKER), serde_json::to_vec(&marker)?)?;
+            fs::rename(&partial, &place)
+        };
+        make().inspect_err(|_| {
+            // What is half made takes the room that was missing.
+            let _ = sandbox::remove_tree(&partial);
+        })?;
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone());
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
         self.prune();
         Ok(())
@@ -244,13 +252,19 @@ fn entries(dir: &Path) -> Vec<(SystemTime, PathBuf)> {
     entries
 }
 
+/// What tells a marker from another one at the same place.
+fn inode(dir: &Path) -> Option<(u64, u64)> {
+    let meta = fs::metadata(dir.join(MARKER)).ok()?;
+    Some((meta.dev(), meta.ino()))
+}
+
 /// The marker, locked against removal; `None` if it is not there any more or not ours to read.
 fn open(dir: &Path) -> Option<(File, Marker)> {
     let mut file = File::open(dir.join(MARKER)).ok()?;
     file.try_lock_shared().ok()?;
     // It may have been removed, and another put in its place, before it was locked.
-    let inode = |meta: fs::Metadata| (meta.dev(), meta.ino());
-    let same = inode(file.metadata().ok()?) == inode(fs::metadata(dir.join(MARKER)).ok()?);
+    let meta = file.metadata().ok()?;
+    let same = inode(dir) == Some((meta.dev(), meta.ino()));
     let mut text = Vec::new();
     file.read_to_end(&mut text).ok()?;
     let marker: Marker = serde_json::from_slice(&text).ok()?;

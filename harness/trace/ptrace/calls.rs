@@ -142,7 +142,9 @@ pub(super) fn open(flags: u64) -> Option<Look> {
         // Before O_DIRECTORY, which is a part of it: a file without a name.
         () if has(libc::O_TMPFILE) => None,
         // Neither content nor names can be had through it; what is opened through it is seen.
-        () if has(libc::O_PATH) => Some(Look::Probed),
+        () if has(libc::O_PATH | libc::O_DIRECTORY) => Some(Look::Probed),
+        // It can be opened for reading by its descriptor in /proc later.
+        () if has(libc::O_PATH) => Some(Look::Read),
         () if has(libc::O_TRUNC) => None,
         () if has(libc::O_DIRECTORY) => Some(Look::Listed),
         () if has(libc::O_CREAT) && has(libc::O_EXCL) => Some(Look::Probed),
@@ -175,6 +177,7 @@ mod tests {
         assert_eq!(look(libc::O_RDWR | libc::O_CREAT), Some(Look::Read));
         assert_eq!(look(libc::O_RDONLY | libc::O_DIRECTORY), Some(Look::Listed));
         assert_eq!(look(libc::O_PATH | libc::O_DIRECTORY), Some(Look::Probed));
+        assert_eq!(look(libc::O_PATH), Some(Look::Read));
         assert_eq!(look(libc::O_RDWR | libc::O_CREAT | libc::O_EXCL), Some(Look::Probed));
         assert_eq!(look(libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND), None);
         assert_eq!(look(libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC), None);

@@ -5,8 +5,10 @@
 //! All of them have one time stamp, older than anything a build makes, so that make goes by content as far as it can.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -113,7 +115,7 @@ pub(super) fn checkout(
             made = dir.to_owned();
         }
         let done = match blob.kind {
-            Kind::Link => fs::read_to_string(&place).and_then(|to| symlink(to, &target)),
+            Kind::Link => fs::read(&place).and_then(|to| symlink(OsStr::from_bytes(&to), &target)),
             Kind::Plain | Kind::Executable => {
                 fs::hard_link(&place, &target).or_else(|error| copy(&place, &target, error))
             }
