@@ -145,6 +145,9 @@ pub struct HowArgs {
     /// Where kernel sources are kept; by default $XDG_CACHE_HOME/kbuild-repro
     #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_CACHE")]
     pub(crate) cache: Option<PathBuf>,
+    /// Fetch nothing: a scenario whose kernel or tools are not in the cache is skipped
+    #[arg(long)]
+    pub(crate) no_fetch: bool,
     /// Prepare every graft anew: take no prepared state that an earlier run left in the cache
     #[arg(long)]
     pub(crate) fresh: bool,

@@ -19,6 +19,9 @@
 //! the dynamic loader like any file. What a command learns from its environment, the clock, a socket or a descriptor
 //! it was started with is no look at a path and is not seen.
 //!
+//! A directory can be opened like a file, which is told apart when it first happens; who evaluates a path that was
+//! read and finds a directory takes it for listed.
+//!
 //! Paths are as the traced processes named them, made absolute and normalised. Symbolic links in them are kept, for
 //! the reader to resolve, but where `..` follows one: no later reader could tell where that led.
 //!
@@ -162,6 +165,12 @@ impl Fold {
                 self.gaps.insert(gap);
             }
         }
+    }
+
+    /// Whether such an event would change nothing.
+    #[must_use]
+    pub fn knows(&self, path: &OsStr, look: Look) -> bool {
+        self.paths.get(path).is_some_and(|strongest| *strongest >= look)
     }
 
     /// The result.
@@ -309,6 +318,11 @@ mod tests {
             looked("/b", Look::Probed),
         ];
         let expected = BTreeMap::from([("/a".into(), Look::Read), ("/b".into(), Look::Listed)]);
+        let mut known = Fold::default();
+        known.add(looked("/a", Look::Read));
+        let knows = |path: &str, look| known.knows(path.as_ref(), look);
+        assert!(knows("/a", Look::Probed) && knows("/a", Look::Read));
+        assert!(!knows("/a", Look::Listed) && !knows("/b", Look::Probed));
         assert_eq!(fold(&events).paths, expected);
         events.reverse();
         assert_eq!(fold(&events).paths, expected);

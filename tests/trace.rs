@@ -380,13 +380,15 @@ fn what_ends_a_little_later_is_waited_for_and_what_does_not_is_killed_and_told()
     let traced = lab.sh("{ sleep 0.2; cat late; } > /dev/null 2>&1 & exit 4").whole(4);
     assert_eq!(traced.look("late"), READ);
 
-    let begin = Instant::now();
-    let traced = lab.sh("sleep 1000 > /dev/null 2>&1 & echo $!; exit 5");
-    assert_eq!(traced.output.status.code(), Some(5));
-    assert_eq!(traced.looked.gaps, [Gap::Outlived { program: "sleep".into() }].into());
-    assert!(begin.elapsed() < Duration::from_secs(20));
-    let pid = traced.stdout().trim();
-    until(|| gone(&Path::new("/proc").join(pid)));
+    for (program, script) in [("sleep", "sleep 1000"), ("sh", "while :; do test -e a; done")] {
+        let begin = Instant::now();
+        let traced = lab.sh(&format!("{script} > /dev/null 2>&1 & echo $!; exit 5"));
+        assert_eq!(traced.output.status.code(), Some(5));
+        assert_eq!(traced.looked.gaps, [Gap::Outlived { program: program.into() }].into());
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        let pid = traced.stdout().trim();
+        until(|| gone(&Path::new("/proc").join(pid)));
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `run`: select, get ready, run side by side, judge, report.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use super::bootstrap;
 use super::host::{Host, Need};
-use super::load::{self, Absent, AtHand, Ready};
+use super::load::{self, AtHand, Ready};
 use super::progress::{How, Progress, note};
 use super::snapshots;
 use super::state::RunDir;
-use super::toolchain::{Chosen, Shelf, brings, records};
+use super::toolchain::{Chosen, records};
 use super::{CliError, Format, HowArgs, IsolationArg, RunArgs, Session};
 use crate::artifact::ArtifactError;
 use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, write_atomically};
@@ -23,19 +23,18 @@ use crate::artifact::recorder::keep_evidence;
 use crate::report::{self, Report};
 use crate::runner::prepared::Store;
 use crate::runner::slots::Pool;
-use crate::runner::{Context, Parts, Source, disk_needed, not_varied};
+use crate::runner::{Context, Parts, Source, not_varied};
 use crate::sandbox::scratch::{Scratch, sweep};
 use crate::sandbox::{Capabilities, Isolation, Sandbox};
-use crate::scenario::{Errors, Tier};
+use crate::scenario::Tier;
 use crate::tree::TreePlan;
 use crate::verdict::{self, Judgement};
-use crate::{Job, plan_scenario, run_scenario};
+use crate::{Job, run_scenario};
+
+mod ready;
 
 /// Bytes that stay free on the scratch file system whatever a build writes.
 const RESERVE: u64 = 256 << 20;
-
-/// How many scenarios a message names.
-const NAMED: usize = 12;
 
 /// Where a run keeps its trees, in its record.
 pub(crate) const KEPT: &str = "trees";
@@ -361,170 +360,6 @@ impl<'a> Run<'a> {
                 })
             })
             .collect()
-    }
-
-    /// Sources at hand, edits tried on paper, missing tools found; nothing is built if a scenario is wrong.
-    fn get_ready(&self, ready: Vec<Ready>, asked: bool) -> Result<Vec<Work>, CliError> {
-        let sources = load::sources(&self.host, self.how.cache.as_deref());
-        // What a killed fetch left; if it cannot be removed, the next fetch says why.
-        let _ = sources.sweep();
-        let mut shelf = Shelf::new(&self.host, self.how.cache.as_deref());
-        let mut errors = Errors::default();
-        let mut work = Vec::new();
-        // Scenarios by the command that gets their kernel: they are not part of a run that nobody asked for them.
-        let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
-        for ready in ready {
-            if let Some((tools, help)) = self.lacks(&ready) {
-                let reason = format!("missing: {}; install: {help}", tools.join(", "));
-                work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
-                continue;
-            }
-            let by_name = asked || ready.found.by_name;
-            let chosen = match shelf.choose(&self.host, &ready.loaded.scenario, by_name || self.how.bootstrap)? {
-                Ok(chosen) => chosen,
-                Err(reason) => {
-                    work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
-                    continue;
-                }
-            };
-            let mut hand = load::at_hand(&ready, &sources);
-            if let Err(Absent::Fetch(how)) = &hand {
-                if !by_name {
-                    *left_out.entry(how.clone()).or_default() += 1;
-                    continue;
-                }
-                load::get(&sources.part(load::part(&ready)), &ready.source, self.host.terminal.is_terminal)?;
-                hand = load::at_hand(&ready, &sources);
-            }
-            match hand {
-                Ok(hand) => match load::cannot_build(&ready, &hand) {
-                    Some(reason) => work.push(Work { ready, state: Err(Ended::CannotBuild { reason }) }),
-                    None => match self.plan(&ready, &hand) {
-                        Ok(plan) => work.push(Work { ready, state: Ok((hand, plan, chosen)) }),
-                        Err(more) => errors.0.extend(more.0),
-                    },
-                },
-                Err(Absent::Wrong(problem)) => errors.0.push(*problem),
-                Err(Absent::Fetch(how)) => {
-                    return Err(CliError::harness(format!("`{}` is still not there after `{how}`", ready.source)));
-                }
-            }
-        }
-        errors.into_result().map_err(CliError::Scenario)?;
-        self.tell_missing(&work);
-        if !self.how.output.quiet {
-            for (how, count) in left_out {
-                let plural = if count == 1 { "" } else { "s" };
-                note(&format!(
-                    "left out: {count} scenario{plural} whose kernel is not in the cache; get it by `{how}`"
-                ));
-            }
-        }
-        if work.is_empty() {
-            return Err(CliError::Nothing {
-                message: "no kernel of the selected scenarios is in the cache".into(),
-                hint: Some("name a scenario, or `--tier graft`, and it is fetched".into()),
-            });
-        }
-        Ok(work)
-    }
-
-    fn plan(&self, ready: &Ready, hand: &AtHand) -> Result<TreePlan, Errors> {
-        plan_scenario(&Job {
-            id: &ready.found.id,
-            file: &ready.found.name,
-            again: &ready.found.again,
-            loaded: &ready.loaded,
-            lower: hand.lower.as_ref(),
-            beside: &load::beside(&ready.found),
-            kernel: None,
-            source: String::new(),
-            toolchain: Vec::new(),
-            dir: PathBuf::new(),
-        })
-    }
-
-    /// Tools that the scenario needs and that are not there, and the command that installs them.
-    fn lacks(&self, ready: &Ready) -> Option<(Vec<String>, String)> {
-        let plan = bootstrap::plan(&self.host, &load::needs(ready));
-        let required = plan.missing.iter().filter(|missing| missing.weight == super::host::Weight::Required);
-        let required = required.filter(|missing| !brings(&ready.loaded.scenario, missing.tool));
-        let mut tools: Vec<String> = required.map(|missing| missing.tool.to_owned()).collect();
-        tools.extend(load::missing_own(ready, &self.host));
-        tools.sort();
-        tools.dedup();
-        let command = Some(plan.shown()).filter(|command| !command.is_empty());
-        (!tools.is_empty()).then(|| (tools.clone(), command.unwrap_or_else(|| format!("install {}", tools.join(", ")))))
-    }
-
-    /// What is missing, the one command that installs it, and what it costs.
-    fn tell_missing(&self, work: &[Work]) {
-        let lacking: Vec<&Ready> =
-            work.iter().map(|work| &work.ready).filter(|ready| self.lacks(ready).is_some()).collect();
-        if lacking.is_empty() || self.how.output.quiet {
-            return;
-        }
-        let mut needs: Vec<Need> = lacking.iter().flat_map(|ready| load::needs(ready)).collect();
-        needs.sort_unstable();
-        needs.dedup();
-        let plan = bootstrap::plan(&self.host, &needs);
-        for missing in plan.missing.iter().filter(|missing| missing.weight == super::host::Weight::Required) {
-            note(&format!("missing: {} (package {}) — {}", missing.tool, missing.package, missing.why));
-        }
-        for tool in lacking.iter().flat_map(|ready| load::missing_own(ready, &self.host)) {
-            if plan.missing.iter().all(|missing| missing.tool != tool) {
-                note(&format!("missing: {tool} — a scenario needs it"));
-            }
-        }
-        if !plan.shown().is_empty() {
-            note(&format!("install: {} (or let `kbuild-repro run --bootstrap` do it)", plan.shown()));
-        }
-        let named: Vec<&str> = lacking.iter().take(NAMED).map(|ready| ready.found.id.as_str()).collect();
-        let more = lacking.len().saturating_sub(NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        note(&format!("skipped for it: {}{more}", named.join(", ")));
-    }
-
-    fn tell_disk(&self, work: &[Work], scratch: &Path) -> Result<(), CliError> {
-        let mut sizes: Vec<u64> = work
-            .iter()
-            .filter(|work| work.state.is_ok())
-            .map(|work| disk_needed(&work.ready.loaded.scenario))
-            .collect();
-        sizes.sort_unstable();
-        // As many scenarios as run at once, the largest.
-        let needed: u64 = sizes.iter().rev().take(self.host.cpus + 1).sum();
-        let free = rustix::fs::statvfs(scratch).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
-        let mib = |bytes: u64| bytes >> 20;
-        if let Some(budget) = self.how.disk_budget
-            && needed > budget
-        {
-            return Err(CliError::host(
-                format!("about {} MiB of disk are needed, the budget is {} MiB", mib(needed), mib(budget)),
-                "raise --disk-budget, or run fewer scenarios",
-            ));
-        }
-        if needed.saturating_add(RESERVE) > free {
-            return Err(CliError::host(
-                format!("about {} MiB are needed in `{}`, {} MiB are free", mib(needed), scratch.display(), mib(free)),
-                "free some space, or choose another place by --scratch DIR",
-            ));
-        }
-        if !self.how.output.quiet && mib(needed) >= 1024 {
-            note(&format!("disk: up to about {} MiB of {} MiB free in {}", mib(needed), mib(free), scratch.display()));
-        }
-        Ok(())
-    }
-
-    /// The order of the run: cheap tiers first, and with a time budget what failed last time before all.
-    fn order(&self, work: &[Work]) -> Vec<usize> {
-        let failed = if self.how.time_budget.is_some() { super::state::failed_last(&self.host) } else { Vec::new() };
-        let mut order: Vec<usize> = (0..work.len()).collect();
-        order.sort_by_key(|&at| {
-            let found = &work[at].ready.found;
-            (!failed.contains(&found.id), work[at].ready.loaded.scenario.tier(), at)
-        });
-        order
     }
 
     fn source(

@@ -176,28 +176,24 @@ impl Runner<'_> {
             Found::Ready(_) => Err(Some("its configuration is another".to_owned())),
             Found::None(why) => Err(why),
         };
-        loop {
-            if let Ok(prepared) = look() {
-                return Ok(Start::Ready(prepared));
-            }
-            let claim = match store.claim(&key) {
-                Ok(None) => {
-                    if self.stopped() {
-                        return Err(self.interrupted());
-                    }
-                    thread::sleep(TICK);
-                    continue;
-                }
-                Ok(claim) => claim,
-                // A cache that cannot be written: every clean build prepares itself.
-                Err(_) => None,
-            };
-            // Whoever had the claim may have made it.
-            return Ok(match look() {
-                Ok(prepared) => Start::Ready(prepared),
-                Err(why) => Start::Make { key, claim, why },
-            });
+        // A look takes thousands of files, so there is none while somebody else is at work.
+        if let Ok(prepared) = look() {
+            return Ok(Start::Ready(prepared));
         }
+        let claim = loop {
+            match store.claim(&key) {
+                Ok(None) if self.stopped() => return Err(self.interrupted()),
+                Ok(None) => thread::sleep(TICK),
+                Ok(claim) => break claim,
+                // A cache that cannot be written: every clean build prepares itself.
+                Err(_) => break None,
+            }
+        };
+        // Whoever had the claim may have made it.
+        Ok(match look() {
+            Ok(prepared) => Start::Ready(prepared),
+            Err(why) => Start::Make { key, claim, why },
+        })
     }
 
     /// Makes the state that a clean build starts from.

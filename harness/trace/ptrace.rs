@@ -221,6 +221,10 @@ impl Tracer {
         if self.drain(GRACE)? {
             return Ok(());
         }
+        if self.tasks.is_empty() {
+            // It was attached to, and has not come to its first stop.
+            self.miss(Gap::Outlived { program: "?".to_owned() });
+        }
         for task in self.tasks.clone() {
             self.miss(Gap::Outlived { program: program(task) });
             sys::kill(task);
@@ -232,12 +236,17 @@ impl Tracer {
     fn drain(&mut self, patience: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + patience;
         loop {
+            // Asked before: what makes calls without end gets no more time than what sleeps.
+            let late = Instant::now() >= deadline;
             match sys::wait(false) {
                 Ok(Some((task, status))) => self.handle(task, status)?,
-                Ok(None) if Instant::now() >= deadline => return Ok(false),
-                Ok(None) => std::thread::sleep(TICK),
+                Ok(None) if !late => std::thread::sleep(TICK),
+                Ok(None) => {}
                 Err(e) if e.raw_os_error() == Some(libc::ECHILD) => return Ok(true),
                 Err(e) => return Err(e),
+            }
+            if late {
+                return Ok(false);
             }
         }
     }
@@ -251,19 +260,21 @@ impl Tracer {
                 }
                 return Ok(());
             }
-            Stop::Group => return normal(sys::listen(task)),
-            Stop::Call => {
-                self.call(task);
-                0
-            }
-            Stop::Exec => {
-                self.exec(task);
-                0
+            Stop::Group => {
+                self.tasks.insert(task);
+                return normal(sys::listen(task));
             }
             Stop::Signal(signal) => signal,
-            Stop::Other => 0,
+            stop => {
+                match stop {
+                    Stop::Call => self.call(task),
+                    Stop::Exec => self.exec(task),
+                    // It may be its first: PTRACE_EVENT_STOP, where the kernel attaches to a new task.
+                    _ => drop(self.tasks.insert(task)),
+                }
+                0
+            }
         };
-        self.tasks.insert(task);
         normal(sys::resume(task, signal))
     }
 
@@ -272,6 +283,7 @@ impl Tracer {
         if let Ok(former) = sys::event_message(task) {
             self.tasks.remove(&former);
         }
+        self.tasks.insert(task);
         // What binfmt_misc chose to run it by shows nowhere else.
         if let Ok(exe) = fs::read_link(format!("/proc/{task}/exe"))
             && exe.is_absolute()
@@ -289,7 +301,7 @@ impl Tracer {
         if info.ret_data == filter::FOREIGN {
             return self.miss(Gap::ForeignCall { program: program(task) });
         }
-        let Some(call) = calls::find(info.nr) else { return };
+        let Some(call) = calls::listed(info.ret_data) else { return };
         match call.tells {
             Tells::Unfollowed => {
                 self.miss(Gap::Unfollowed { program: program(task), call: call.name.to_owned() });
@@ -337,6 +349,9 @@ impl Tracer {
             Some(fd) => format!("/proc/{task}/fd/{fd}"),
         };
         let path = match memory::path(task, address)? {
+            // Most looks are such: a name in full, from the search for a header or a library. A name that is known is
+            // normalised and stands for itself.
+            Some(name) if !matches!(how, How::Exec) && self.fold.knows(OsStr::from_bytes(&name), look) => return Ok(()),
             Some(name) => {
                 let name = magic(task, &name).unwrap_or(name);
                 let base = match name.first() {

@@ -41,7 +41,7 @@ fn file_of(line: &str) -> Option<String> {
         }
     }
     // sh: 0: cannot open x;  can't open file 'x'
-    for start in ["can't open file ", "cannot open file ", "can't open ", "cannot open "] {
+    for start in ["can't open file ", "cannot open file ", "can't open ", "cannot open ", "Cannot open "] {
         if let Some((_, rest)) = line.split_once(start) {
             let name = quoted(rest).or_else(|| rest.split([' ', ':']).next().map(str::to_owned))?;
             return Some(name).filter(|name| is_file(name));
@@ -81,6 +81,7 @@ mod tests {
                 "python3: can't open file '/build/src/scripts/x.py': [Errno 2] No such file or directory",
                 "/build/src/scripts/x.py",
             ),
+            ("  /build/src/usr/gen_initramfs.sh: Cannot open 'usr/x.list'", "usr/x.list"),
             ("ld: cannot find lib/lib.a: No such file or directory", "lib/lib.a"),
             ("/bin/sh: 1: ./scripts/mod/modpost: not found", "./scripts/mod/modpost"),
         ];

@@ -44,13 +44,16 @@ fn a_kernel_without_a_file_that_the_graft_takes_is_inconclusive_and_named_by_it(
 #[test]
 fn a_clean_build_that_misses_a_file_of_the_kernel_names_it() {
     let lab = Lab::new();
-    kernel(&lab, "graft_defconfig:\n\ttouch $(O)/.config\nall: kernel/bounds.s\n");
     whole(&lab);
     lab.scenario("moved", &format!("{GRAFT}[make]\ngoals = [\"all\"]\n"));
-    let (ran, report) = lab.report(&["t/moved"]);
-    assert_eq!(ran.code, 4, "{ran}");
-    let reason = report.scenarios[0].reason.as_deref().unwrap_or_default();
-    assert!(reason.ends_with("by the kbuild of 5.4.0: `kernel/bounds.s` is not in the kernel"), "{reason}");
+    // In the build itself, and in what is prepared for it.
+    for rules in ["prepare scripts:\n\t@:\nall: kernel/bounds.s\n", "all:\nprepare scripts: kernel/bounds.s\n"] {
+        kernel(&lab, &format!("graft_defconfig:\n\ttouch $(O)/.config\n{rules}"));
+        let (ran, report) = lab.report(&["t/moved"]);
+        assert_eq!(ran.code, 4, "{ran}");
+        let reason = report.scenarios[0].reason.as_deref().unwrap_or_default();
+        assert!(reason.ends_with("by the kbuild of 5.4.0: `kernel/bounds.s` is not in the kernel"), "{reason}: {ran}");
+    }
 }
 
 /// Builds `out` from whether `.git` is in sight, twice with the sources as they are.

@@ -116,7 +116,8 @@ impl Store {
             let newest_source = match eyes.fit(&marker.manifest) {
                 Fit::Same(newest) => newest,
                 Fit::Other(path) => {
-                    why = why.or(Some(format!("`{path}` is not what it was")));
+                    let path = if path.is_empty() { "the top of the source tree" } else { &format!("`{path}`") };
+                    why = why.or(Some(format!("{path} is not what it was")));
                     continue;
                 }
             };

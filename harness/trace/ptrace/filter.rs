@@ -8,10 +8,8 @@ use libc::sock_filter;
 
 use super::calls;
 
-/// `SECCOMP_RET_DATA` of a call that is in the list.
-pub(super) const LISTED: u32 = 0;
-/// `SECCOMP_RET_DATA` of any call of another architecture.
-pub(super) const FOREIGN: u32 = 1;
+/// `SECCOMP_RET_DATA` of any call of another architecture. Those in the list have their place there, from 1.
+pub(super) const FOREIGN: u32 = 0;
 
 /// This architecture, as `<linux/audit.h>` names it.
 #[cfg(target_arch = "x86_64")]
@@ -34,19 +32,16 @@ pub(super) fn program() -> Vec<sock_filter> {
     let give = |action| op(libc::BPF_RET | libc::BPF_K, action);
     let unless = |what, value| op(libc::BPF_JMP | what | libc::BPF_K, value);
     let mut program = vec![load(ARCH), unless(libc::BPF_JEQ, AUDIT_ARCH), load(NR), unless(libc::BPF_JGE, X32)];
-    program.extend(calls::all().map(|call| unless(libc::BPF_JEQ, u32::try_from(call.nr).unwrap_or(u32::MAX))));
-    program.push(give(libc::SECCOMP_RET_ALLOW));
-    let listed = program.len();
-    program.push(give(libc::SECCOMP_RET_TRACE | LISTED));
-    let foreign = program.len();
-    program.push(give(libc::SECCOMP_RET_TRACE | FOREIGN));
-    // Jumps count from the instruction after.
-    let jump = |from: usize, to: usize| u8::try_from(to - from - 1).expect("fewer calls than a jump is long");
-    program[1].jf = jump(1, foreign);
-    program[3].jt = jump(3, foreign);
-    for (at, instruction) in program.iter_mut().enumerate().take(listed - 1).skip(4) {
-        instruction.jt = jump(at, listed);
+    for (call, place) in calls::all().zip(1..) {
+        let mut other = unless(libc::BPF_JEQ, u32::try_from(call.nr).unwrap_or(u32::MAX));
+        other.jf = 1;
+        program.extend([other, give(libc::SECCOMP_RET_TRACE | place)]);
     }
+    program.push(give(libc::SECCOMP_RET_ALLOW));
+    // Jumps count from the instruction after.
+    let foreign = |from: usize| u8::try_from(program.len() - from - 1).expect("fewer calls than a jump is long");
+    (program[1].jf, program[3].jt) = (foreign(1), foreign(3));
+    program.push(give(libc::SECCOMP_RET_TRACE | FOREIGN));
     program
 }
 
@@ -79,11 +74,14 @@ mod tests {
     #[test]
     fn every_listed_call_stops_and_no_other() {
         for nr in 0..1000 {
-            let expected = match calls::find(nr.into()) {
-                Some(_) => libc::SECCOMP_RET_TRACE | LISTED,
-                None => libc::SECCOMP_RET_ALLOW,
-            };
-            assert_eq!(run(nr, AUDIT_ARCH), expected, "call {nr}");
+            let found = run(nr, AUDIT_ARCH);
+            match calls::all().find(|call| call.nr == libc::c_long::from(nr)) {
+                Some(call) => {
+                    assert_eq!(found & libc::SECCOMP_RET_ACTION_FULL, libc::SECCOMP_RET_TRACE, "call {nr}");
+                    assert_eq!(calls::listed(found & libc::SECCOMP_RET_DATA).unwrap().name, call.name);
+                }
+                None => assert_eq!(found, libc::SECCOMP_RET_ALLOW, "call {nr}"),
+            }
         }
     }
 

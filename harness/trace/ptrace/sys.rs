@@ -16,9 +16,8 @@ pub(super) struct SyscallInfo {
     arch: u32,
     instruction_pointer: u64,
     stack_pointer: u64,
-    /// The number of the call.
-    pub(super) nr: u64,
-    /// Its arguments.
+    nr: u64,
+    /// The arguments of the call.
     pub(super) args: [u64; 6],
     /// What the filter said besides (`SECCOMP_RET_DATA`).
     pub(super) ret_data: u32,
@@ -67,7 +66,7 @@ pub(super) fn execvp(argv: &[CString]) -> io::Error {
 pub(super) fn install(filter: &mut [sock_filter]) -> io::Result<()> {
     let len = u16::try_from(filter.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
-    // The processes that run with it are not confined by it: they need no mitigations against each other.
+    // It confines nobody, so that mitigations against speculation would only cost time.
     let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
     // SAFETY: the program points to `len` instructions, which the kernel copies.
     let r = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
