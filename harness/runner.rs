@@ -39,6 +39,7 @@ pub use execute::{Context, RunError, RunErrorKind, run};
 pub use instance::{Source, directory_size};
 pub use labels::{labels, tail};
 pub use prepared::Prepared;
+pub(crate) use preparing::millis;
 pub use status::Status;
 
 /// The tree a build is made in.

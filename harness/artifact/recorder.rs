@@ -20,6 +20,7 @@ use super::{
 };
 use crate::artifact::btf;
 use crate::artifact::{section, shipped};
+use crate::runner::millis;
 use crate::runner::{Built, Event, Mode, Observer, PlannedBuild, Prepared, Role, RunError, Seen, Status, labels, tail};
 use crate::sandbox::overlay;
 
@@ -346,10 +347,6 @@ fn entry_of(path: &str, meta: &fs::Metadata) -> FileEntry {
 fn is_bookkeeping(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     path != ".config" && name.starts_with('.') || name.ends_with(".d")
-}
-
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

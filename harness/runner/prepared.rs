@@ -28,8 +28,9 @@ pub use store::Store;
 pub(super) use store::{Claim, Found};
 
 use super::copy::{copy_tree, copy_tree_at};
-use manifest::sha256;
 use survey::{Item, What};
+
+use crate::tree::source::sha256;
 
 /// The goals that make everything a build has to have before it compiles the first object
 /// (Documentation/kbuild/modules.rst has `modules_prepare` for the same).

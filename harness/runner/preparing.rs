@@ -286,7 +286,8 @@ impl Runner<'_> {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+/// Whole milliseconds.
+pub(crate) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -26,6 +26,7 @@ pub use error::SourceError;
 pub use part::needed as needed_by_graft;
 pub use spec::{DebianSource, GitSource, SourceSpec, SpecError};
 pub use store::{Entry, Hold, Marker};
+pub(crate) use unpack::{hex, sha256};
 
 use program::Programs;
 use store::Store;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::trace::{Look, Looked};
+use crate::tree::source::{hex, sha256};
 use crate::tree::view::{Named, Shown, View};
 
 /// Directories that are a sandbox's own or the running kernel's: they hold nothing of a toolchain.
@@ -294,11 +295,6 @@ impl Digests {
     }
 }
 
-/// SHA-256 of bytes, hexadecimal.
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
 /// SHA-256 of a file, hexadecimal.
 pub(in crate::runner) fn sha256_file(path: &Path) -> io::Result<String> {
     let (mut file, mut hash) = (File::open(path)?, Sha256::new());
@@ -309,10 +305,6 @@ pub(in crate::runner) fn sha256_file(path: &Path) -> io::Result<String> {
             n => hash.update(&buffer[..n]),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn names_digest(names: &BTreeMap<OsString, Named>) -> String {

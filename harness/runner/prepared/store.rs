@@ -20,11 +20,12 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{Digests, Eyes, Fit, Manifest, sha256};
+use super::manifest::{Digests, Eyes, Fit, Manifest};
 use super::survey::{Item, What, survey};
 use super::{Key, Prepared};
 use crate::runner::copy::copy_tree;
 use crate::sandbox;
+use crate::tree::source::sha256;
 
 /// The version of the marker's format; of another one nothing is believed.
 const FORMAT: u32 = 2;

@@ -276,7 +276,7 @@ pub(super) fn compression_of(file: &mut File, path: &Path) -> Result<Compression
 }
 
 /// SHA-256 of bytes, hexadecimal.
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
@@ -300,7 +300,7 @@ pub(super) fn sha256_file(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<
     }
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]).map(char::from).collect()
 }
