@@ -1,7 +1,7 @@
 //! Stage `trace`: what a command, and every process below it, looked at.
 //!
 //! A traced command tells its story as [`Event`]s; a [`Fold`] makes of them what the harness wants to know, here
-//! [`Looked`]: the strongest kind of look at each path. Both are values. [`ptrace`] is the edge that watches real
+//! [`Looked`]: the strongest kind of look at each path. Both are values. `ptrace` is the edge that watches real
 //! processes, in a process of its own ([`helper`], the hidden subcommand [`SUBCOMMAND`]), which runs inside the
 //! sandbox and leaves its result in a file that [`read`] reads.
 //!

@@ -4,10 +4,10 @@
 //! Host tools are most of the work of a clean build of a graft, and they are not what its scenarios are about. What a
 //! clean build starts from must still be exactly what it would have made itself, or it would be an incremental build
 //! in disguise. So a state is taken only if every file that its preparation read, asked for or listed shows the same in
-//! the tree that is to be built, edits included ([`manifest`]), and after its own bytes were verified ([`store`]).
+//! the tree that is to be built, edits included (`manifest`), and after its own bytes were verified (`store`).
 //!
 //! The control starts from one state, all other clean builds from another that was prepared independently
-//! ([`Slot`]): what is not reproducible in the preparation shows as it always would.
+//! (`Slot`): what is not reproducible in the preparation shows as it always would.
 //!
 //! A state lies under an overlay's upper directory and is never written to.
 
