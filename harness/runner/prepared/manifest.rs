@@ -384,8 +384,9 @@ mod tests {
 
     #[test]
     fn the_toolchain_counts_and_an_incomplete_trace_does_not() {
-        // Not in /tmp, which is a sandbox's own.
-        let tools = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory");
+        let tools = tempfile::tempdir().expect("a directory");
+        // A sandbox has its own /tmp, so that a directory in it has to be shown to count.
+        let shown = [tools.path().to_str().expect("UTF-8").to_owned()];
         let gcc = tools.path().join("gcc");
         fs::write(&gcc, "12").expect("written");
         let (digests, state) = (Digests::default(), State::default());
@@ -393,7 +394,7 @@ mod tests {
             view: View { lower: Path::new("/nonexistent"), state: &state },
             src: Path::new("/build/src"),
             obj: Path::new("/build/obj"),
-            shown: &[],
+            shown: &shown,
             digests: &digests,
         };
         let mut looks = looked(&[(gcc.to_str().expect("UTF-8"), Look::Read)]);
