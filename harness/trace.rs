@@ -23,7 +23,9 @@
 //! read and finds a directory takes it for listed.
 //!
 //! Paths are as the traced processes named them, made absolute and normalised. Symbolic links in them are kept, for
-//! the reader to resolve, but where `..` follows one: no later reader could tell where that led.
+//! the reader to resolve, but where `..` follows one: no later reader could tell where that led. Nor could it where the
+//! command itself makes and changes links: below the directories that are its own, what a link leads to at the time of
+//! the call is looked at, too.
 //!
 //! The command runs with `no_new_privs` (prctl(2)): a set-user-id program below it gains nothing.
 
@@ -180,14 +182,16 @@ impl Fold {
     }
 }
 
-/// The command line that traces another, started by `exe`, the harness's executable: the result will be in `out`.
+/// The command line that traces another, started by `exe`, the harness's executable: the result will be in `out`. In the
+/// directories `own`, which are absolute, the command may make links.
 ///
 /// Its status is the command's own, 128 + signal where a signal ended it, and 127 or 126 where it could not be started. It
 /// is 70 with a message on standard error, and the command has not run, where `out` cannot be written.
 #[must_use]
-pub fn wrap(exe: &OsStr, out: &Path, command: &[OsString]) -> Vec<OsString> {
-    let ours = [exe, SUBCOMMAND.as_ref(), out.as_os_str(), "--".as_ref()];
-    ours.into_iter().map(OsStr::to_owned).chain(command.iter().cloned()).collect()
+pub fn wrap(exe: &OsStr, out: &Path, own: &[&Path], command: &[OsString]) -> Vec<OsString> {
+    let own = own.iter().map(|dir| dir.as_os_str());
+    let ours = [exe, SUBCOMMAND.as_ref(), out.as_os_str()].into_iter().chain(own).chain(["--".as_ref()]);
+    ours.map(OsStr::to_owned).chain(command.iter().cloned()).collect()
 }
 
 /// The result as a file. `complete` is there for people: `gaps` says the same.

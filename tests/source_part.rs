@@ -126,11 +126,34 @@ fn what_is_missing_or_leads_out_of_the_tree_is_said() {
     lab.sh("git -C linux config uploadpack.allowFilter true; git -C linux config uploadpack.allowAnySHA1InWant true
             git clone -q --bare --no-local --filter=blob:none \"file://$PWD/linux\" partial 2>/dev/null");
     let error = lab.sources().fetch(&lab.spec_in("partial", "one"), &mut |_| {}).expect_err("no contents");
-    assert!(error.to_string().contains("partial") || format!("{error:?}").contains("partial clone"), "{error:?}");
+    let SourceError::GitObject { path, why, .. } = &error else { panic!("{error:?}") };
+    assert!(lab.0.path().join("linux").join(path).is_file(), "the file is named: {error}");
+    assert!(why.contains("not in the repository"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("--refetch")), "{error:?}");
     lab.sh("cd linux; blob=$(echo x | git hash-object -w --stdin)
             tree=$(printf '100644 blob %s\\t..\\n' $blob | git mktree); tree=$(printf '040000 tree %s\\tscripts\\n' $tree | git mktree)
             git tag out $(git commit-tree -m x $tree)");
     let error = lab.fetch("out").expect_err("a hostile tree");
     assert!(matches!(error, SourceError::Unsafe { .. }), "{error:?}");
     assert!(lab.fetch("one").is_ok(), "nothing is left of either");
+}
+
+#[test]
+fn a_content_that_was_written_over_is_not_believed() {
+    let lab = Lab::new();
+    let one = lab.fetch("one").expect("one");
+    // All trees that have the file share its inode.
+    fs::write(one.join("include/linux/a.h"), "damage\n").expect("written");
+    let two = lab.fetch("two").expect("two");
+    let text = fs::read_to_string(two.join("include/linux/a.h")).expect("there");
+    assert_ne!(text, "damage\n");
+    assert_ne!(inode(&one.join("include/linux/a.h")), inode(&two.join("include/linux/a.h")));
+}
+
+#[test]
+fn a_name_that_is_no_text_is_laid_down_as_it_is() {
+    let lab = Lab::new();
+    lab.sh("cd linux; echo z >\"scripts/$(printf '\\377')\"; git add .; git commit -qm bytes; git tag bytes");
+    let names = fs::read_dir(lab.fetch("bytes").expect("checked out").join("scripts")).expect("a directory");
+    assert!(names.flatten().any(|entry| entry.file_name().into_encoded_bytes() == b"\xff"));
 }

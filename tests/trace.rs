@@ -59,7 +59,9 @@ impl Lab {
     fn trace(&self, command: &[&dyn AsRef<OsStr>]) -> Traced {
         let out = self.dir.path().join("out.json");
         let words: Vec<OsString> = command.iter().map(|word| AsRef::<OsStr>::as_ref(*word).to_owned()).collect();
-        let line = trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), &out, &words);
+        let own = [self.here.join("own")];
+        let own: Vec<&Path> = own.iter().map(PathBuf::as_path).collect();
+        let line = trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), &out, &own, &words);
         let output = Command::new(&line[0]).args(&line[1..]).current_dir(&self.here).output().unwrap();
         let looked = trace::read(&out).unwrap_or_else(|e| panic!("{e}: {output:?}"));
         Traced { looked, output, here: self.here.clone() }
@@ -395,7 +397,7 @@ fn what_ends_a_little_later_is_waited_for_and_what_does_not_is_killed_and_told()
 fn everything_dies_with_the_tracer() {
     let lab = Lab::new();
     let out = lab.dir.path().join("out.json");
-    let line = trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), &out, &["sleep".into(), "1000".into()]);
+    let line = trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), &out, &[], &["sleep".into(), "1000".into()]);
     let mut tracer = Command::new(&line[0]).args(&line[1..]).stdout(Stdio::null()).spawn().unwrap();
     let children = PathBuf::from(format!("/proc/{0}/task/{0}/children", tracer.id()));
     let mut child = PathBuf::new();
@@ -485,7 +487,7 @@ fn a_command_that_cannot_be_run_ends_as_in_a_shell() {
 fn nothing_runs_where_the_result_cannot_be_written() {
     let lab = Lab::new();
     let out = lab.here.join("no/directory");
-    let line = trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), &out, &["touch".into(), "ran".into()]);
+    let line = trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), &out, &[], &["touch".into(), "ran".into()]);
     let output = Command::new(&line[0]).args(&line[1..]).current_dir(&lab.here).output().unwrap();
     assert_eq!(output.status.code(), Some(70));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write trace"), "{output:?}");
@@ -497,7 +499,7 @@ fn a_second_tracer_is_refused_and_the_command_runs_nevertheless() {
     let lab = Lab::new();
     // The tracer in the tracer may attach to its own child no longer: both cannot trace one process.
     let inner = lab.here.join("inner.json");
-    let line = trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), &inner, &["echo".into(), "ran".into()]);
+    let line = trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), &inner, &[], &["echo".into(), "ran".into()]);
     let words: Vec<&dyn AsRef<OsStr>> = line.iter().map(|word| word as &dyn AsRef<OsStr>).collect();
     let traced = lab.trace(&words);
     assert_eq!((traced.output.status.code(), traced.stdout()), (Some(0), "ran\n"));
@@ -539,7 +541,7 @@ fn in_sandbox(isolation: Isolation) {
             Mount::Bind { host: lab.here.clone(), at: "/build/work".into(), writable: true },
         ],
         commands: vec![sandbox::Command {
-            argv: trace::wrap(exe.as_os_str(), Path::new("/build/work/out.json"), &command),
+            argv: trace::wrap(exe.as_os_str(), Path::new("/build/work/out.json"), &[], &command),
             cwd: "/build/work".into(),
             env: Vec::new(),
             label: "traced".into(),
@@ -572,4 +574,55 @@ fn it_works_in_a_sandbox() {
 #[test]
 fn it_works_in_a_user_namespace() {
     in_sandbox(Isolation::UserNs);
+}
+
+#[test]
+fn links_of_the_commands_own_are_followed_when_they_are_used() {
+    let lab = Lab::new();
+    fs::create_dir_all(lab.here.join("own/deep")).unwrap();
+    for dir in ["one", "two"] {
+        fs::create_dir(lab.here.join(dir)).unwrap();
+        fs::write(lab.here.join(dir).join("file"), dir).unwrap();
+    }
+    // Retargeted after the first use, removed after the second; then a loop.
+    let traced = lab
+        .sh("at=$(pwd)/own; ln -s ../one own/link; cat $at/link/file; ln -sfn ../two own/link; cat $at/link/file
+            test -e own/link/absent; rm own/link; ln -s ../own/link/file own/deep/up; ln -s ../one own/link
+            cat own/deep/up; rm -r own/link own/deep; ln -s loop own/loop; cat own/loop 2>/dev/null; true")
+        .whole(0);
+    for read in ["one/file", "two/file"] {
+        assert_eq!(traced.look(read), Some(Look::Read), "{read}");
+    }
+    assert_eq!(traced.look("two/absent"), Some(Look::Probed));
+}
+
+#[test]
+fn descriptors_are_followed_however_they_are_named() {
+    let lab = Lab::new();
+    for file in ["a", "b", "c"] {
+        fs::write(lab.here.join(file), file).unwrap();
+    }
+    // O_PATH is no look at the content; what is opened through the descriptor is.
+    let program = lab.program(
+        "fds",
+        r#"#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(void)
+{
+    char name[64];
+    int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY), file = open("a", O_PATH), other = open("b", O_PATH);
+    snprintf(name, sizeof name, "%d", file);
+    int good = openat(dir, name, O_RDONLY) >= 0;
+    snprintf(name, sizeof name, "/proc/self/task/%d/fd/%d", getpid(), other);
+    good &= open(name, O_RDONLY) >= 0;
+    return !good;
+}
+"#,
+    );
+    let traced = lab.trace(&[&program]).whole(0);
+    assert_eq!(traced.look("a"), Some(Look::Read));
+    assert_eq!(traced.look("b"), Some(Look::Read));
+    let traced = lab.sh("exec <c; cat /dev/stdin >/dev/null").whole(0);
+    assert_eq!(traced.look("c"), Some(Look::Read));
 }

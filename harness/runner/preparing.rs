@@ -24,6 +24,8 @@ use crate::tree::{ConfigBase, State};
 const TRACER: &str = "/build/trace/kbuild-repro";
 /// Where the traces are written.
 const TRACES: &str = "/build/traces";
+/// Where a build inside can make links, beside its object tree, in which kbuild makes `source`.
+const OWN: [&str; 4] = ["/tmp", "/var/tmp", "/dev", "/run"];
 /// How far the clock of files can be behind.
 const CLOCK: Duration = Duration::from_millis(20);
 /// Variables that name an external module: it is not what is prepared.
@@ -65,6 +67,8 @@ pub(super) struct Traces<'t> {
     dir: &'t Path,
     /// The harness's own program, on the host.
     tracer: &'t Path,
+    /// The object tree, as the build sees it.
+    obj: &'t Path,
 }
 
 impl Traces<'_> {
@@ -78,7 +82,8 @@ impl Traces<'_> {
 
     /// The command, traced; `number` tells its trace from the others.
     pub(super) fn command(&self, number: usize, argv: &[OsString]) -> Vec<OsString> {
-        trace::wrap(TRACER.as_ref(), &Path::new(TRACES).join(number.to_string()), argv)
+        let own: Vec<&Path> = OWN.into_iter().map(Path::new).chain([self.obj]).collect();
+        trace::wrap(TRACER.as_ref(), &Path::new(TRACES).join(number.to_string()), &own, argv)
     }
 
     /// What all commands together looked at.
@@ -220,7 +225,8 @@ impl Runner<'_> {
             .map_err(failed("lay the source tree down"))?;
         let traces_dir = dir.join("traces");
         fs::create_dir(&traces_dir).map_err(failed("make a directory for traces"))?;
-        let traces = Traces { dir: &traces_dir, tracer: self.context.sandbox.program() };
+        let traces =
+            Traces { dir: &traces_dir, tracer: self.context.sandbox.program(), obj: Path::new(&tree.maker.obj) };
         let making = Making::new(
             self,
             Tree { instance: &instance, state: &state, ..tree },
@@ -244,7 +250,7 @@ impl Runner<'_> {
         let eyes = self.eyes(store, lower, tree.maker, &state);
         let commands = made.argv.clone();
         let looked = traces.looked(commands.len()).map_err(|error| error.to_string());
-        let kept = looked.and_then(|looked| eyes.manifest(&looked, &instance.objtree())).and_then(|manifest| {
+        let kept = looked.and_then(|looked| eyes.manifest(&looked)).and_then(|manifest| {
             let claim = claim.as_ref().ok_or_else(|| "the cache cannot be written".to_owned())?;
             if eyes.changed_since(&manifest, began) {
                 return Err("its sources were changed meanwhile".to_owned());

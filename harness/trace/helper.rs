@@ -1,11 +1,11 @@
 //! The tracer as a program: what the harness's executable is when its first argument is [`super::SUBCOMMAND`].
 //!
-//! Arguments: `OUT -- COMMAND...`.
+//! Arguments: `OUT [DIRECTORY...] -- COMMAND...`; the directories are the command's own.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{TraceError, ptrace, text};
@@ -18,11 +18,12 @@ const HARNESS_ERROR: u8 = 70;
 /// Runs the tracer on this process's arguments. To be called first thing in `main`, while there is one thread.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(2).collect();
-    let [out, dashes, command @ ..] = args.as_slice() else { return ExitCode::from(USAGE) };
-    if dashes != "--" || command.is_empty() {
+    let mut halves = args.splitn(2, |arg| arg == "--");
+    let (Some([out, own @ ..]), Some(command @ [_, ..])) = (halves.next(), halves.next()) else {
         return ExitCode::from(USAGE);
-    }
-    let code = run(out.as_ref(), command).unwrap_or_else(|error| {
+    };
+    let own = own.iter().map(PathBuf::from).collect();
+    let code = run(out.as_ref(), own, command).unwrap_or_else(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         say(&format!("{error}{cause}"));
         if let Some(hint) = error.hint() {
@@ -33,11 +34,11 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(out: &Path, command: &[OsString]) -> Result<u8, TraceError> {
+fn run(out: &Path, own: Vec<PathBuf>, command: &[OsString]) -> Result<u8, TraceError> {
     let failed = |source| TraceError::Write { path: out.to_owned(), source };
     // Opened before anything runs: what an earlier tracer left is gone, and a place that cannot be written known.
     let mut file = File::create(out).map_err(failed)?;
-    let ptrace::Traced { looked, status, not_started } = ptrace::run(command)?;
+    let ptrace::Traced { looked, status, not_started } = ptrace::run(own, command)?;
     if let Some(error) = not_started {
         say(&format!("cannot run `{}`: {error}", OsStr::display(&command[0])));
     }

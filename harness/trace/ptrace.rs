@@ -42,6 +42,8 @@ const DYING: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(2);
 /// So many interpreters the kernel lets one script need by another (fs/exec.c, `exec_binprm`).
 const INTERPRETERS: usize = 6;
+/// So many links the kernel follows in one path (path_resolution(7)).
+const LINKS: usize = 40;
 
 /// How tracing went.
 pub(super) struct Traced {
@@ -57,7 +59,7 @@ pub(super) struct Traced {
 ///
 /// # Errors
 /// When no process can be had.
-pub(super) fn run(command: &[OsString]) -> Result<Traced, TraceError> {
+pub(super) fn run(own: Vec<PathBuf>, command: &[OsString]) -> Result<Traced, TraceError> {
     let failed = |what| move |source| TraceError::Process { what, source };
     let argv: Result<Vec<CString>, _> = command.iter().map(|word| CString::new(word.as_bytes())).collect();
     let argv = argv.map_err(|error| failed("pass the command on")(error.into()))?;
@@ -73,7 +75,7 @@ pub(super) fn run(command: &[OsString]) -> Result<Traced, TraceError> {
     }
     // Ignored, as somebody may have left it, children would vanish without a status.
     sys::dispose(libc::SIGCHLD, libc::SIG_DFL);
-    let mut tracer = Tracer { main, status: None, tasks: BTreeSet::from([main]), fold: Fold::default() };
+    let mut tracer = Tracer { main, status: None, tasks: BTreeSet::from([main]), own, fold: Fold::default() };
     let refused = attach(main).err();
     let go = Go { traced: refused.is_none() };
     here.write_all(&[u8::from(go.traced)]).map_err(failed("start the command"))?;
@@ -207,6 +209,8 @@ struct Tracer {
     status: Option<u8>,
     /// Every task that has been seen and has not ended.
     tasks: BTreeSet<pid_t>,
+    /// Where links may come and go while the command runs.
+    own: Vec<PathBuf>,
     fold: Fold,
 }
 
@@ -351,9 +355,14 @@ impl Tracer {
         let path = match memory::path(task, address)? {
             // Most looks are such: a name in full, from the search for a header or a library. A name that is known is
             // normalised and stands for itself.
-            Some(name) if !matches!(how, How::Exec) && self.fold.knows(OsStr::from_bytes(&name), look) => return Ok(()),
+            Some(name)
+                if !matches!(how, How::Exec)
+                    && self.fold.knows(OsStr::from_bytes(&name), look)
+                    && !self.is_own(Path::new(OsStr::from_bytes(&name))) =>
+            {
+                return Ok(());
+            }
             Some(name) => {
-                let name = magic(task, &name).unwrap_or(name);
                 let base = match name.first() {
                     Some(b'/') => PathBuf::from("/"),
                     _ => match directory(&base)? {
@@ -361,7 +370,11 @@ impl Tracer {
                         None => return Ok(()),
                     },
                 };
-                self.place(&base, &name)
+                // The directory may be one of /proc itself.
+                match magic(task, base.join(OsStr::from_bytes(&name)).as_os_str().as_bytes()) {
+                    Some(name) => self.place(Path::new("/"), &name),
+                    None => self.place(&base, &name),
+                }
             }
             // The descriptor itself is run (fexecve(3)), which may have been opened with O_PATH.
             None if matches!(how, How::Exec) => match directory(&base)? {
@@ -375,8 +388,48 @@ impl Tracer {
         }
         // Only the flag of opendir(3) is visible in the call.
         let listed = look == Look::Read && fs::metadata(&path).is_ok_and(|data| data.is_dir());
-        self.fold.add(Event::Looked(path, if listed { Look::Listed } else { look }));
+        self.looked(path, if listed { Look::Listed } else { look });
         Ok(())
+    }
+
+    fn is_own(&self, path: &Path) -> bool {
+        self.own.iter().any(|own| path.starts_with(own))
+    }
+
+    /// A look at a path, and at what it leads to now if a link of the command's own leads elsewhere.
+    fn looked(&mut self, path: PathBuf, look: Look) {
+        if self.is_own(&path)
+            && let Some(target) = self.followed(&path)
+        {
+            self.fold.add(Event::Looked(target, look));
+        }
+        self.fold.add(Event::Looked(path, look));
+    }
+
+    /// Where a path leads if one of its components is a link; what is not there need not be.
+    fn followed(&mut self, path: &Path) -> Option<PathBuf> {
+        let mut path = path.to_owned();
+        let mut links = 0;
+        'again: while links <= LINKS {
+            let mut at = PathBuf::new();
+            let mut rest = path.components();
+            while let Some(part) = rest.next() {
+                at.push(part);
+                // Links elsewhere stay what they are: they are the reader's.
+                if let true = self.is_own(&at)
+                    && let Ok(target) = fs::read_link(&at)
+                {
+                    links += 1;
+                    at.pop();
+                    let name = target.join(rest.as_path());
+                    path = self.place(&at, name.as_os_str().as_bytes());
+                    continue 'again;
+                }
+            }
+            return (links > 0).then_some(path);
+        }
+        // A loop leads nowhere.
+        None
     }
 
     /// Where a name leads; what `..` passes on the way there is looked at.
@@ -387,7 +440,7 @@ impl Tracer {
         };
         let Place { path, passed } = place(base, name, &mut real);
         for path in passed {
-            self.fold.add(Event::Looked(path, Look::Probed));
+            self.looked(path, Look::Probed);
         }
         path
     }
@@ -404,7 +457,7 @@ impl Tracer {
             } else {
                 Ok(Image::Other)
             };
-            self.fold.add(Event::Looked(path, Look::Read));
+            self.looked(path, Look::Read);
             next = match needed? {
                 Image::Script(name) => {
                     let base = directory(&format!("/proc/{task}/cwd"))?.unwrap_or_default();
@@ -412,7 +465,7 @@ impl Tracer {
                 }
                 Image::Elf(loader) => {
                     if let Some(loader) = loader {
-                        self.fold.add(Event::Looked(loader, Look::Read));
+                        self.looked(loader, Look::Read);
                     }
                     None
                 }
@@ -467,14 +520,22 @@ fn directory(link: &str) -> io::Result<Option<PathBuf>> {
 /// A name that means something else to each process: `/proc/self`, `/dev/fd`, and in them the links that lead to a file
 /// without its name (proc(5)). `None` when it is no such name.
 fn magic(task: pid_t, name: &[u8]) -> Option<Vec<u8>> {
-    let mut parts = name.strip_prefix(b"/")?.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
+    let mut parts = name.strip_prefix(b"/")?.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
     let mut part = || parts.next();
-    let (who, what) = match (part()?, part()?) {
+    let (who, mut what) = match (part()?, part()?) {
         (b"proc", b"self" | b"thread-self") => (task.to_string(), part()?),
         (b"proc", pid) if pid.iter().all(u8::is_ascii_digit) => (String::from_utf8_lossy(pid).into_owned(), part()?),
         (b"dev", b"fd") => (task.to_string(), &b"fd"[..]),
+        (b"dev", b"stdin") => return descriptor(task, 0),
+        (b"dev", b"stdout") => return descriptor(task, 1),
+        (b"dev", b"stderr") => return descriptor(task, 2),
         _ => return None,
     };
+    if what == b"task" {
+        // Of one thread: they share what matters here, unless they asked not to.
+        part()?;
+        what = part()?;
+    }
     let link = match what {
         b"cwd" | b"root" | b"exe" => format!("/proc/{who}/{}", String::from_utf8_lossy(what)),
         b"fd" => format!("/proc/{who}/fd/{}", String::from_utf8_lossy(part()?)),
@@ -486,6 +547,11 @@ fn magic(task: pid_t, name: &[u8]) -> Option<Vec<u8>> {
         path.extend(part);
     }
     Some(path)
+}
+
+/// The file behind a descriptor of a task.
+fn descriptor(task: pid_t, fd: c_int) -> Option<Vec<u8>> {
+    Some(directory(&format!("/proc/{task}/fd/{fd}")).ok().flatten()?.into_os_string().into_vec())
 }
 
 #[cfg(test)]
@@ -522,6 +588,7 @@ mod tests {
         let below = |name: &str| here.join(name).into_os_string().into_vec();
         assert_eq!(magic(me, b"/proc/self/cwd/a/b").unwrap(), below("a/b"));
         assert_eq!(magic(me, format!("/proc/{me}/cwd/a").as_bytes()).unwrap(), below("a"));
+        assert_eq!(magic(me, format!("/proc/self/task/{me}/./cwd/a").as_bytes()).unwrap(), below("a"));
         assert_eq!(magic(me, b"/proc/self/status"), None);
         assert_eq!(magic(me, b"/dev/fd/99999"), None);
         assert_eq!(magic(me, b"/usr/bin/x"), None);

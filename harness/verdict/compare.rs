@@ -5,7 +5,7 @@ use wildmatch::WildMatch;
 use super::{ATTENTION, Finding, Standing};
 use crate::artifact::record::{BuildRecord, Mode, Role, ScenarioRecord, Status};
 use crate::artifact::{Artifact, diff_parts};
-use crate::scenario::{Edit, FindingName};
+use crate::scenario::{Edit, FindingName, nearest};
 
 /// Lines of make's output that a build with nothing to do prints too. Source: a no-op make of Linux 6.1 to 7.3.
 const IDLE_LABELS: &[&str] =
@@ -144,6 +144,18 @@ impl Comparison {
         for pattern in compare.artifacts.iter().chain(&compare.only) {
             if made().next().is_some() && !made().any(|artifact| pattern_matches(pattern, &artifact.path)) {
                 self.notes.push(format!("no build made anything that fits `{pattern}`"));
+            }
+        }
+        // A demand that no build could have failed. What a preparation does is not seen, so it is no finding.
+        let steps = || record.builds.iter().flat_map(|build| build.labels.iter().chain(&build.lines));
+        let cut = record.builds.iter().any(|build| build.log_cut);
+        for pattern in record.scenario.edit.iter().flat_map(|edit| &edit.skips) {
+            if steps().next().is_some() && !cut && !steps().any(|label| pattern_matches(pattern, label)) {
+                self.notes.push(format!(
+                    "{ATTENTION}`skips = \"{pattern}\"` fits no step that any build printed, clean ones included: it \
+                     may be misspelt{}",
+                    nearest_step(pattern, record.builds.iter().flat_map(|build| &build.labels))
+                ));
             }
         }
     }
@@ -405,13 +417,17 @@ impl Comparison {
         let steps = || after.labels.iter().chain(&after.lines);
         for pattern in &edit.runs {
             if !steps().any(|label| pattern_matches(pattern, label)) {
-                let detail = match after.labels.as_slice() {
+                let mut detail = match after.labels.as_slice() {
                     [] => vec!["make printed no step at all".to_owned()],
-                    labels => std::iter::once("make printed:".to_owned())
-                        .chain(labels.iter().take(12).map(|label| format!("| {label}")))
-                        .collect(),
+                    labels => shortened("make printed", labels),
                 };
-                unmet("runs", pattern, "no such step ran".into(), detail);
+                detail.push(format!("the whole log: {}", after.log));
+                unmet(
+                    "runs",
+                    pattern,
+                    format!("no such step ran{}", nearest_step(pattern, after.labels.iter())),
+                    detail,
+                );
             }
         }
         for pattern in &edit.skips {
@@ -420,7 +436,7 @@ impl Comparison {
                 unmet("skips", pattern, "the log is so long that not all of it was read".into(), Vec::new());
             }
             if let Some(first) = ran.first() {
-                let detail = ran.iter().skip(1).take(11).map(|label| format!("| {label}")).collect();
+                let detail = if ran.len() == 1 { Vec::new() } else { shortened("they are", &ran) };
                 let steps = if ran.len() == 1 { "step" } else { "steps" };
                 unmet("skips", pattern, format!("{} such {steps} ran, first `{first}`", ran.len()), detail);
             }
@@ -448,6 +464,22 @@ impl Comparison {
         wanted("changes", &edit.changes, true);
         wanted("keeps", &edit.keeps, false);
     }
+}
+
+/// The first of many lines under a heading; what is left out is counted.
+fn shortened(heading: &str, lines: &[impl AsRef<str>]) -> Vec<String> {
+    let more = lines.len().saturating_sub(NAMED_STEPS);
+    std::iter::once(format!("{heading}:"))
+        .chain(lines.iter().take(NAMED_STEPS).map(|line| format!("| {}", line.as_ref())))
+        .chain((more > 0).then(|| format!("| ... and {more} more")))
+        .collect()
+}
+
+/// A step that the pattern may have meant, as the end of a sentence.
+fn nearest_step<'a>(pattern: &str, steps: impl Iterator<Item = &'a String>) -> String {
+    let plain = pattern.trim_matches('*');
+    let nearest = nearest(plain, steps.map(String::as_str)).filter(|_| plain.len() > 2);
+    nearest.map(|step| format!("; did you mean `{step}`?")).unwrap_or_default()
 }
 
 /// Whether the code differs too: then the sources of the two modules differ, and so may their functions.

@@ -247,9 +247,29 @@ fn what_an_edit_demands() {
     let unmet = ["*.ko", "CC [M] *", "LD *", "none"].map(|pattern| format!("expect.unmet@edit-1:{pattern}"));
     let unmet: Vec<&str> = unmet.iter().map(String::as_str).collect();
     finds(&record(&text, edited(ran, oracle("2"))), Verdict::Failed, &unmet);
+    let clean = || oracle("2").printed(&["CC init/main.o", "CC [M] a.o"]);
     let text = format!("{EDIT}runs = [\"CC init/main.o\"]\nskips = [\"CC [M] *\"]\nchanges = [\"a.ko\"]\n");
-    let ran = inc("2").printed(&["CC init/main.o", "CC a.o"]);
-    finds(&record(&text, edited(ran, oracle("2"))), Verdict::Passed, &[]);
+    let ran = || inc("2").printed(&["CC init/main.o", "CC a.o"]);
+    let judgement = finds(&record(&text, edited(ran(), clean())), Verdict::Passed, &[]);
+    assert!(judgement.notes.is_empty(), "{judgement:#?}");
+    // A pattern that no build could have met: two spaces.
+    let misspelt = text.replace("CC [M] *", "CC [M]  a.o");
+    let judgement = finds(&record(&misspelt, edited(ran(), clean())), Verdict::Passed, &[]);
+    let note = &judgement.notes[0];
+    assert!(note.starts_with("attention: `skips = \"CC [M]  a.o\"`"), "{note}");
+    assert!(note.ends_with("did you mean `CC [M] a.o`?"), "{note}");
+}
+
+#[test]
+fn a_step_that_did_not_run_is_reported_with_the_nearest_that_did() {
+    let many: Vec<String> = (0..30).map(|n| format!("CC lib/{n}.o")).chain(["LD [M] crypto/a.ko".to_owned()]).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let text = format!("{EDIT}runs = [\"LD [M]  crypto/a.ko\"]\n");
+    let judgement = judged(&record(&text, edited(inc("2").printed(&many), oracle("2"))));
+    let finding = &judgement.findings[0];
+    assert!(finding.summary.ends_with("did you mean `LD [M] crypto/a.ko`?"), "{finding:#?}");
+    assert!(finding.detail.iter().any(|line| line == "| ... and 11 more"), "{finding:#?}");
+    assert!(finding.detail.iter().any(|line| line.starts_with("the whole log: ")), "{finding:#?}");
 }
 
 #[test]

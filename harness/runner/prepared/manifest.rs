@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -98,28 +98,18 @@ pub(in crate::runner) struct Eyes<'a> {
 }
 
 impl Eyes<'_> {
-    /// What was looked at, with what it shows here; `made` is the object tree on the host.
+    /// What was looked at, with what it shows here.
     ///
     /// # Errors
     /// Why the trace cannot be believed.
-    pub(in crate::runner) fn manifest(&self, looked: &Looked, made: &Path) -> Result<Manifest, String> {
+    pub(in crate::runner) fn manifest(&self, looked: &Looked) -> Result<Manifest, String> {
         if let Some(gap) = looked.gaps.first() {
             return Err(gap.to_string());
-        }
-        // What is read through a link of the object tree (kbuild makes `source`) is no output.
-        let through = looked.paths.iter().filter_map(|(path, look)| {
-            let below = path.strip_prefix(self.obj).ok()?;
-            Some((leads_out(made, self.obj, below)?, *look))
-        });
-        let mut paths: BTreeMap<PathBuf, Look> = BTreeMap::new();
-        for (path, look) in through.chain(looked.paths.iter().map(|(path, look)| (path.clone(), *look))) {
-            let strongest = paths.entry(path).or_insert(look);
-            *strongest = look.max(*strongest);
         }
         let (mut sources, mut host) = (Vec::new(), Vec::new());
         let text =
             |path: &Path| path.to_str().map(str::to_owned).ok_or_else(|| format!("`{}` is no UTF-8", path.display()));
-        for (path, look) in paths {
+        for (path, &look) in &looked.paths {
             let shown = || self.shown.iter().any(|dir| path.starts_with(dir));
             if path.starts_with(self.obj) {
                 continue;
@@ -127,7 +117,7 @@ impl Eyes<'_> {
             match path.strip_prefix(self.src) {
                 Ok(below) => sources.push((text(below)?, look)),
                 Err(_) if NOT_TOOLS.iter().any(|dir| path.starts_with(dir)) && !shown() => {}
-                Err(_) => host.push((text(&path)?, look)),
+                Err(_) => host.push((text(path)?, look)),
             }
         }
         let manifest = Manifest {
@@ -239,39 +229,6 @@ fn links(path: &Path) -> Vec<(PathBuf, PathBuf)> {
     above.into_iter().filter_map(|path| Some((path.to_owned(), fs::read_link(path).ok()?))).collect()
 }
 
-/// The path without dots: what `..` leaves again is left out.
-fn normal(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => _ = out.pop(),
-            Component::CurDir => {}
-            part => out.push(part),
-        }
-    }
-    out
-}
-
-/// Where a path below the object tree leads if a link in it leads out of the tree, as the build sees it. `made` is the
-/// tree on the host, `obj` where the build sees it.
-fn leads_out(made: &Path, obj: &Path, below: &Path) -> Option<PathBuf> {
-    let mut at = PathBuf::new();
-    let mut rest = below.components();
-    while let Some(part) = rest.next() {
-        at.push(part);
-        let Ok(target) = fs::read_link(made.join(&at)) else { continue };
-        let from = obj.join(at.parent().unwrap_or(Path::new("")));
-        let path = normal(&from.join(target).join(rest.as_path()));
-        return match path.strip_prefix(obj) {
-            // Within the tree it may be a link again; a loop is nowhere.
-            Ok(inside) if inside != below && inside.components().count() < 64 => leads_out(made, obj, inside),
-            Ok(_) => None,
-            Err(_) => Some(path),
-        };
-    }
-    None
-}
-
 /// Digests of files that were read before, by path, as long as nothing about the file has changed since.
 #[derive(Debug, Default)]
 pub(in crate::runner) struct Digests(Mutex<HashMap<PathBuf, (Stamp, String)>>);
@@ -320,7 +277,6 @@ fn names_digest(names: &BTreeMap<OsString, Named>) -> String {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
-    use std::os::unix::fs::symlink;
 
     use crate::trace::Gap;
     use crate::tree::{FileState, State};
@@ -352,8 +308,7 @@ mod tests {
             ("/build/obj/.config", Look::Read),
             ("/proc/self/maps", Look::Read),
         ]);
-        let manifest =
-            eyes(top, &first, &digests).manifest(&looks, Path::new("/nonexistent")).expect("a complete trace");
+        let manifest = eyes(top, &first, &digests).manifest(&looks).expect("a complete trace");
         assert_eq!((manifest.sources.len(), manifest.host.len()), (5, 0));
         let write = |path: &str| {
             let mut state = State::default();
@@ -398,28 +353,12 @@ mod tests {
             digests: &digests,
         };
         let mut looks = looked(&[(gcc.to_str().expect("UTF-8"), Look::Read)]);
-        let manifest = eyes.manifest(&looks, Path::new("/nonexistent")).expect("a complete trace");
+        let manifest = eyes.manifest(&looks).expect("a complete trace");
         assert_eq!(eyes.fit(&manifest), Fit::Same(None));
         fs::write(&gcc, "13").expect("written");
         assert_eq!(eyes.fit(&manifest), Fit::Other(gcc.display().to_string()));
         looks.gaps.insert(Gap::ForeignCall { program: "old".into() });
-        let error = eyes.manifest(&looks, Path::new("/nonexistent")).expect_err("not all is known");
+        let error = eyes.manifest(&looks).expect_err("not all is known");
         assert!(error.contains("`old`"), "{error}");
-    }
-
-    #[test]
-    fn what_is_read_through_a_link_of_the_object_tree_is_no_output() {
-        let dir = tempfile::tempdir().expect("a directory");
-        fs::create_dir(dir.path().join("scripts")).expect("made");
-        for (link, target) in
-            [("source", "/build/src"), ("scripts/up", "../source"), ("loop", "loop"), ("in", "scripts")]
-        {
-            symlink(target, dir.path().join(link)).expect("linked");
-        }
-        let leads = |below: &str| leads_out(dir.path(), Path::new("/build/obj"), Path::new(below));
-        assert_eq!(leads("source/scripts/f"), Some("/build/src/scripts/f".into()));
-        assert_eq!(leads("scripts/up/f"), Some("/build/src/f".into()));
-        assert_eq!(leads("in/up/f"), Some("/build/src/f".into()));
-        assert_eq!([leads("scripts/f"), leads("loop/f"), leads("gone")], [const { None }; 3]);
     }
 }

@@ -172,6 +172,16 @@ pub enum SourceError {
         /// git's last lines.
         output: String,
     },
+    /// A commit whose files the repository does not have, or has damaged.
+    #[error("`{}` cannot be had from `{}`: {why}", path.display(), repo.display())]
+    GitObject {
+        /// The repository.
+        repo: PathBuf,
+        /// The file's path in the commit, or the commit itself.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// A cached source that is being built from.
     #[error("`{}` is in use", path.display())]
     Busy {
@@ -200,6 +210,7 @@ impl SourceError {
             | Self::NotATree { .. }
             | Self::Unclean { .. }
             | Self::GitRevision { .. }
+            | Self::GitObject { .. }
             | Self::BuiltIn(_) => 2,
             Self::NoProgram { .. }
             | Self::Disk { .. }
@@ -252,6 +263,11 @@ impl SourceError {
             Self::GitRevision { repo, rev, .. } => {
                 format!("`git -C {} fetch --tags`, then `git -C {} rev-parse {rev}`", repo.display(), repo.display())
             }
+            Self::GitObject { repo, .. } => format!(
+                "`git -C {} fsck` tells a damaged repository; a partial clone gets what it lacks by \
+                 `git fetch --refetch --no-filter`",
+                repo.display()
+            ),
             Self::Busy { .. } => "try again when the runs that use it have ended".into(),
             Self::BuiltIn(_) | Self::Spawn { .. } | Self::Io { .. } => return None,
         })

@@ -3,9 +3,10 @@
 //! Every file is kept once, under git's own name for its content, and a revision is a tree of hard links to these
 //! (as in `cp -al`, or ostree): of a revision near one that was here before, only the files that differ are written.
 //! All of them have one time stamp, older than anything a build makes, so that make goes by content as far as it can.
+//! A content that is there already is believed only if it has the digest that is its name.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, FileTimes};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +16,12 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use super::program::{ErrorFile, Programs, program_of, run};
+use rayon::prelude::*;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use super::hex;
+use super::program::{ErrorFile, Programs, output, program_of};
 use super::store::create_dir;
 use super::{Progress, SourceError, git};
 use crate::tree::materialise::SOURCE_TIME;
@@ -65,7 +71,8 @@ pub fn needed(path: &str) -> bool {
 struct Blob {
     kind: Kind,
     id: String,
-    path: String,
+    /// git's names are bytes, as the kernel's are.
+    path: OsString,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +91,30 @@ impl Blob {
     fn place(&self, blobs: &Path) -> PathBuf {
         blobs.join(&self.id[..2]).join(self.file())
     }
+
+    fn mode(&self) -> u32 {
+        if self.kind == Kind::Executable { 0o755 } else { 0o644 }
+    }
+
+    /// Whether this is the content that git calls so. Source: gitformat-loose(5), "blob" objects; a name of 64 digits
+    /// is of a repository whose object format is SHA-256 (gitformat-hash-function-transition(7)).
+    fn has(&self, content: &[u8]) -> bool {
+        let head = format!("blob {}\0", content.len());
+        let digest = match self.id.len() {
+            64 => hex(&Sha256::new().chain_update(head).chain_update(content).finalize()),
+            _ => hex(&Sha1::new().chain_update(head).chain_update(content).finalize()),
+        };
+        digest == self.id
+    }
+
+    /// Whether the content is there as it was written: someone may have written through one of the links to it.
+    fn is_kept(&self, blobs: &Path) -> bool {
+        let place = self.place(blobs);
+        fs::symlink_metadata(&place).is_ok_and(|meta| {
+            let time = u64::try_from(meta.mtime()) == Ok(SOURCE_TIME) && meta.mtime_nsec() == 0;
+            meta.is_file() && meta.mode() & 0o7777 == self.mode() && time
+        }) && fs::read(&place).is_ok_and(|content| self.has(&content))
+    }
 }
 
 /// Lays the needed part of a commit down in `into`, an empty directory on the file system of `blobs`. Nobody may
@@ -98,8 +129,9 @@ pub(super) fn checkout(
 ) -> Result<(), SourceError> {
     let files = list(programs, repo, commit)?;
     // By name, so that each content is fetched once.
-    let missing: BTreeMap<String, &Blob> =
-        files.iter().filter(|blob| !blob.place(blobs).exists()).map(|blob| (blob.file(), blob)).collect();
+    let files_by_name: BTreeMap<String, &Blob> = files.iter().map(|blob| (blob.file(), blob)).collect();
+    let missing: BTreeMap<&String, &Blob> =
+        files_by_name.par_iter().filter(|(_, blob)| !blob.is_kept(blobs)).map(|(name, blob)| (name, *blob)).collect();
     if !missing.is_empty() {
         let missing: Vec<&Blob> = missing.into_values().collect();
         fetch(programs, repo, &missing, blobs, progress)?;
@@ -145,26 +177,27 @@ fn set_time(file: &File) -> io::Result<()> {
 /// The needed files of a commit, by path.
 fn list(programs: &Programs, repo: &Path, commit: &str) -> Result<Vec<Blob>, SourceError> {
     let mut command = git::git(programs, repo)?;
-    let said = run(command.args(["ls-tree", "-r", "-z", "--full-tree", commit]))?;
-    if !said.success {
-        return Err(SourceError::GitRevision { repo: repo.into(), rev: commit.into(), output: said.stderr });
-    }
+    let (listing, said) = output(command.args(["ls-tree", "-r", "-z", "--full-tree", commit]))?;
+    let Some(listing) = listing else {
+        return Err(SourceError::GitObject { repo: repo.into(), path: commit.into(), why: said });
+    };
     let mut files = Vec::new();
-    for entry in said.stdout.split_terminator('\0') {
+    for entry in listing.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
         let blob = parse(entry).ok_or_else(|| SourceError::Unsafe {
             what: repo.into(),
-            why: format!("`{}` in commit `{commit}`", entry.chars().take(200).collect::<String>()),
+            why: format!("`{}` in commit `{commit}`", String::from_utf8_lossy(&entry[..entry.len().min(200)])),
         })?;
-        files.extend(blob.filter(|blob| needed(&blob.path)));
+        files.extend(blob.filter(|blob| needed(&blob.path.to_string_lossy())));
     }
     Ok(files)
 }
 
 /// A line of git-ls-tree(1): `<mode> <type> <object>TAB<file>`. A submodule is nothing; a path that would lead out of
 /// the tree is refused.
-fn parse(entry: &str) -> Option<Option<Blob>> {
-    let (head, path) = entry.split_once('\t')?;
-    let mut words = head.split(' ');
+fn parse(entry: &[u8]) -> Option<Option<Blob>> {
+    let (head, path) = entry.split_at_checked(entry.iter().position(|byte| *byte == b'\t')?)?;
+    let path = OsStr::from_bytes(&path[1..]);
+    let mut words = std::str::from_utf8(head).ok()?.split(' ');
     let (mode, _, id) = (words.next()?, words.next()?, words.next()?);
     let kind = match mode {
         "100644" | "100664" => Kind::Plain,
@@ -174,7 +207,7 @@ fn parse(entry: &str) -> Option<Option<Blob>> {
         _ => return None,
     };
     let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(name) if name != ".git"));
-    let is_id = id.len() >= 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_id = matches!(id.len(), 40 | 64) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     (plain && is_id && !path.is_empty()).then(|| Some(Blob { kind, id: id.to_owned(), path: path.to_owned() }))
 }
 
@@ -200,12 +233,24 @@ fn fetch(
             let why = if said.is_empty() { error.to_string() } else { format!("{error}: {said}") };
             SourceError::io("read objects of", repo, io::Error::other(why))
         }
+        BatchError::Object { path, why } => SourceError::GitObject { repo: repo.into(), path: path.into(), why },
     })
 }
 
 enum BatchError {
     Source(SourceError),
     Io(io::Error),
+    /// git does not give the content of this file.
+    Object {
+        path: OsString,
+        why: String,
+    },
+}
+
+impl From<io::Error> for BatchError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 fn read_batch(
@@ -225,7 +270,7 @@ fn read_batch(
         if done % 512 == 0 {
             progress(Progress::CheckingOut { done: done as u64, total: missing.len() as u64 });
         }
-        written = answer(&mut answers, blob).and_then(|bytes| keep(blob, &bytes, blobs));
+        written = answer(&mut answers, blob).and_then(|bytes| Ok(keep(blob, &bytes, blobs)?));
         if written.is_err() {
             // It would wait for us to read the rest.
             let _ = child.kill();
@@ -235,30 +280,29 @@ fn read_batch(
     drop(answers);
     let ended = child.wait();
     let asked = asking.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")));
-    written.and(ended.map(|_| ())).and(asked).map_err(BatchError::Io)
+    written?;
+    Ok(ended.map(|_| ()).and(asked)?)
 }
 
 /// One answer of `git cat-file --batch`: `<object> blob <size>`, the content, a line feed.
-fn answer(answers: &mut impl BufRead, blob: &Blob) -> io::Result<Vec<u8>> {
+fn answer(answers: &mut impl BufRead, blob: &Blob) -> Result<Vec<u8>, BatchError> {
+    let lacks = |why: String| BatchError::Object { path: blob.path.clone(), why };
     let mut head = String::new();
     answers.read_line(&mut head)?;
-    let size = head.trim_end().strip_prefix(&format!("{} blob ", blob.id)).and_then(|size| size.parse::<usize>().ok());
+    let head = head.trim_end();
+    let size = head.strip_prefix(&format!("{} blob ", blob.id)).and_then(|size| size.parse::<usize>().ok());
     let Some(size) = size else {
-        let why = if head.trim_end().ends_with(" missing") {
-            format!(
-                "`{}` is not in the repository; a partial clone has to fetch it first (git-fetch(1), `--refetch`)",
-                blob.path
-            )
-        } else {
-            format!("`{}`: git answers `{}`", blob.path, head.trim_end())
-        };
-        return Err(io::Error::other(why));
+        return Err(lacks(match head {
+            "" => "git ended early".to_owned(),
+            head if head.ends_with(" missing") => "it is not in the repository".to_owned(),
+            head => format!("git answers `{head}`"),
+        }));
     };
     let mut bytes = vec![0; size];
     answers.read_exact(&mut bytes)?;
     let mut end = [0];
     answers.read_exact(&mut end)?;
-    Ok(bytes)
+    if blob.has(&bytes) { Ok(bytes) } else { Err(lacks("its content has another digest than its name".to_owned())) }
 }
 
 /// Writes a content under its name; another process may have done so.
@@ -268,8 +312,7 @@ fn keep(blob: &Blob, bytes: &[u8], blobs: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     file.write_all(bytes)?;
-    let mode = if blob.kind == Kind::Executable { 0o755 } else { 0o644 };
-    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(blob.mode()))?;
     set_time(file.as_file())?;
     file.persist(place).map_err(|error| error.error)?;
     Ok(())
@@ -315,16 +358,30 @@ mod tests {
     #[test]
     fn a_listing_is_read_and_nothing_leads_out_of_the_tree() {
         let id = "0123456789012345678901234567890123456789";
+        let parse = |entry: &str| super::parse(entry.as_bytes());
         let blob = parse(&format!("100755 blob {id}\tscripts/x y.sh")).expect("fine").expect("a file");
-        assert_eq!(
-            (blob.kind, blob.path.as_str(), blob.file()),
-            (Kind::Executable, "scripts/x y.sh", format!("{id}-x"))
-        );
+        assert_eq!((blob.kind, blob.file()), (Kind::Executable, format!("{id}-x")));
+        assert_eq!(blob.path, "scripts/x y.sh");
         assert_eq!(parse(&format!("160000 commit {id}\tsub")), Some(None));
         for bad in ["../x", "/etc/passwd", "a/../../x", ".git/hooks/pre-commit", ""] {
             assert_eq!(parse(&format!("100644 blob {id}\t{bad}")), None, "{bad}");
         }
         assert_eq!(parse(&format!("040000 tree {id}\ta")), None);
         assert_eq!(parse("100644 blob 12\ta"), None);
+        let bytes = super::parse(&[format!("100644 blob {id}\tusr/").as_bytes(), b"\xff"].concat());
+        assert_eq!(bytes.flatten().map(|blob| blob.path.into_encoded_bytes()), Some(b"usr/\xff".to_vec()));
+    }
+
+    #[test]
+    fn a_content_is_known_by_gits_digest() {
+        // `printf 'x\n' | git hash-object --stdin`, the second in a repository of `--object-format=sha256`.
+        for id in [
+            "587be6b4c3f93f93c489c0111bba5596147a26cb",
+            "14f5162e2fe3d240d0d37aaab0f90e4af9a7cfa79639f3bab005b5bfb4174d9f",
+        ] {
+            let blob = Blob { kind: Kind::Plain, id: id.into(), path: "x".into() };
+            assert!(blob.has(b"x\n"), "{id}");
+            assert!(!blob.has(b"y\n"), "{id}");
+        }
     }
 }

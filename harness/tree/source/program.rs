@@ -71,6 +71,12 @@ pub(super) fn run(command: &mut Command) -> Result<Said, SourceError> {
     })
 }
 
+/// The whole output of a command, byte for byte, unless it failed; and the end of what it said beside it.
+pub(super) fn output(command: &mut Command) -> Result<(Option<Vec<u8>>, String), SourceError> {
+    let out = command.output().map_err(|source| SourceError::Spawn { program: program_of(command), source })?;
+    Ok((out.status.success().then_some(out.stdout), tail(&String::from_utf8_lossy(&out.stderr))))
+}
+
 /// The program's path, for messages.
 pub(super) fn program_of(command: &Command) -> PathBuf {
     command.get_program().into()
