@@ -2,6 +2,8 @@
 //!
 //! [`Write`]: std::io::Write
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -164,6 +166,13 @@ fn scenario(record: &ScenarioRecord, judgement: &Judgement) -> ScenarioReport {
 
 fn seconds(millis: u64) -> f64 {
     std::time::Duration::from_millis(millis).as_secs_f64()
+}
+
+impl ScenarioReport {
+    /// The tools that the scenario chose in place of the host's.
+    pub fn chosen(&self) -> impl Iterator<Item = &ToolRecord> {
+        self.toolchain.iter().filter(|tool| Path::new(&tool.path).starts_with(crate::tree::source::tools::PLACE))
+    }
 }
 
 /// The worst verdict of a run. A skip beside results does not count; nothing but skips is nothing compared.

@@ -211,7 +211,10 @@ pub(super) fn on_paper(ready: &Ready, sources: &Sources) -> Result<OnPaper, Erro
                 return Ok(OnPaper::CannotBuild(reason));
             }
             let Loaded { scenario, document } = &ready.loaded;
-            tree::plan(scenario, document, hand.lower.as_ref(), &beside(&ready.found)).map(|_| OnPaper::Tried)
+            match tree::plan(scenario, document, hand.lower.as_ref(), &beside(&ready.found)) {
+                Ok(_) => Ok(OnPaper::Tried),
+                Err(errors) => does_not_fit(ready, errors).map(OnPaper::CannotBuild),
+            }
         }
         Err(Absent::Wrong(problem)) => Err(Errors::of(*problem)),
         Err(Absent::Fetch(how)) => Ok(OnPaper::NotAtHand(how)),
@@ -234,6 +237,18 @@ pub fn cannot_build(ready: &Ready, hand: &AtHand) -> Option<String> {
     let scenario = &ready.loaded.scenario;
     let arch = scenario.tree.arch.unwrap_or_default();
     scenario.is_graft().then(|| tree::graft::cannot(hand.lower.as_ref(), arch)).flatten()
+}
+
+/// Why a git revision cannot be tested, if all that is wrong is that edits do not fit its files: the text they look for
+/// came later, or is gone. In a bisection that says nothing of the revision; of other sources it is the scenario's error.
+pub(super) fn does_not_fit(ready: &Ready, errors: Errors) -> Result<String, Errors> {
+    let SourceSpec::Git(source) = &ready.source else { return Err(errors) };
+    match errors.0.as_slice() {
+        [first, rest @ ..] if first.of_sources && rest.iter().all(|problem| problem.of_sources) => {
+            Ok(format!("an edit does not fit `{}`: {}:{}: {first}", source.rev, first.file, first.at.0))
+        }
+        _ => Err(errors),
+    }
 }
 
 /// No scenario is larger, whatever it patches.

@@ -28,6 +28,9 @@ pub(crate) struct RunDir {
     runs: Option<PathBuf>,
 }
 
+/// An empty file that is there from the start, so that the directory of a run that was killed is known as one.
+const BEGUN: &str = ".run";
+
 impl RunDir {
     /// Makes the directory of a new run, here or below the state directory.
     pub(crate) fn create(host: &Host, out: Option<&Path>) -> Result<Self, CliError> {
@@ -40,17 +43,18 @@ impl RunDir {
                 (runs.join(&id), Some(runs))
             }
         };
-        let foreign = out.is_some() && path.is_dir() && !path.join("run.json").exists() && !is_empty(&path);
+        let ours = ["run.json", BEGUN].iter().any(|name| path.join(name).exists());
+        let foreign = out.is_some() && path.is_dir() && !ours && !is_empty(&path);
         if foreign {
             return Err(CliError::usage(
                 format!("`{}` holds something that is no run record", path.display()),
                 "name a new or an empty directory",
             ));
         }
-        if out.is_some() && path.join("run.json").exists() {
+        if out.is_some() && ours {
             crate::sandbox::remove_tree(&path).map_err(CliError::internal)?;
         }
-        fs::create_dir_all(&path).map_err(|error| {
+        fs::create_dir_all(&path).and_then(|()| fs::write(path.join(BEGUN), "")).map_err(|error| {
             CliError::host(format!("cannot write records to `{}`: {error}", path.display()), "--out DIR")
         })?;
         if let Some(runs) = &runs {

@@ -117,12 +117,15 @@ impl Sink<'_> {
             return Ok(());
         }
         let kernel = scenario.kernel.as_deref().map_or(String::new(), |kernel| format!(" on {kernel}"));
+        let chosen: Vec<String> = scenario.chosen().map(|tool| format!("{} {}", tool.name, tool.key)).collect();
+        let chosen = if chosen.is_empty() { chosen.concat() } else { format!(" with {}", chosen.join(", ")) };
         let bold = self.style(Style::new().bold());
         writeln!(
             self.out,
-            "\n{}: {}{kernel} ({:.1} s) — {}",
+            "\n{}: {}{kernel}{} ({:.1} s) — {}",
             bold.apply_to(clean(&scenario.id)),
             self.verdict(scenario.verdict),
+            clean(&chosen),
             scenario.seconds,
             clean(&scenario.title)
         )?;
@@ -154,7 +157,8 @@ impl Sink<'_> {
             writeln!(self.out, "  {known} known finding{plural}; --verbose shows them")?;
         }
         for note in &scenario.notes {
-            writeln!(self.out, "  note: {}", clean(note))?;
+            let kind = if note.starts_with(ATTENTION) { "" } else { "note: " };
+            writeln!(self.out, "  {kind}{}", clean(note))?;
         }
         if !findings.is_empty() {
             writeln!(self.out, "  again: {}", clean(&scenario.again))?;

@@ -25,6 +25,8 @@ pub struct Problem {
     text: Text,
     span: Range<usize>,
     label: String,
+    /// Whether it is one of the sources as they are, and not of the scenario alone: another version may not have it.
+    pub(crate) of_sources: bool,
 }
 
 impl Problem {
@@ -58,6 +60,7 @@ impl Problem {
             text: Arc::clone(source),
             span: start..end,
             label: "here".into(),
+            of_sources: false,
         }
     }
 

@@ -11,7 +11,9 @@ use crate::scenario::{Change, Key, Problem, parse_mode, path_fault};
 impl Planner<'_> {
     fn problem(&mut self, at: &[Key], key: &str, message: String, hint: impl Into<String>) {
         let at = [at, &key_path![key]].concat();
-        self.errors.0.push(Problem::at_key(self.document, &at, message).hint(hint));
+        let mut problem = Problem::at_key(self.document, &at, message).hint(hint);
+        problem.of_sources = !matches!(key, "config" | "vars" | "env" | "unset" | "tool");
+        self.errors.0.push(problem);
     }
 
     /// Folds `change` into `state` and says in `ops` what it does to the incremental tree.
@@ -262,7 +264,8 @@ impl Planner<'_> {
                 Err(error) => Err(format!("is no unified diff: {error}")),
             };
             if let Err(why) = applied {
-                let problem = Problem::at_key(self.document, at, format!("{name} {why}"));
+                let mut problem = Problem::at_key(self.document, at, format!("{name} {why}"));
+                problem.of_sources = file.is_ok();
                 self.errors.0.push(problem.hint("it is applied as by `patch -p1`, with no fuzz"));
                 break;
             }

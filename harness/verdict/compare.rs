@@ -58,6 +58,7 @@ pub(super) fn compare(record: &ScenarioRecord) -> Comparison {
         }
     }
     comparison.unmatched(record);
+    comparison.unprepared(record);
     let mut before = record.builds.iter().rfind(|b| b.role == Role::Control && b.edit.is_none());
     for (n, edit) in record.scenario.edit.iter().enumerate() {
         let Some(incremental) = find(Role::Control, Mode::Incremental, Some(n)) else { break };
@@ -158,6 +159,25 @@ impl Comparison {
                 ));
             }
         }
+    }
+
+    /// Why a graft's clean builds, which could start from a prepared state, prepare themselves.
+    fn unprepared(&mut self, record: &ScenarioRecord) {
+        let scenario = &record.scenario;
+        let clean = || record.builds.iter().filter(|build| build.mode == Mode::Clean);
+        if !scenario.is_graft() || clean().next().is_none() || clean().any(|build| build.preparation.is_some()) {
+            return;
+        }
+        let why = if scenario.tree.prepared == Some(false) {
+            "`tree.prepared` is `false`"
+        } else if !scenario.tree.prepare.is_empty() {
+            "`tree.prepare` has commands, which may change what is prepared"
+        } else if !scenario.make.clean_first.is_empty() {
+            "`make.clean_first` would clean it away"
+        } else {
+            "the isolation, the configuration or the cache does not allow prepared states"
+        };
+        self.notes.push(format!("each clean build prepared itself: {why}"));
     }
 
     fn failed_build(&self, record: &ScenarioRecord, name: FindingName, build: &BuildRecord) -> Finding {

@@ -56,6 +56,34 @@ fn a_clean_build_that_misses_a_file_of_the_kernel_names_it() {
     }
 }
 
+#[test]
+fn an_edit_that_does_not_fit_a_revision_cannot_be_tested_and_one_that_fits_no_directory_is_wrong() {
+    let lab = Lab::new();
+    whole(&lab);
+    kernel(&lab, "all:\n");
+    for args in
+        [vec!["init", "-q"], vec!["add", "-A"], vec!["-c", "user.name=x", "-c", "user.email=x", "commit", "-qm1"]]
+    {
+        let done = std::process::Command::new("git").args(args).current_dir(lab.path("linux")).status();
+        assert!(done.is_ok_and(|status| status.success()));
+    }
+    let edit = |kernel: &str| {
+        format!(
+            "[tree]\nsrctree = \"graft\"\nkernel = \"{kernel}\"\n[[edit]]\nfile = \"Makefile\"\nreplace = \"later\"\nwith = \"x\"\n"
+        )
+    };
+    lab.scenario("git", &edit("git:../../linux@HEAD")).scenario("dir", &edit("../../linux"));
+    let (ran, report) = lab.report(&["t/git"]);
+    assert_eq!(ran.code, 4, "{ran}");
+    let reason = report.scenarios[0].reason.as_deref().unwrap_or_default();
+    assert!(
+        reason.starts_with("an edit does not fit `HEAD`: ") && reason.contains("`Makefile` holds the text not at all"),
+        "{reason}"
+    );
+    assert_eq!(lab.run(&["check", "t/git"]).code, 0);
+    lab.run(&["run", "t/dir"]).exits(2).says(&["later"]);
+}
+
 /// Builds `out` from whether `.git` is in sight, twice with the sources as they are.
 fn sees_git(lab: &Lab, isolation: &[&str]) {
     kernel(lab, "defconfig:\n\ttouch $(O)/.config\nall:\n\ttest ! -e .git && cp Kconfig $(O)/out\n");

@@ -90,6 +90,9 @@ fn a_directory_with_other_things_is_not_written_to() {
     let lab = lab();
     lab.write("mine/thesis.txt", "years of work");
     lab.run(&["run", "ok", "--out", "mine"]).exits(2).says(&["holds something that is no run record"]);
+    // What a run that was killed leaves is known as a run's.
+    lab.write("killed/.run", "").write("killed/t/ok/record.json", "{");
+    lab.run(&["run", "ok", "--out", "killed"]).exits(0);
     assert_eq!(fs::read_dir(lab.path("mine")).expect("there").count(), 1);
     lab.write("file", "");
     assert_ne!(lab.run(&["run", "ok", "--out", "file"]).code, 0);

@@ -67,7 +67,10 @@ impl Run<'_> {
                     Some(reason) => work.push(Work { ready, state: Err(Ended::CannotBuild { reason }) }),
                     None => match self.plan(&ready, &hand) {
                         Ok(plan) => work.push(Work { ready, state: Ok((hand, plan, chosen)) }),
-                        Err(more) => errors.0.extend(more.0),
+                        Err(more) => match load::does_not_fit(&ready, more) {
+                            Ok(reason) => work.push(Work { ready, state: Err(Ended::CannotBuild { reason }) }),
+                            Err(more) => errors.0.extend(more.0),
+                        },
                     },
                 },
                 Err(Absent::Wrong(problem)) => errors.0.push(*problem),
