@@ -23,7 +23,7 @@ mod manifest;
 mod store;
 mod survey;
 
-pub(super) use manifest::{Eyes, sha256_file};
+pub(super) use manifest::Eyes;
 pub use store::Store;
 pub(super) use store::{Claim, Found};
 

@@ -12,11 +12,12 @@ use super::command::Maker;
 use super::execute::{RunError, Runner, TICK, lock};
 use super::instance::{Instance, Source};
 use super::making::{Made, Making, Tree};
-use super::prepared::{Claim, Eyes, Found, Inputs, Key, Prepared, Slot, Store, sha256_file};
+use super::prepared::{Claim, Eyes, Found, Inputs, Key, Prepared, Slot, Store};
 use super::{Chain, Event, Preparation, Role};
 use crate::sandbox::Mount;
 use crate::scenario::Tool;
 use crate::trace::{self, Fold, Looked, TraceError};
+use crate::tree::source::sha256_file;
 use crate::tree::view::View;
 use crate::tree::{ConfigBase, State};
 
@@ -306,5 +307,5 @@ fn preparable(state: &State) -> State {
 
 /// SHA-256 of a program's file, or why it cannot be read.
 fn digest_of(path: &Path) -> String {
-    sha256_file(path).unwrap_or_else(|error| error.to_string())
+    sha256_file(path, &mut |_| {}).unwrap_or_else(|error| error.to_string())
 }

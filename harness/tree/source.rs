@@ -26,7 +26,7 @@ pub use error::SourceError;
 pub use part::needed as needed_by_graft;
 pub use spec::{DebianSource, GitSource, SourceSpec, SpecError};
 pub use store::{Entry, Hold, Marker};
-pub(crate) use unpack::{hex, sha256};
+pub(crate) use unpack::{hex, sha256, sha256_file};
 
 use program::Programs;
 use store::Store;
@@ -363,7 +363,8 @@ impl Sources {
         let known = self.known_digest(path, &stamp);
         let digest = match &known {
             Some(digest) => digest.clone(),
-            None => unpack::sha256_file(path, &mut |done| progress(Progress::Checking { done, total: stamp.size }))?,
+            None => sha256_file(path, &mut |done| progress(Progress::Checking { done, total: stamp.size }))
+                .map_err(|e| SourceError::io("read", path, e))?,
         };
         let key = tarball_key(&digest);
         let lock = self.store.lock(&key, progress)?;

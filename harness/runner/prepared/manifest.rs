@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::trace::{Look, Looked};
-use crate::tree::source::{hex, sha256};
+use crate::tree::source::{hex, sha256, sha256_file};
 use crate::tree::view::{Named, Shown, View};
 
 /// Directories that are a sandbox's own or the running kernel's: they hold nothing of a toolchain.
@@ -246,21 +246,9 @@ impl Digests {
         if let Some(digest) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(digest);
         }
-        let digest = sha256_file(path)?;
+        let digest = sha256_file(path, &mut |_| {})?;
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), (stamp, digest.clone()));
         Ok(digest)
-    }
-}
-
-/// SHA-256 of a file, hexadecimal.
-pub(in crate::runner) fn sha256_file(path: &Path) -> io::Result<String> {
-    let (mut file, mut hash) = (File::open(path)?, Sha256::new());
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hash.finalize())),
-            n => hash.update(&buffer[..n]),
-        }
     }
 }
 

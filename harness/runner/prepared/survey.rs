@@ -8,7 +8,7 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::manifest::sha256_file;
+use crate::tree::source::sha256_file;
 
 /// One entry of the tree.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -74,7 +74,7 @@ fn item(top: &Path, path: String) -> io::Result<Item> {
     } else if meta.is_symlink() {
         What::Link(fs::read_link(&place)?.into_os_string().into_string().map_err(|_| odd(&path))?)
     } else if meta.is_file() {
-        What::File { size: meta.len(), sha256: sha256_file(&place)? }
+        What::File { size: meta.len(), sha256: sha256_file(&place, &mut |_| {})? }
     } else {
         return Err(odd(&path));
     };

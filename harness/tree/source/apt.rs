@@ -318,7 +318,8 @@ pub(super) fn download(
             helper(programs, deb, &path, dir, lock, progress)?;
         }
         progress(Progress::Checking { done: 0, total: deb.size });
-        found = sha256_file(&path, &mut |done| progress(Progress::Checking { done, total: deb.size }))?;
+        found = sha256_file(&path, &mut |done| progress(Progress::Checking { done, total: deb.size }))
+            .map_err(|e| SourceError::io("read", &path, e))?;
         if found == deb.sha256 {
             return Ok(path);
         }

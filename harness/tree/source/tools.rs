@@ -404,7 +404,8 @@ fn digest(entry: &Path) -> Result<(String, u64), SourceError> {
             Kind::Dir => "d".to_owned(),
             Kind::File { mode, bytes } => {
                 total += bytes;
-                let content = unpack::sha256_file(&entry.join(&path), &mut |_| {})?;
+                let file = entry.join(&path);
+                let content = unpack::sha256_file(&file, &mut |_| {}).map_err(|e| SourceError::io("read", &file, e))?;
                 format!("f {mode:o} {content}")
             }
             Kind::Link(to) => format!("l {}", unpack::sha256(to.as_os_str().as_bytes())),

@@ -1,7 +1,7 @@
 //! A tar file, a package or a git revision, streamed into a directory.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -280,9 +280,9 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// SHA-256 of a file, hexadecimal.
-pub(super) fn sha256_file(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<String, SourceError> {
-    let mut file = File::open(path).map_err(|e| SourceError::io("open", path, e))?;
+/// SHA-256 of a file, hexadecimal; `progress` is told the bytes that were read.
+pub(crate) fn sha256_file(path: &Path, progress: &mut dyn FnMut(u64)) -> io::Result<String> {
+    let mut file = File::open(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; CHUNK];
     let mut done = 0;
@@ -295,7 +295,7 @@ pub(super) fn sha256_file(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<
                 progress(done);
             }
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(SourceError::io("read", path, e)),
+            Err(e) => return Err(e),
         }
     }
 }
