@@ -174,12 +174,7 @@ impl Store {
         commands: Vec<Vec<String>>,
     ) -> io::Result<()> {
         let dir = self.dir(key);
-        // What was left by one that was killed; whoever is at it now would have the claim.
-        for entry in fs::read_dir(&dir)?.flatten() {
-            if entry.file_name().to_string_lossy().ends_with(".partial") {
-                let _ = sandbox::remove_tree(&entry.path());
-            }
-        }
+        remove_partial(&dir);
         let id = &sha256(&serde_json::to_vec(&manifest)?)[..16];
         // One of the same manifest was damaged, or is not to be used any more; somebody may build on it still.
         self.discard(&dir.join(id));
@@ -209,6 +204,11 @@ impl Store {
         let keys = fs::read_dir(&self.root).into_iter().flatten().flatten();
         let mut all = Vec::new();
         for key in keys {
+            if let Ok(lock) = File::open(key.path().join("lock"))
+                && lock.try_lock().is_ok()
+            {
+                remove_partial(&key.path());
+            }
             let entries = entries(&key.path());
             for (_, dir) in entries.iter().skip(MOST_PER_KEY) {
                 self.discard(dir);
@@ -235,6 +235,15 @@ impl Store {
         if fs::rename(dir, &gone).is_ok() {
             self.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(dir);
             let _ = sandbox::remove_tree(&gone);
+        }
+    }
+}
+
+/// Removes what was left by one that was killed. Needs the claim: whoever is at it now would have it.
+fn remove_partial(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().ends_with(".partial") {
+            let _ = sandbox::remove_tree(&entry.path());
         }
     }
 }
