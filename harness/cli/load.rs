@@ -133,9 +133,11 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
             let matching: Vec<Found> =
                 all().into_iter().map(|file| found(file, false)).filter(|found| fits(&found.id)).collect();
             if matching.is_empty() {
+                let ids: Vec<String> = all().into_iter().map(|file| found(file, false).id).collect();
+                let near = scenario::nearest(what, ids.iter().map(String::as_str));
                 return Err(CliError::Nothing {
                     message: format!("no scenario matches `{what}`"),
-                    hint: Some("kbuild-repro list".into()),
+                    hint: Some(near.map_or("kbuild-repro list".into(), |near| format!("did you mean `{near}`?"))),
                 });
             }
             let exact = matching.iter().any(|found| found.id == *what);

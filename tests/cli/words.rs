@@ -68,6 +68,7 @@ fn scenarios_are_listed_by_id_tree_and_tier() {
     assert_eq!(succeed(lab.command(&["list", "on"])), "t/one  mini  quick   one\n");
     assert_eq!(succeed(lab.command(&["list", "t/t*"])), "t/two  debian:6.12  long    two\n");
     lab.run(&["list", "nothing-like-it"]).exits(4).says(&["no scenario matches `nothing-like-it`"]);
+    lab.run(&["list", "t/onne"]).exits(4).says(&["did you mean `t/one`?"]);
 }
 
 #[test]
