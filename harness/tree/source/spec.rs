@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::scenario::nearest;
+
 /// Endings that make a `srctree` a tarball; what compresses it is read from its first bytes.
 const TARBALL_ENDINGS: &[&str] =
     &[".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.bz2", ".tbz2"];
@@ -57,13 +59,13 @@ pub struct GitSource {
 #[non_exhaustive]
 pub enum SpecError {
     /// Nothing, or white space.
-    #[error("empty srctree")]
+    #[error("no source is named")]
     Empty,
     /// A word that is neither a kind of tree nor a path.
-    #[error("unknown srctree `{0}`")]
+    #[error("`{0}` is no source that is known")]
     Unknown(String),
     /// `scheme:...` with a scheme that is not ours.
-    #[error("unknown scheme `{scheme}:` in srctree `{text}`")]
+    #[error("unknown scheme `{scheme}:` in `{text}`")]
     Scheme {
         /// What stands before the colon.
         scheme: String,
@@ -71,7 +73,7 @@ pub enum SpecError {
         text: String,
     },
     /// Something on another machine.
-    #[error("srctree `{0}` is on the network")]
+    #[error("`{0}` is on the network")]
     Remote(String),
     /// `debian:` followed by no kernel version.
     #[error("`{0}` is no Debian kernel version")]
@@ -89,7 +91,7 @@ pub enum SpecError {
     #[error("`{0}` cannot be a git revision")]
     GitRevision(String),
     /// A NUL byte or a line break.
-    #[error("control character in srctree {0:?}")]
+    #[error("control character in {0:?}")]
     Control(String),
 }
 
@@ -99,13 +101,14 @@ impl SpecError {
     pub fn hint(&self) -> String {
         match self {
             Self::Empty => "say `mini`, `graft`, `debian:6.12`, a tarball, a directory, or `git:REPO@REVISION`".into(),
-            Self::Unknown(word) => match nearest(word) {
+            Self::Unknown(word) => match nearest(word, ["mini", "graft"].into_iter()) {
                 Some(known) => format!("did you mean `{known}`? a directory is written with a slash: `./{word}`"),
                 None => format!("a directory is written with a slash: `./{word}`; a Debian kernel as `debian:6.12`"),
             },
-            Self::Scheme { .. } => {
-                "the schemes are `debian:` and `git:`; a path with a colon is written `./a:b`".into()
-            }
+            Self::Scheme { scheme, .. } => match nearest(scheme, ["debian", "git"].into_iter()) {
+                Some(known) => format!("did you mean `{known}:`? a path with a colon is written `./a:b`"),
+                None => "the schemes are `debian:` and `git:`; a path with a colon is written `./a:b`".into(),
+            },
             Self::Remote(text) if text.starts_with("git:") => "clone it first, then `git:PATH@REVISION`".into(),
             Self::Remote(_) => "download it first, check its signature, and name the file".into(),
             Self::DebianVersion(_) => {
@@ -252,14 +255,6 @@ fn git(text: &str, rest: &str) -> Result<GitSource, SpecError> {
         return Err(SpecError::GitRevision(rev.into()));
     }
     Ok(GitSource { repo: repo.into(), rev: rev.into() })
-}
-
-/// The built-in kind that differs from `word` in one or two letters.
-fn nearest(word: &str) -> Option<&'static str> {
-    ["mini", "graft"].into_iter().find(|known| {
-        let same = known.chars().zip(word.chars()).filter(|(a, b)| a == b).count();
-        same + 1 >= known.len() && word.len().abs_diff(known.len()) <= 1
-    })
 }
 
 #[cfg(test)]
