@@ -5,6 +5,7 @@ use std::path::Path;
 use super::load::{self, OnPaper, Ready};
 use super::run::{capture, capture_without_tools};
 use super::{CliError, Format, SelectArgs, Session, doctor};
+use crate::runner::prepared::Store;
 use crate::sandbox::scratch::Scratch;
 use crate::sandbox::{Refusal, Sandbox};
 use crate::scenario::Errors;
@@ -135,6 +136,7 @@ pub(super) fn doctor(cache: Option<&Path>, format: Format, session: &mut Session
     let rows = doctor::source_rows(&sources, &[]);
     let mut picture = doctor::examine(&host, &list, rows);
     picture.unpacked = doctor::unpacked_rows(&super::toolchain::tools(&host, cache));
+    picture.prepared = Some(Store::new(&load::cache(&host, cache), false).usage());
     match format {
         Format::Json => write!(session.out, "{}", picture.json().map_err(CliError::internal)?)?,
         Format::Text => write!(session.out, "{}", picture.text(console::colors_enabled()))?,

@@ -11,6 +11,7 @@ use super::bootstrap;
 use super::host::{Host, Missing, Need, TOOLS, Weight, missing};
 use text::size;
 
+use crate::runner::prepared::Usage;
 use crate::tree::source::tools::{OFFERS, Tools};
 use crate::tree::source::{SourceSpec, Sources, Status};
 
@@ -42,6 +43,8 @@ pub struct Doctor {
     pub sources: Vec<SourceRow>,
     /// Tools that scenarios can choose and that are not the system's.
     pub unpacked: Vec<UnpackedRow>,
+    /// The prepared states of grafts.
+    pub prepared: Option<Usage>,
     /// What is unusual and not a fault.
     pub notes: Vec<String>,
 }
@@ -235,6 +238,7 @@ pub fn examine(host: &Host, capabilities: &Capabilities, sources: Vec<SourceRow>
             .collect(),
         sources,
         unpacked: Vec::new(),
+        prepared: None,
         notes,
     }
 }
@@ -461,6 +465,7 @@ mod tests {
         }];
         doctor.limits = vec![Limit { name: "open files", soft: Some(512), hard: None, problem: None }];
         doctor.notes.retain(|n| n.starts_with("no home"));
+        doctor.prepared = Some(Usage { states: 1, bytes: 17 << 20, bytes_most: 2 << 30, path: "/c/prepared".into() });
         doctor
     }
 
@@ -471,6 +476,7 @@ mod tests {
             "  Debian 12, Linux 6.1.0 on x86_64, user 1000\n",
             "  2 processors, 8.0 GiB memory\n",
             "  ok   mini\n",
+            "  ok   1 state  17.0 MiB of at most 2.0 GiB  /c/prepared\n",
             "  no   graft          needs pahole\n",
             "  ok   make                1.2  /bin/make\n",
             "  no   pahole              missing: package pahole; resolves BTF type information: vmlinux and modules\n",

@@ -24,8 +24,8 @@ mod store;
 mod survey;
 
 pub(super) use manifest::Eyes;
-pub use store::Store;
 pub(super) use store::{Claim, Found};
+pub use store::{Store, Usage};
 
 use super::copy::{copy_tree, copy_tree_at};
 use survey::{Item, What};

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Doctor, SourceState};
 use crate::cli::host::{Need, Weight};
+use crate::runner::prepared::Usage;
 
 impl Doctor {
     /// As text for people: aligned, and with `colour` in ANSI colours.
@@ -129,6 +130,14 @@ impl Doctor {
             let version = t.version.as_ref().map_or(String::new(), |v| format!("{v:width$}  "));
             let what = t.path.as_ref().map(|p| p.display().to_string()).or(t.remark.clone());
             writeln!(out, "  {mark} {:spec$}  {version}{}  {}", t.spec, size(t.bytes), what.unwrap_or_default())?;
+        }
+
+        if let Some(prepared) = &self.prepared {
+            writeln!(out, "\n{}", marks.title("prepared states of grafts"))?;
+            let Usage { states, bytes, bytes_most, path } = prepared;
+            let plural = if *states == 1 { "" } else { "s" };
+            let sizes = format!("{} of at most {}", size(*bytes), size(*bytes_most));
+            writeln!(out, "  {} {states} state{plural}  {sizes}  {}", marks.yes(), path.display())?;
         }
 
         if !self.notes.is_empty() {

@@ -60,6 +60,19 @@ pub struct Store {
     verified: Mutex<BTreeSet<PathBuf>>,
 }
 
+/// What the cache of prepared states holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// How many states.
+    pub states: usize,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bytes after which those used longest ago are removed.
+    pub bytes_most: u64,
+    /// The directory.
+    pub path: PathBuf,
+}
+
 /// The right to make an entry of a key; given up when dropped.
 #[derive(Debug)]
 pub(in crate::runner) struct Claim {
@@ -86,6 +99,15 @@ impl Store {
             digests: Digests::default(),
             verified: Mutex::default(),
         }
+    }
+
+    /// What the cache holds.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let keys = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let dirs: Vec<PathBuf> = keys.flat_map(|key| entries(&key.path())).map(|(_, dir)| dir).collect();
+        let bytes = dirs.iter().map(|dir| super::super::directory_size(dir)).sum();
+        Usage { states: dirs.len(), bytes, bytes_most: MOST_BYTES, path: self.root.clone() }
     }
 
     pub(in crate::runner) fn digests(&self) -> &Digests {
