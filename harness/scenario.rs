@@ -503,6 +503,20 @@ impl Scenario {
         self.tree.srctree == GRAFT
     }
 
+    /// What of the scenario itself makes each clean build of a graft prepare itself, if anything does.
+    #[must_use]
+    pub fn prepares_itself(&self) -> Option<&'static str> {
+        if self.tree.prepared == Some(false) {
+            Some("`tree.prepared` is `false`")
+        } else if !self.tree.prepare.is_empty() {
+            Some("`tree.prepare` has commands, which may change what is prepared")
+        } else if !self.make.clean_first.is_empty() {
+            Some("`make.clean_first` would clean it away")
+        } else {
+            None
+        }
+    }
+
     /// The name of edit `index` (from 0).
     #[must_use]
     pub fn edit_name(&self, index: usize) -> String {

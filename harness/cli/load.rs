@@ -130,11 +130,10 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
             let pattern = wildmatch::WildMatch::new(what);
             let fits =
                 |id: &str| if what.contains(['*', '?']) { pattern.matches(id) } else { id.contains(what.as_str()) };
-            let matching: Vec<Found> =
-                all().into_iter().map(|file| found(file, false)).filter(|found| fits(&found.id)).collect();
+            let (matching, others): (Vec<Found>, Vec<Found>) =
+                all().into_iter().map(|file| found(file, false)).partition(|found| fits(&found.id));
             if matching.is_empty() {
-                let ids: Vec<String> = all().into_iter().map(|file| found(file, false).id).collect();
-                let near = scenario::nearest(what, ids.iter().map(String::as_str));
+                let near = scenario::nearest(what, others.iter().map(|found| found.id.as_str()));
                 return Err(CliError::Nothing {
                     message: format!("no scenario matches `{what}`"),
                     hint: Some(near.map_or("kbuild-repro list".into(), |near| format!("did you mean `{near}`?"))),

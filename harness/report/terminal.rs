@@ -118,7 +118,7 @@ impl Sink<'_> {
         }
         let kernel = scenario.kernel.as_deref().map_or(String::new(), |kernel| format!(" on {kernel}"));
         let chosen: Vec<String> = scenario.chosen().map(|tool| format!("{} {}", tool.name, tool.key)).collect();
-        let chosen = if chosen.is_empty() { chosen.concat() } else { format!(" with {}", chosen.join(", ")) };
+        let chosen = if chosen.is_empty() { String::new() } else { format!(" with {}", chosen.join(", ")) };
         let bold = self.style(Style::new().bold());
         writeln!(
             self.out,

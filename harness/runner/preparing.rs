@@ -130,9 +130,7 @@ impl Runner<'_> {
         let scenario = self.scenario;
         let Source::Overlay(lower) = self.context.source else { return None };
         let plain = scenario.is_graft()
-            && scenario.tree.prepared != Some(false)
-            && scenario.tree.prepare.is_empty()
-            && scenario.make.clean_first.is_empty()
+            && scenario.prepares_itself().is_none()
             && self.plan.config.is_some()
             && !maker.in_tree
             && !self.context.direct

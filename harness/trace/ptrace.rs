@@ -416,7 +416,7 @@ impl Tracer {
             while let Some(part) = rest.next() {
                 at.push(part);
                 // Links elsewhere stay what they are: they are the reader's.
-                if let true = self.is_own(&at)
+                if self.is_own(&at)
                     && let Ok(target) = fs::read_link(&at)
                 {
                     links += 1;
@@ -522,13 +522,20 @@ fn directory(link: &str) -> io::Result<Option<PathBuf>> {
 fn magic(task: pid_t, name: &[u8]) -> Option<Vec<u8>> {
     let mut parts = name.strip_prefix(b"/")?.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
     let mut part = || parts.next();
+    let mut number = None;
     let (who, mut what) = match (part()?, part()?) {
         (b"proc", b"self" | b"thread-self") => (task.to_string(), part()?),
         (b"proc", pid) if pid.iter().all(u8::is_ascii_digit) => (String::from_utf8_lossy(pid).into_owned(), part()?),
         (b"dev", b"fd") => (task.to_string(), &b"fd"[..]),
-        (b"dev", b"stdin") => return descriptor(task, 0),
-        (b"dev", b"stdout") => return descriptor(task, 1),
-        (b"dev", b"stderr") => return descriptor(task, 2),
+        (b"dev", standard) => {
+            number = Some(match standard {
+                b"stdin" => &b"0"[..],
+                b"stdout" => b"1",
+                b"stderr" => b"2",
+                _ => return None,
+            });
+            (task.to_string(), &b"fd"[..])
+        }
         _ => return None,
     };
     if what == b"task" {
@@ -538,7 +545,7 @@ fn magic(task: pid_t, name: &[u8]) -> Option<Vec<u8>> {
     }
     let link = match what {
         b"cwd" | b"root" | b"exe" => format!("/proc/{who}/{}", String::from_utf8_lossy(what)),
-        b"fd" => format!("/proc/{who}/fd/{}", String::from_utf8_lossy(part()?)),
+        b"fd" => format!("/proc/{who}/fd/{}", String::from_utf8_lossy(number.or_else(part)?)),
         _ => return None,
     };
     let mut path = directory(&link).ok().flatten()?.into_os_string().into_vec();
@@ -547,11 +554,6 @@ fn magic(task: pid_t, name: &[u8]) -> Option<Vec<u8>> {
         path.extend(part);
     }
     Some(path)
-}
-
-/// The file behind a descriptor of a task.
-fn descriptor(task: pid_t, fd: c_int) -> Option<Vec<u8>> {
-    Some(directory(&format!("/proc/{task}/fd/{fd}")).ok().flatten()?.into_os_string().into_vec())
 }
 
 #[cfg(test)]

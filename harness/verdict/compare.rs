@@ -168,15 +168,9 @@ impl Comparison {
         if !scenario.is_graft() || clean().next().is_none() || clean().any(|build| build.preparation.is_some()) {
             return;
         }
-        let why = if scenario.tree.prepared == Some(false) {
-            "`tree.prepared` is `false`"
-        } else if !scenario.tree.prepare.is_empty() {
-            "`tree.prepare` has commands, which may change what is prepared"
-        } else if !scenario.make.clean_first.is_empty() {
-            "`make.clean_first` would clean it away"
-        } else {
-            "the isolation, the configuration or the cache does not allow prepared states"
-        };
+        let why = scenario
+            .prepares_itself()
+            .unwrap_or("the isolation, the configuration or the cache does not allow prepared states");
         self.notes.push(format!("each clean build prepared itself: {why}"));
     }
 

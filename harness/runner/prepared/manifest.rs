@@ -12,13 +12,14 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::runner::execute::lock;
 use crate::trace::{Look, Looked};
 use crate::tree::source::{hex, sha256, sha256_file};
 use crate::tree::view::{Named, Shown, View};
@@ -243,11 +244,11 @@ impl Digests {
         let known = |it: &HashMap<PathBuf, (Stamp, String)>| {
             it.get(path).filter(|(have, _)| *have == stamp).map(|(_, digest)| digest.clone())
         };
-        if let Some(digest) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
+        if let Some(digest) = known(&lock(&self.0)) {
             return Ok(digest);
         }
         let digest = sha256_file(path, &mut |_| {})?;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), (stamp, digest.clone()));
+        lock(&self.0).insert(path.to_owned(), (stamp, digest.clone()));
         Ok(digest)
     }
 }

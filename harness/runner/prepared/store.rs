@@ -15,7 +15,7 @@ use std::fs::{self, File, FileTimes, TryLockError};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,7 @@ use super::manifest::{Digests, Eyes, Fit, Manifest};
 use super::survey::{Item, What, survey};
 use super::{Key, Prepared};
 use crate::runner::copy::copy_tree;
+use crate::runner::execute::lock;
 use crate::sandbox;
 use crate::tree::source::sha256;
 
@@ -134,8 +135,8 @@ impl Store {
     pub(in crate::runner) fn find(&self, key: &Key, eyes: &Eyes<'_>) -> Found {
         let mut why = None;
         for (_, dir) in entries(&self.dir(key)) {
-            let Some((lock, marker)) = open(&dir) else { continue };
-            if self.fresh && !self.own.lock().unwrap_or_else(PoisonError::into_inner).contains(&dir) {
+            let Some((held, marker)) = open(&dir) else { continue };
+            if self.fresh && !lock(&self.own).contains(&dir) {
                 continue;
             }
             let newest_source = match eyes.fit(&marker.manifest) {
@@ -147,7 +148,7 @@ impl Store {
                 }
             };
             if !self.verify(&dir, &marker) {
-                drop(lock);
+                drop(held);
                 // Nobody could build on it, so nobody misses it.
                 self.discard(&dir);
                 why = why.or(Some(format!("`{}` in the cache was damaged", dir.display())));
@@ -161,14 +162,14 @@ impl Store {
                 marker.items,
                 marker.commands,
                 newest_source,
-                Some(lock),
+                Some(held),
             ));
         }
         Found::None(why)
     }
 
     fn is_verified(&self, dir: &Path) -> bool {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(dir)
+        lock(&self.verified).contains(dir)
     }
 
     /// Whether the object tree is, byte for byte, what it was when it was made; once a run.
@@ -178,7 +179,7 @@ impl Store {
         }
         let same = survey(&dir.join("obj")).is_ok_and(|items| items == marker.items);
         if same {
-            self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(dir.to_owned());
+            lock(&self.verified).insert(dir.to_owned());
         }
         same
     }
@@ -215,8 +216,8 @@ impl Store {
             // What is half made takes the room that was missing.
             let _ = sandbox::remove_tree(&partial);
         })?;
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone());
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
+        lock(&self.own).insert(place.clone());
+        lock(&self.verified).insert(place);
         self.prune();
         Ok(())
     }
@@ -255,7 +256,7 @@ impl Store {
         }
         let gone = dir.with_extension(format!("{}.partial", std::process::id()));
         if fs::rename(dir, &gone).is_ok() {
-            self.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(dir);
+            lock(&self.verified).remove(dir);
             let _ = sandbox::remove_tree(&gone);
         }
     }

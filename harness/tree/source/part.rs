@@ -129,11 +129,10 @@ pub(super) fn checkout(
 ) -> Result<(), SourceError> {
     let files = list(programs, repo, commit)?;
     // By name, so that each content is fetched once.
-    let files_by_name: BTreeMap<String, &Blob> = files.iter().map(|blob| (blob.file(), blob)).collect();
-    let missing: BTreeMap<&String, &Blob> =
-        files_by_name.par_iter().filter(|(_, blob)| !blob.is_kept(blobs)).map(|(name, blob)| (name, *blob)).collect();
+    let by_name: BTreeMap<String, &Blob> = files.iter().map(|blob| (blob.file(), blob)).collect();
+    let missing: Vec<&Blob> =
+        by_name.into_par_iter().map(|(_, blob)| blob).filter(|blob| !blob.is_kept(blobs)).collect();
     if !missing.is_empty() {
-        let missing: Vec<&Blob> = missing.into_values().collect();
         fetch(programs, repo, &missing, blobs, progress)?;
         // The links that are made of them are believed later without a look.
         let dir = File::open(blobs).map_err(|e| SourceError::io("open", blobs, e))?;
@@ -177,10 +176,10 @@ fn set_time(file: &File) -> io::Result<()> {
 /// The needed files of a commit, by path.
 fn list(programs: &Programs, repo: &Path, commit: &str) -> Result<Vec<Blob>, SourceError> {
     let mut command = git::git(programs, repo)?;
-    let (listing, said) = output(command.args(["ls-tree", "-r", "-z", "--full-tree", commit]))?;
-    let Some(listing) = listing else {
+    let (success, listing, said) = output(command.args(["ls-tree", "-r", "-z", "--full-tree", commit]))?;
+    if !success {
         return Err(SourceError::GitObject { repo: repo.into(), path: commit.into(), why: said });
-    };
+    }
     let mut files = Vec::new();
     for entry in listing.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
         let blob = parse(entry).ok_or_else(|| SourceError::Unsafe {

@@ -63,18 +63,14 @@ pub(super) struct Said {
 
 /// Runs a command whose output is small.
 pub(super) fn run(command: &mut Command) -> Result<Said, SourceError> {
-    let out = command.output().map_err(|source| SourceError::Spawn { program: program_of(command), source })?;
-    Ok(Said {
-        success: out.status.success(),
-        stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
-        stderr: tail(&String::from_utf8_lossy(&out.stderr)),
-    })
+    let (success, stdout, stderr) = output(command)?;
+    Ok(Said { success, stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr })
 }
 
-/// The whole output of a command, byte for byte, unless it failed; and the end of what it said beside it.
-pub(super) fn output(command: &mut Command) -> Result<(Option<Vec<u8>>, String), SourceError> {
+/// Whether a command succeeded, its whole output, byte for byte, and the end of what it said beside it.
+pub(super) fn output(command: &mut Command) -> Result<(bool, Vec<u8>, String), SourceError> {
     let out = command.output().map_err(|source| SourceError::Spawn { program: program_of(command), source })?;
-    Ok((out.status.success().then_some(out.stdout), tail(&String::from_utf8_lossy(&out.stderr))))
+    Ok((out.status.success(), out.stdout, tail(&String::from_utf8_lossy(&out.stderr))))
 }
 
 /// The program's path, for messages.
