@@ -1,11 +1,14 @@
-//! Stage `trace`: what a command, and every process below it, looked at.
+//! Stage `trace`: what a command, and every process below it, did and looked at.
 //!
-//! A traced command tells its story as [`Event`]s; a [`Fold`] makes of them what the harness wants to know, here
-//! [`Looked`]: the strongest kind of look at each path. Both are values. `ptrace` is the edge that watches real
-//! processes, in a process of its own ([`helper`], the hidden subcommand [`SUBCOMMAND`]), which runs inside the
-//! sandbox and leaves its result in a file that [`read`] reads.
+//! `ptrace` is the edge that watches real processes, in a process of its own ([`helper`], the hidden subcommand
+//! [`SUBCOMMAND`]), which runs inside the sandbox and leaves its result in a file. There are two kinds of result, both
+//! values ([`What`]):
 //!
-//! What was looked at is taken from the system calls as they are entered: whether a look-up failed and what a file
+//! - [`Trace`]: every process with its programs and what it did to files, in order.
+//! - [`Looked`]: only what all of them together looked at, the strongest kind of look at each path; a [`Fold`] makes it of
+//!   [`Event`]s. It takes less time, and is all that the key of a prepared state needs.
+//!
+//! What was [`Looked`] at is taken from the system calls as they are entered: whether a look-up failed and what a file
 //! held is for the reader of the result to find out, who has to evaluate every path again anyway. The kinds of
 //! look follow from that:
 //!
@@ -42,7 +45,10 @@ use crate::sandbox::wire;
 pub mod helper;
 mod image;
 mod place;
+mod processes;
 mod ptrace;
+
+pub use processes::{Action, Deed, End, Process, Program, Trace};
 
 /// The hidden subcommand under which the harness's own executable traces a command.
 pub const SUBCOMMAND: &str = "__trace";
@@ -182,15 +188,35 @@ impl Fold {
     }
 }
 
-/// The command line that traces another, started by `exe`, the harness's executable: the result will be in `out`. In the
-/// directories `own`, which are absolute, the command may make links.
+/// What of a command is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// What it looked at: [`read`]. The directories of its own are those in which it may make links.
+    Looks,
+    /// Everything: [`read_all`]. The directories of its own are those in which the contents of files are told by digest.
+    All,
+}
+
+impl What {
+    /// On the tracer's command line.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Looks => "looks",
+            Self::All => "all",
+        }
+    }
+}
+
+/// The command line that traces another, started by `exe`, the harness's executable: the result will be in `out`. The
+/// directories `own` are absolute.
 ///
 /// Its status is the command's own, 128 + signal where a signal ended it, and 127 or 126 where it could not be started. It
 /// is 70 with a message on standard error, and the command has not run, where `out` cannot be written.
 #[must_use]
-pub fn wrap(exe: &OsStr, out: &Path, own: &[&Path], command: &[OsString]) -> Vec<OsString> {
+pub fn wrap(exe: &OsStr, what: What, out: &Path, own: &[&Path], command: &[OsString]) -> Vec<OsString> {
     let own = own.iter().map(|dir| dir.as_os_str());
-    let ours = [exe, SUBCOMMAND.as_ref(), out.as_os_str()].into_iter().chain(own).chain(["--".as_ref()]);
+    let ours =
+        [exe, SUBCOMMAND.as_ref(), what.word().as_ref(), out.as_os_str()].into_iter().chain(own).chain(["--".as_ref()]);
     ours.map(OsStr::to_owned).chain(command.iter().cloned()).collect()
 }
 
@@ -262,7 +288,16 @@ impl TraceError {
     }
 }
 
-/// Reads what a tracer left behind.
+/// Reads the whole trace that a tracer left behind.
+///
+/// # Errors
+/// When there is no whole result.
+pub fn read_all(path: &Path) -> Result<Trace, TraceError> {
+    let text = std::fs::read(path).map_err(|source| TraceError::Read { path: path.to_owned(), source })?;
+    Trace::parse(&text).map_err(|source| TraceError::Parse { path: path.to_owned(), source })
+}
+
+/// Reads what a tracer left behind of looks.
 ///
 /// # Errors
 /// When there is no whole result.

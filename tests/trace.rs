@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use kbuild_repro::sandbox::{self, Isolation, Mount, Sandbox, Spec, Status};
-use kbuild_repro::trace::{self, Gap, Look, Looked};
+use kbuild_repro::trace::{self, Gap, Look, Looked, What};
 
 /// An empty directory that commands are traced in.
 struct Lab {
@@ -61,7 +61,7 @@ impl Lab {
         let words: Vec<OsString> = command.iter().map(|word| AsRef::<OsStr>::as_ref(*word).to_owned()).collect();
         let own = [self.here.join("own")];
         let own: Vec<&Path> = own.iter().map(PathBuf::as_path).collect();
-        let line = trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), &out, &own, &words);
+        let line = trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), What::Looks, &out, &own, &words);
         let output = Command::new(&line[0]).args(&line[1..]).current_dir(&self.here).output().unwrap();
         let looked = trace::read(&out).unwrap_or_else(|e| panic!("{e}: {output:?}"));
         Traced { looked, output, here: self.here.clone() }
@@ -397,7 +397,13 @@ fn what_ends_a_little_later_is_waited_for_and_what_does_not_is_killed_and_told()
 fn everything_dies_with_the_tracer() {
     let lab = Lab::new();
     let out = lab.dir.path().join("out.json");
-    let line = trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), &out, &[], &["sleep".into(), "1000".into()]);
+    let line = trace::wrap(
+        env!("CARGO_BIN_EXE_kbuild-repro").as_ref(),
+        What::Looks,
+        &out,
+        &[],
+        &["sleep".into(), "1000".into()],
+    );
     let mut tracer = Command::new(&line[0]).args(&line[1..]).stdout(Stdio::null()).spawn().unwrap();
     let children = PathBuf::from(format!("/proc/{0}/task/{0}/children", tracer.id()));
     let mut child = PathBuf::new();
@@ -487,7 +493,13 @@ fn a_command_that_cannot_be_run_ends_as_in_a_shell() {
 fn nothing_runs_where_the_result_cannot_be_written() {
     let lab = Lab::new();
     let out = lab.here.join("no/directory");
-    let line = trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), &out, &[], &["touch".into(), "ran".into()]);
+    let line = trace::wrap(
+        env!("CARGO_BIN_EXE_kbuild-repro").as_ref(),
+        What::Looks,
+        &out,
+        &[],
+        &["touch".into(), "ran".into()],
+    );
     let output = Command::new(&line[0]).args(&line[1..]).current_dir(&lab.here).output().unwrap();
     assert_eq!(output.status.code(), Some(70));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write trace"), "{output:?}");
@@ -499,7 +511,13 @@ fn a_second_tracer_is_refused_and_the_command_runs_nevertheless() {
     let lab = Lab::new();
     // The tracer in the tracer may attach to its own child no longer: both cannot trace one process.
     let inner = lab.here.join("inner.json");
-    let line = trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), &inner, &[], &["echo".into(), "ran".into()]);
+    let line = trace::wrap(
+        env!("CARGO_BIN_EXE_kbuild-repro").as_ref(),
+        What::Looks,
+        &inner,
+        &[],
+        &["echo".into(), "ran".into()],
+    );
     let words: Vec<&dyn AsRef<OsStr>> = line.iter().map(|word| word as &dyn AsRef<OsStr>).collect();
     let traced = lab.trace(&words);
     assert_eq!((traced.output.status.code(), traced.stdout()), (Some(0), "ran\n"));
@@ -541,7 +559,7 @@ fn in_sandbox(isolation: Isolation) {
             Mount::Bind { host: lab.here.clone(), at: "/build/work".into(), writable: true },
         ],
         commands: vec![sandbox::Command {
-            argv: trace::wrap(exe.as_os_str(), Path::new("/build/work/out.json"), &[], &command),
+            argv: trace::wrap(exe.as_os_str(), What::Looks, Path::new("/build/work/out.json"), &[], &command),
             cwd: "/build/work".into(),
             env: Vec::new(),
             label: "traced".into(),

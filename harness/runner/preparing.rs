@@ -16,7 +16,7 @@ use super::prepared::{Claim, Eyes, Found, Inputs, Key, Prepared, Slot, Store};
 use super::{Chain, Event, Preparation, Role};
 use crate::sandbox::Mount;
 use crate::scenario::Tool;
-use crate::trace::{self, Fold, Looked, TraceError};
+use crate::trace::{self, Fold, Looked, TraceError, What};
 use crate::tree::source::sha256_file;
 use crate::tree::view::View;
 use crate::tree::{ConfigBase, State};
@@ -84,7 +84,7 @@ impl Traces<'_> {
     /// The command, traced; `number` tells its trace from the others.
     pub(super) fn command(&self, number: usize, argv: &[OsString]) -> Vec<OsString> {
         let own: Vec<&Path> = OWN.into_iter().map(Path::new).chain([self.obj]).collect();
-        trace::wrap(TRACER.as_ref(), &Path::new(TRACES).join(number.to_string()), &own, argv)
+        trace::wrap(TRACER.as_ref(), What::Looks, &Path::new(TRACES).join(number.to_string()), &own, argv)
     }
 
     /// What all commands together looked at.

@@ -1,14 +1,14 @@
 //! The tracer as a program: what the harness's executable is when its first argument is [`super::SUBCOMMAND`].
 //!
-//! Arguments: `OUT [DIRECTORY...] -- COMMAND...`; the directories are the command's own.
+//! Arguments: `looks|all OUT [DIRECTORY...] -- COMMAND...`; the directories are the command's own.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{TraceError, ptrace, text};
+use super::{TraceError, What, ptrace, text};
 
 /// Usage, as everywhere.
 const USAGE: u8 = 2;
@@ -19,11 +19,14 @@ const HARNESS_ERROR: u8 = 70;
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(2).collect();
     let mut halves = args.splitn(2, |arg| arg == "--");
-    let (Some([out, own @ ..]), Some(command @ [_, ..])) = (halves.next(), halves.next()) else {
+    let (Some([what, out, own @ ..]), Some(command @ [_, ..])) = (halves.next(), halves.next()) else {
+        return ExitCode::from(USAGE);
+    };
+    let Some(what) = [What::Looks, What::All].into_iter().find(|known| what == known.word()) else {
         return ExitCode::from(USAGE);
     };
     let own = own.iter().map(PathBuf::from).collect();
-    let code = run(out.as_ref(), own, command).unwrap_or_else(|error| {
+    let code = run(what, out.as_ref(), own, command).unwrap_or_else(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         say(&format!("{error}{cause}"));
         if let Some(hint) = error.hint() {
@@ -34,17 +37,29 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(out: &Path, own: Vec<PathBuf>, command: &[OsString]) -> Result<u8, TraceError> {
+fn run(what: What, out: &Path, own: Vec<PathBuf>, command: &[OsString]) -> Result<u8, TraceError> {
     let failed = |source| TraceError::Write { path: out.to_owned(), source };
     // Opened before anything runs: what an earlier tracer left is gone, and a place that cannot be written known.
     let mut file = File::create(out).map_err(failed)?;
-    let ptrace::Traced { looked, status, not_started } = ptrace::run(own, command)?;
-    if let Some(error) = not_started {
+    let ran = match what {
+        What::Looks => {
+            let (looked, ran) = ptrace::looks(own, command)?;
+            let text = text(&looked).map_err(|error| failed(error.into()))?;
+            file.write_all(&text).map_err(failed)?;
+            ran
+        }
+        What::All => {
+            let (trace, ran) = ptrace::all(own, command)?;
+            let mut to = BufWriter::new(file);
+            trace.write(&mut to).map_err(|error| failed(error.into()))?;
+            to.flush().map_err(failed)?;
+            ran
+        }
+    };
+    if let Some(error) = ran.not_started {
         say(&format!("cannot run `{}`: {error}", OsStr::display(&command[0])));
     }
-    let text = text(&looked).map_err(|error| failed(error.into()))?;
-    file.write_all(&text).map_err(failed)?;
-    Ok(status)
+    Ok(ran.status)
 }
 
 /// Standard error is the command's own, whose log this ends up in.

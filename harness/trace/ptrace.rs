@@ -13,25 +13,29 @@
 //! like others, and its end is still to come from waitpid(2).
 
 use std::collections::BTreeSet;
-use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, OpenOptions};
+use std::ffi::{CString, OsString};
+use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use libc::{c_int, pid_t};
 
-use super::image::{Image, image};
-use super::place::{Place, place};
-use super::{Event, Fold, Gap, Look, Looked, TraceError};
-use calls::{Call, How, Tells};
+use super::{Gap, Looked, Trace, TraceError};
+use calls::{Call, Tells};
+use looks::Looks;
+use names::program;
+use recorder::Recorder;
 
 mod calls;
+mod files;
 mod filter;
+mod looks;
 mod memory;
+mod names;
+mod recorder;
 mod sys;
 
 /// How long what the command left behind may go on. It is traced to its end; a pipe's writer ends a moment late.
@@ -40,33 +44,85 @@ const GRACE: Duration = Duration::from_secs(1);
 const DYING: Duration = Duration::from_secs(2);
 /// How often it is looked whether something ended.
 const TICK: Duration = Duration::from_millis(2);
-/// So many interpreters the kernel lets one script need by another (fs/exec.c, `exec_binprm`).
-const INTERPRETERS: usize = 6;
-/// So many links the kernel follows in one path (path_resolution(7)).
-const LINKS: usize = 40;
 
-/// How tracing went.
-pub(super) struct Traced {
-    /// What was looked at.
-    pub(super) looked: Looked,
+/// Who is told what the traced tasks do.
+trait Watch {
+    /// Whether tasks have to stop at this call.
+    fn stops(call: &Call) -> bool;
+
+    /// A task makes a call that [`Tells::Path`] or [`Tells::Nothing`] is said of.
+    fn call(&mut self, task: pid_t, call: &'static Call, args: &[u64; 6]) -> Next;
+
+    /// The call that was let go with [`Next::Return`] has returned, with this value or `-errno`.
+    fn returned(&mut self, _task: pid_t, _value: i64) {}
+
+    /// A task is new. Its own first stop can come before the event of whoever made it, and tells less.
+    fn born(&mut self, _task: pid_t, _by: Option<Birth>) {}
+
+    /// A task has become another program; if another thread than the first did it, that was `former`.
+    fn exec(&mut self, task: pid_t, former: Option<pid_t>);
+
+    /// A task has ended.
+    fn ended(&mut self, _task: pid_t, _status: c_int, _usage: &libc::rusage) {}
+
+    /// Something cannot be told.
+    fn miss(&mut self, gap: Gap);
+}
+
+/// What a task that stands at a call is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Make it.
+    Go,
+    /// Make it and stop when it returns.
+    Return,
+}
+
+/// How a task came to be.
+#[derive(Clone, Copy, Debug)]
+struct Birth {
+    /// By whom.
+    parent: pid_t,
+    /// Whether it can be a thread of its parent's process: by clone(2), not by fork(2) or vfork(2).
+    thread: bool,
+}
+
+/// How the command ended.
+pub(super) struct Ran {
     /// The command's status as a shell tells it.
     pub(super) status: u8,
     /// Why the command could not be started.
     pub(super) not_started: Option<io::Error>,
 }
 
-/// Runs a command to its end. To be called while there is one thread.
+/// Runs a command to its end, and tells what was looked at; below `own`, links are followed when they are used. To be
+/// called while there is one thread.
 ///
 /// # Errors
 /// When no process can be had.
-pub(super) fn run(own: Vec<PathBuf>, command: &[OsString]) -> Result<Traced, TraceError> {
+pub(super) fn looks(own: Vec<PathBuf>, command: &[OsString]) -> Result<(Looked, Ran), TraceError> {
+    let (looks, ran) = run(|_| Looks::new(own), command)?;
+    Ok((looks.finish(), ran))
+}
+
+/// As [`looks`], and tells everything; the contents of files below `own` by digest.
+///
+/// # Errors
+/// When no process can be had.
+pub(super) fn all(own: Vec<PathBuf>, command: &[OsString]) -> Result<(Trace, Ran), TraceError> {
+    let (recorder, ran) = run(|main| Recorder::new(main, own), command)?;
+    Ok((recorder.finish(), ran))
+}
+
+/// Watched by what `watch` makes for the process that will become the command.
+fn run<W: Watch>(watch: impl FnOnce(pid_t) -> W, command: &[OsString]) -> Result<(W, Ran), TraceError> {
     let failed = |what| move |source| TraceError::Process { what, source };
     let argv: Result<Vec<CString>, _> = command.iter().map(|word| CString::new(word.as_bytes())).collect();
     let argv = argv.map_err(|error| failed("pass the command on")(error.into()))?;
     let (mut here, there) = UnixStream::pair().map_err(failed("make a pair of sockets"))?;
     let Some(main) = sys::fork().map_err(failed("fork"))? else {
         drop(here);
-        child(there, &argv)
+        child::<W>(there, &argv)
     };
     drop(there);
     // What is sent to the whole process group is for the command to take, and the status comes from there.
@@ -75,12 +131,12 @@ pub(super) fn run(own: Vec<PathBuf>, command: &[OsString]) -> Result<Traced, Tra
     }
     // Ignored, as somebody may have left it, children would vanish without a status.
     sys::dispose(libc::SIGCHLD, libc::SIG_DFL);
-    let mut tracer = Tracer { main, status: None, tasks: BTreeSet::from([main]), own, fold: Fold::default() };
+    let mut tracer = Tracer { main, status: None, tasks: BTreeSet::from([main]), watch: watch(main) };
     let refused = attach(main).err();
     let go = Go { traced: refused.is_none() };
     here.write_all(&[u8::from(go.traced)]).map_err(failed("start the command"))?;
     if let Some(gap) = refused {
-        tracer.fold.add(Event::Missed(gap));
+        tracer.watch.miss(gap);
     }
     tracer.watch().map_err(failed("wait for the command"))?;
     let mut said = Vec::new();
@@ -89,7 +145,7 @@ pub(super) fn run(own: Vec<PathBuf>, command: &[OsString]) -> Result<Traced, Tra
     for complaint in said.chunks_exact(size_of::<Complaint>()) {
         let Some((what, error)) = understand(complaint) else { continue };
         match what {
-            NO_FILTER => tracer.miss(Gap::Refused { what: "a seccomp filter".into(), reason: error.to_string() }),
+            NO_FILTER => tracer.watch.miss(Gap::Refused { what: "a seccomp filter".into(), reason: error.to_string() }),
             _ => not_started = Some(error),
         }
     }
@@ -98,7 +154,7 @@ pub(super) fn run(own: Vec<PathBuf>, command: &[OsString]) -> Result<Traced, Tra
         Some(_) => 126,
         None => tracer.status.unwrap_or(u8::MAX),
     };
-    Ok(Traced { looked: tracer.fold.finish(), status, not_started })
+    Ok((tracer.watch, Ran { status, not_started }))
 }
 
 /// Whether the child is to take the filter: without a tracer, calls it stops at would fail.
@@ -123,7 +179,7 @@ fn understand(complaint: &[u8]) -> Option<(u8, io::Error)> {
 }
 
 /// The child: becomes the command.
-fn child(mut tracer: UnixStream, argv: &[CString]) -> ! {
+fn child<W: Watch>(mut tracer: UnixStream, argv: &[CString]) -> ! {
     // Without a tracer nothing else would end it when this one is killed.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let mut go = [0];
@@ -133,7 +189,7 @@ fn child(mut tracer: UnixStream, argv: &[CString]) -> ! {
     if go == [1] {
         let filtered = rustix::thread::set_no_new_privs(true)
             .map_err(io::Error::from)
-            .and_then(|()| sys::install(&mut filter::program()));
+            .and_then(|()| sys::install(&mut filter::program(W::stops)));
         if let Err(error) = filtered {
             complain(&mut tracer, NO_FILTER, &error);
         }
@@ -170,13 +226,17 @@ enum Stop {
     Ended(u8),
     /// At a call that the filter stops at.
     Call,
+    /// At the return of a call.
+    Return,
     /// It has become another program.
     Exec,
     /// A signal has stopped the whole process.
     Group,
     /// A signal is about to be delivered.
     Signal(c_int),
-    /// It is new, has made a new task, or was woken.
+    /// It has made a new task; by clone(2) it can be a thread.
+    Birth { thread: bool },
+    /// It is new, or was woken.
     Other,
 }
 
@@ -192,9 +252,12 @@ fn decode(status: c_int) -> Stop {
     let signal = libc::WSTOPSIG(status);
     let stops = matches!(signal, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
     match status >> 16 {
+        0 if signal == RETURN => Stop::Return,
         0 => Stop::Signal(signal),
         libc::PTRACE_EVENT_SECCOMP => Stop::Call,
         libc::PTRACE_EVENT_EXEC => Stop::Exec,
+        libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => Stop::Birth { thread: false },
+        libc::PTRACE_EVENT_CLONE => Stop::Birth { thread: true },
         PTRACE_EVENT_STOP if stops => Stop::Group,
         _ => Stop::Other,
     }
@@ -202,24 +265,24 @@ fn decode(status: c_int) -> Stop {
 
 /// `<linux/ptrace.h>`; libc has it for no target that matters here.
 const PTRACE_EVENT_STOP: c_int = 128;
+/// What `PTRACE_O_TRACESYSGOOD` makes of the stop at a call's return.
+const RETURN: c_int = libc::SIGTRAP | 0x80;
 
-struct Tracer {
+struct Tracer<W> {
     main: pid_t,
     /// The command's status, once it has ended.
     status: Option<u8>,
     /// Every task that has been seen and has not ended.
     tasks: BTreeSet<pid_t>,
-    /// Where links may come and go while the command runs.
-    own: Vec<PathBuf>,
-    fold: Fold,
+    watch: W,
 }
 
-impl Tracer {
+impl<W: Watch> Tracer<W> {
     /// Until the command and all below it have ended.
     fn watch(&mut self) -> io::Result<()> {
         while self.status.is_none() {
-            if let Some((task, status)) = sys::wait(true)? {
-                self.handle(task, status)?;
+            if let Some(change) = sys::wait(true)? {
+                self.handle(&change)?;
             }
         }
         if self.drain(GRACE)? {
@@ -227,10 +290,10 @@ impl Tracer {
         }
         if self.tasks.is_empty() {
             // It was attached to, and has not come to its first stop.
-            self.miss(Gap::Outlived { program: "?".to_owned() });
+            self.watch.miss(Gap::Outlived { program: "?".to_owned() });
         }
         for task in self.tasks.clone() {
-            self.miss(Gap::Outlived { program: program(task) });
+            self.watch.miss(Gap::Outlived { program: program(task) });
             sys::kill(task);
         }
         self.drain(DYING).map(drop)
@@ -243,7 +306,7 @@ impl Tracer {
             // Asked before: what makes calls without end gets no more time than what sleeps.
             let late = Instant::now() >= deadline;
             match sys::wait(false) {
-                Ok(Some((task, status))) => self.handle(task, status)?,
+                Ok(Some(change)) => self.handle(&change)?,
                 Ok(None) if !late => std::thread::sleep(TICK),
                 Ok(None) => {}
                 Err(e) if e.raw_os_error() == Some(libc::ECHILD) => return Ok(true),
@@ -255,13 +318,16 @@ impl Tracer {
         }
     }
 
-    fn handle(&mut self, task: pid_t, status: c_int) -> io::Result<()> {
-        let signal = match decode(status) {
+    fn handle(&mut self, change: &sys::Change) -> io::Result<()> {
+        let task = change.task;
+        let mut next = Next::Go;
+        let signal = match decode(change.status) {
             Stop::Ended(status) => {
                 self.tasks.remove(&task);
                 if task == self.main {
                     self.status = Some(status);
                 }
+                self.watch.ended(task, change.status, &change.usage);
                 return Ok(());
             }
             Stop::Group => {
@@ -271,289 +337,87 @@ impl Tracer {
             Stop::Signal(signal) => signal,
             stop => {
                 match stop {
-                    Stop::Call => self.call(task),
+                    Stop::Call => next = self.call(task),
+                    Stop::Return => {
+                        if let Ok(value) = sys::returned(task) {
+                            self.watch.returned(task, value);
+                        }
+                    }
                     Stop::Exec => self.exec(task),
+                    Stop::Birth { thread } => self.birth(task, thread),
                     // It may be its first: PTRACE_EVENT_STOP, where the kernel attaches to a new task.
-                    _ => drop(self.tasks.insert(task)),
+                    _ => {
+                        if self.tasks.insert(task) {
+                            self.watch.born(task, None);
+                        }
+                    }
                 }
                 0
             }
         };
-        normal(sys::resume(task, signal))
+        normal(match next {
+            Next::Go => sys::resume(task, signal),
+            Next::Return => sys::resume_to_return(task),
+        })
+    }
+
+    fn birth(&mut self, parent: pid_t, thread: bool) {
+        // Its number fails to come only if the parent is being killed, and then the child's own stop tells of it.
+        if let Ok(child) = sys::event_message(parent) {
+            self.tasks.insert(child);
+            self.watch.born(child, Some(Birth { parent, thread }));
+        }
     }
 
     /// A task became another program. If another thread than the first did it, it goes on under the first one's id.
     fn exec(&mut self, task: pid_t) {
-        if let Ok(former) = sys::event_message(task) {
+        let former = sys::event_message(task).ok().filter(|former| *former != task);
+        if let Some(former) = former {
             self.tasks.remove(&former);
         }
         self.tasks.insert(task);
-        // What binfmt_misc chose to run it by shows nowhere else.
-        if let Ok(exe) = fs::read_link(format!("/proc/{task}/exe"))
-            && exe.is_absolute()
-            && !exe.as_os_str().as_bytes().ends_with(DELETED)
-        {
-            self.fold.add(Event::Looked(exe, Look::Read));
-        }
+        self.watch.exec(task, former);
     }
 
-    fn call(&mut self, task: pid_t) {
+    fn call(&mut self, task: pid_t) -> Next {
         let info = match sys::syscall_info(task) {
             Ok(info) => info,
-            Err(error) => return self.unreadable(task, "a system call", &error),
+            Err(error) => {
+                unreadable(&mut self.watch, task, "a system call", &error);
+                return Next::Go;
+            }
         };
         if info.ret_data == filter::FOREIGN {
-            return self.miss(Gap::ForeignCall { program: program(task) });
+            self.watch.miss(Gap::ForeignCall { program: program(task) });
+            return Next::Go;
         }
-        let Some(call) = calls::listed(info.ret_data) else { return };
+        let Some(call) = calls::listed(info.ret_data) else { return Next::Go };
         match call.tells {
             Tells::Unfollowed => {
-                self.miss(Gap::Unfollowed { program: program(task), call: call.name.to_owned() });
+                self.watch.miss(Gap::Unfollowed { program: program(task), call: call.name.to_owned() });
+                Next::Go
             }
-            Tells::Moves => self.miss(Gap::Moved { program: program(task), call: call.name.to_owned() }),
-            Tells::Path { dir, path, how } => {
-                // The kernel takes the low half of it.
-                let dir = dir.map(|argument| info.args[argument] as c_int);
-                if let Err(error) = self.path(task, call, &info.args, dir, info.args[path], how) {
-                    self.unreadable(task, &format!("the path of `{}`", call.name), &error);
-                }
+            Tells::Moves => {
+                self.watch.miss(Gap::Moved { program: program(task), call: call.name.to_owned() });
+                Next::Go
             }
+            Tells::Path { .. } | Tells::Nothing => self.watch.call(task, call, &info.args),
         }
     }
+}
 
-    fn path(
-        &mut self,
-        task: pid_t,
-        call: &Call,
-        args: &[u64; 6],
-        dir: Option<c_int>,
-        address: u64,
-        how: How,
-    ) -> io::Result<()> {
-        let look = match how {
-            How::As(look) => Some(look),
-            How::Open(flags) => calls::open(args[flags]),
-            How::OpenAs(how) => {
-                // struct open_how of <linux/openat2.h>: flags, mode, resolve
-                let [flags, _, resolve] = memory::words(task, args[how])?;
-                if resolve & libc::RESOLVE_IN_ROOT != 0 {
-                    self.miss(Gap::Moved { program: program(task), call: call.name.to_owned() });
-                }
-                calls::open(flags)
-            }
-            How::Exec => Some(Look::Read),
-        };
-        let Some(look) = look else { return Ok(()) };
-        if address == 0 {
-            // The kernel refuses it, or takes it for the descriptor alone.
-            return Ok(());
-        }
-        let base = match dir {
-            None | Some(libc::AT_FDCWD) => format!("/proc/{task}/cwd"),
-            Some(fd) => format!("/proc/{task}/fd/{fd}"),
-        };
-        let path = match memory::path(task, address)? {
-            // Most looks are such: a name in full, from the search for a header or a library. A name that is known is
-            // normalised and stands for itself.
-            Some(name)
-                if !matches!(how, How::Exec)
-                    && self.fold.knows(OsStr::from_bytes(&name), look)
-                    && !self.is_own(Path::new(OsStr::from_bytes(&name))) =>
-            {
-                return Ok(());
-            }
-            Some(name) => {
-                let base = match name.first() {
-                    Some(b'/') => PathBuf::from("/"),
-                    _ => match directory(&base)? {
-                        Some(base) => base,
-                        None => return Ok(()),
-                    },
-                };
-                // The directory may be one of /proc itself.
-                match magic(task, base.join(OsStr::from_bytes(&name)).as_os_str().as_bytes()) {
-                    Some(name) => self.place(Path::new("/"), &name),
-                    None => self.place(&base, &name),
-                }
-            }
-            // The descriptor itself is run (fexecve(3)), which may have been opened with O_PATH.
-            None if matches!(how, How::Exec) => match directory(&base)? {
-                Some(path) => path,
-                None => return Ok(()),
-            },
-            None => return Ok(()),
-        };
-        if matches!(how, How::Exec) {
-            return self.interpreters(task, path);
-        }
-        // Only the flag of opendir(3) is visible in the call.
-        let listed = look == Look::Read && fs::metadata(&path).is_ok_and(|data| data.is_dir());
-        self.looked(path, if listed { Look::Listed } else { look });
-        Ok(())
-    }
-
-    fn is_own(&self, path: &Path) -> bool {
-        self.own.iter().any(|own| path.starts_with(own))
-    }
-
-    /// A look at a path, and at what it leads to now if a link of the command's own leads elsewhere.
-    fn looked(&mut self, path: PathBuf, look: Look) {
-        if self.is_own(&path)
-            && let Some(target) = self.followed(&path)
-        {
-            self.fold.add(Event::Looked(target, look));
-        }
-        self.fold.add(Event::Looked(path, look));
-    }
-
-    /// Where a path leads if one of its components is a link; what is not there need not be.
-    fn followed(&mut self, path: &Path) -> Option<PathBuf> {
-        let mut path = path.to_owned();
-        let mut links = 0;
-        'again: while links <= LINKS {
-            let mut at = PathBuf::new();
-            let mut rest = path.components();
-            while let Some(part) = rest.next() {
-                at.push(part);
-                // Links elsewhere stay what they are: they are the reader's.
-                if self.is_own(&at)
-                    && let Ok(target) = fs::read_link(&at)
-                {
-                    links += 1;
-                    at.pop();
-                    let name = target.join(rest.as_path());
-                    path = self.place(&at, name.as_os_str().as_bytes());
-                    continue 'again;
-                }
-            }
-            return (links > 0).then_some(path);
-        }
-        // A loop leads nowhere.
-        None
-    }
-
-    /// Where a name leads; what `..` passes on the way there is looked at.
-    fn place(&mut self, base: &Path, name: &[u8]) -> PathBuf {
-        let mut real = |path: &Path| {
-            let link = fs::symlink_metadata(path).is_ok_and(|data| data.is_symlink());
-            if link { fs::canonicalize(path).ok() } else { None }
-        };
-        let Place { path, passed } = place(base, name, &mut real);
-        for path in passed {
-            self.looked(path, Look::Probed);
-        }
-        path
-    }
-
-    /// A file is run: what the kernel opens for it.
-    fn interpreters(&mut self, task: pid_t, program: PathBuf) -> io::Result<()> {
-        let mut next = Some(program);
-        for _ in 0..INTERPRETERS {
-            let Some(path) = next.take() else { break };
-            let needed = if fs::metadata(&path).is_ok_and(|data| data.is_file()) {
-                // The look at a file must not change it, nor wait if it is no file after all.
-                let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
-                file.and_then(image)
-            } else {
-                Ok(Image::Other)
-            };
-            self.looked(path, Look::Read);
-            next = match needed? {
-                Image::Script(name) => {
-                    let base = directory(&format!("/proc/{task}/cwd"))?.unwrap_or_default();
-                    Some(self.place(&base, name.as_os_str().as_bytes()))
-                }
-                Image::Elf(loader) => {
-                    if let Some(loader) = loader {
-                        self.looked(loader, Look::Read);
-                    }
-                    None
-                }
-                Image::Other => None,
-            };
-        }
-        Ok(())
-    }
-
-    fn unreadable(&mut self, task: pid_t, what: &str, error: &io::Error) {
-        // Killed while it was stopped: the call is not made.
-        if error.raw_os_error() != Some(libc::ESRCH) {
-            let (program, reason) = (program(task), error.to_string());
-            self.miss(Gap::Unreadable { program, what: what.to_owned(), reason });
-        }
-    }
-
-    fn miss(&mut self, gap: Gap) {
-        self.fold.add(Event::Missed(gap));
+/// What a call is about cannot be found out.
+fn unreadable(watch: &mut impl Watch, task: pid_t, what: &str, error: &io::Error) {
+    // Killed while it was stopped: the call is not made.
+    if error.raw_os_error() != Some(libc::ESRCH) {
+        let (program, reason) = (program(task), error.to_string());
+        watch.miss(Gap::Unreadable { program, what: what.to_owned(), reason });
     }
 }
 
 /// A task that is killed at any time is nothing wrong.
 fn normal(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|e| if e.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(e) })
-}
-
-/// The name of a task's program, for messages.
-fn program(task: pid_t) -> String {
-    let name = fs::read(format!("/proc/{task}/comm")).unwrap_or_default();
-    String::from_utf8_lossy(name.trim_ascii_end()).into_owned()
-}
-
-/// What proc(5) adds to the name of a file that has none any more.
-const DELETED: &[u8] = b" (deleted)";
-
-/// Where a link of `/proc/TID` leads; `None` for a descriptor that is not open or is no file, on which the call fails.
-fn directory(link: &str) -> io::Result<Option<PathBuf>> {
-    let path = match fs::read_link(link) {
-        Ok(path) if path.is_absolute() => path,
-        Ok(_) => return Ok(None),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    // Nothing can be found below a directory that was removed; a name of that kind may also be one.
-    match path.as_os_str().as_bytes().strip_suffix(DELETED) {
-        Some(name) if fs::symlink_metadata(&path).is_err() => Ok(Some(OsStr::from_bytes(name).into())),
-        _ => Ok(Some(path)),
-    }
-}
-
-/// A name that means something else to each process: `/proc/self`, `/dev/fd`, and in them the links that lead to a file
-/// without its name (proc(5)). `None` when it is no such name.
-fn magic(task: pid_t, name: &[u8]) -> Option<Vec<u8>> {
-    let mut parts = name.strip_prefix(b"/")?.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
-    let mut part = || parts.next();
-    let mut number = None;
-    let (who, mut what) = match (part()?, part()?) {
-        (b"proc", b"self" | b"thread-self") => (task.to_string(), part()?),
-        (b"proc", pid) if pid.iter().all(u8::is_ascii_digit) => (String::from_utf8_lossy(pid).into_owned(), part()?),
-        (b"dev", b"fd") => (task.to_string(), &b"fd"[..]),
-        (b"dev", standard) => {
-            number = Some(match standard {
-                b"stdin" => &b"0"[..],
-                b"stdout" => b"1",
-                b"stderr" => b"2",
-                _ => return None,
-            });
-            (task.to_string(), &b"fd"[..])
-        }
-        _ => return None,
-    };
-    if what == b"task" {
-        // Of one thread: they share what matters here, unless they asked not to.
-        part()?;
-        what = part()?;
-    }
-    let link = match what {
-        b"cwd" | b"root" | b"exe" => format!("/proc/{who}/{}", String::from_utf8_lossy(what)),
-        b"fd" => format!("/proc/{who}/fd/{}", String::from_utf8_lossy(number.or_else(part)?)),
-        _ => return None,
-    };
-    let mut path = directory(&link).ok().flatten()?.into_os_string().into_vec();
-    for part in parts {
-        path.push(b'/');
-        path.extend(part);
-    }
-    Some(path)
 }
 
 #[cfg(test)]
@@ -573,7 +437,9 @@ mod tests {
         assert_eq!(decode(event(libc::PTRACE_EVENT_EXEC, libc::SIGTRAP)), Stop::Exec);
         assert_eq!(decode(event(PTRACE_EVENT_STOP, libc::SIGTSTP)), Stop::Group);
         assert_eq!(decode(event(PTRACE_EVENT_STOP, libc::SIGTRAP)), Stop::Other);
-        assert_eq!(decode(event(libc::PTRACE_EVENT_VFORK, libc::SIGTRAP)), Stop::Other);
+        assert_eq!(decode(event(libc::PTRACE_EVENT_VFORK, libc::SIGTRAP)), Stop::Birth { thread: false });
+        assert_eq!(decode(event(libc::PTRACE_EVENT_CLONE, libc::SIGTRAP)), Stop::Birth { thread: true });
+        assert_eq!(decode(event(0, libc::SIGTRAP | 0x80)), Stop::Return);
     }
 
     #[test]
@@ -581,22 +447,5 @@ mod tests {
         assert_eq!(own_proc("Pid:\t7\nNSpid:\t7\n"), Ok(()));
         assert_eq!(own_proc("Pid:\t7\n"), Ok(()));
         assert_eq!(own_proc("Pid:\t700\nNSpid:\t700\t7\n"), Err("700 7".into()));
-    }
-
-    #[test]
-    fn links_of_proc_lead_to_the_file_itself() {
-        let me = std::process::id().cast_signed();
-        let here = std::env::current_dir().unwrap();
-        let below = |name: &str| here.join(name).into_os_string().into_vec();
-        assert_eq!(magic(me, b"/proc/self/cwd/a/b").unwrap(), below("a/b"));
-        assert_eq!(magic(me, format!("/proc/{me}/cwd/a").as_bytes()).unwrap(), below("a"));
-        assert_eq!(magic(me, format!("/proc/self/task/{me}/./cwd/a").as_bytes()).unwrap(), below("a"));
-        assert_eq!(magic(me, b"/proc/self/status"), None);
-        assert_eq!(magic(me, b"/dev/fd/99999"), None);
-        assert_eq!(magic(me, b"/usr/bin/x"), None);
-        assert_eq!(magic(me, b"proc/self/cwd"), None);
-        let file = fs::File::open(here.join("Cargo.toml")).unwrap();
-        let link = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-        assert_eq!(magic(me, link.as_bytes()).unwrap(), below("Cargo.toml"));
     }
 }

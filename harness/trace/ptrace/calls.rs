@@ -1,5 +1,5 @@
-//! The system calls that are stopped at, and what each tells. Those that only make, change or remove something
-//! (creat(2), mkdir(2), unlink(2)) are no looks and are not here.
+//! The system calls that are stopped at: what each looks at, and what each changes. Who wants to know only of looks is
+//! not stopped at calls that only make, change or remove something (mkdir(2), unlink(2)).
 
 use libc::c_long;
 
@@ -12,8 +12,10 @@ pub(super) struct Call {
     pub(super) nr: c_long,
     /// Its name.
     pub(super) name: &'static str,
-    /// What it tells.
+    /// What it tells of looks.
     pub(super) tells: Tells,
+    /// What else it does, if it is more than a look or an open.
+    pub(super) does: Option<Does>,
 }
 
 /// What a system call tells.
@@ -28,10 +30,56 @@ pub(super) enum Tells {
         /// How it looks.
         how: How,
     },
+    /// No look.
+    Nothing,
     /// It opens files by other means than a path, or wants to trace.
     Unfollowed,
     /// It changes what paths mean.
     Moves,
+}
+
+/// A name among the arguments of a system call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Name {
+    /// The argument with the directory it is relative to; without one that is the working directory.
+    pub(super) dir: Option<usize>,
+    /// The argument that points to it.
+    pub(super) path: usize,
+}
+
+/// What a system call does to names and files.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Does {
+    /// creat(2).
+    Create(Name),
+    /// Removes a name; with `AT_REMOVEDIR` in the flags, if there is an argument for them, a directory.
+    Remove(Name, Option<usize>),
+    /// Removes a directory.
+    RemoveDir(Name),
+    /// Gives a file another name, in place of the first; the last is the argument with flags.
+    Rename(Name, Name, Option<usize>),
+    /// Gives a file a further name; the last is the argument with flags.
+    Link(Name, Name, Option<usize>),
+    /// Makes a link with the text that an argument points to.
+    Symlink(usize, Name),
+    /// Makes a directory.
+    MakeDir(Name),
+    /// Makes a pipe, a device or an empty file.
+    MakeNode(Name),
+    /// Cuts a file to the length in the second argument, by name.
+    Truncate(Name),
+    /// Sets times; without a path, of the descriptor in the place of the directory.
+    Touch(Name),
+    /// Sets the mode.
+    Mode(Name),
+    /// Sets the mode of the descriptor in the first argument.
+    ModeOf,
+    /// Changes the working directory.
+    Enter(Name),
+    /// Changes the working directory to the descriptor in the first argument.
+    EnterOf,
+    /// Reads names from the directory in the first argument.
+    List,
 }
 
 /// How a system call looks at its path.
@@ -52,17 +100,32 @@ const READ: How = How::As(Look::Read);
 
 /// A path in the first argument.
 const fn path(nr: c_long, name: &'static str, how: How) -> Call {
-    Call { nr, name, tells: Tells::Path { dir: None, path: 0, how } }
+    Call { nr, name, tells: Tells::Path { dir: None, path: 0, how }, does: None }
 }
 
 /// A directory in the first argument, a path in the second.
 const fn at(nr: c_long, name: &'static str, how: How) -> Call {
-    Call { nr, name, tells: Tells::Path { dir: Some(0), path: 1, how } }
+    Call { nr, name, tells: Tells::Path { dir: Some(0), path: 1, how }, does: None }
 }
 
 const fn odd(nr: c_long, name: &'static str, tells: Tells) -> Call {
-    Call { nr, name, tells }
+    Call { nr, name, tells, does: None }
 }
+
+/// No look, but something is done.
+const fn only(nr: c_long, name: &'static str, does: Does) -> Call {
+    Call { nr, name, tells: Tells::Nothing, does: Some(does) }
+}
+
+const fn and(call: Call, does: Does) -> Call {
+    Call { does: Some(does), ..call }
+}
+
+const FIRST: Name = Name { dir: None, path: 0 };
+const SECOND: Name = Name { dir: None, path: 1 };
+const AT: Name = Name { dir: Some(0), path: 1 };
+const AT_THIRD: Name = Name { dir: Some(2), path: 3 };
+const AFTER_TEXT: Name = Name { dir: Some(1), path: 2 };
 
 /// On every architecture. Numbers from 424 on are the same everywhere and given where libc has no name yet.
 const COMMON: &[Call] = &[
@@ -75,7 +138,9 @@ const COMMON: &[Call] = &[
     at(libc::SYS_readlinkat, "readlinkat", PROBE),
     path(libc::SYS_execve, "execve", How::Exec),
     at(libc::SYS_execveat, "execveat", How::Exec),
-    path(libc::SYS_chdir, "chdir", PROBE),
+    and(path(libc::SYS_chdir, "chdir", PROBE), Does::Enter(FIRST)),
+    only(libc::SYS_fchdir, "fchdir", Does::EnterOf),
+    only(libc::SYS_getdents64, "getdents64", Does::List),
     path(libc::SYS_statfs, "statfs", PROBE),
     path(libc::SYS_getxattr, "getxattr", PROBE),
     path(libc::SYS_lgetxattr, "lgetxattr", PROBE),
@@ -91,9 +156,18 @@ const COMMON: &[Call] = &[
     odd(libc::SYS_inotify_add_watch, "inotify_add_watch", Tells::Path { dir: None, path: 1, how: PROBE }),
     odd(libc::SYS_fanotify_mark, "fanotify_mark", Tells::Path { dir: Some(3), path: 4, how: PROBE }),
     // What was there goes on under another name, by which nobody knows it.
-    at(libc::SYS_linkat, "linkat", READ),
-    at(libc::SYS_renameat, "renameat", READ),
-    at(libc::SYS_renameat2, "renameat2", READ),
+    and(at(libc::SYS_linkat, "linkat", READ), Does::Link(AT, AT_THIRD, Some(4))),
+    and(at(libc::SYS_renameat, "renameat", READ), Does::Rename(AT, AT_THIRD, None)),
+    and(at(libc::SYS_renameat2, "renameat2", READ), Does::Rename(AT, AT_THIRD, Some(4))),
+    only(libc::SYS_unlinkat, "unlinkat", Does::Remove(AT, Some(2))),
+    only(libc::SYS_mkdirat, "mkdirat", Does::MakeDir(AT)),
+    only(libc::SYS_mknodat, "mknodat", Does::MakeNode(AT)),
+    only(libc::SYS_symlinkat, "symlinkat", Does::Symlink(0, AFTER_TEXT)),
+    only(libc::SYS_truncate, "truncate", Does::Truncate(FIRST)),
+    only(libc::SYS_utimensat, "utimensat", Does::Touch(AT)),
+    only(libc::SYS_fchmodat, "fchmodat", Does::Mode(AT)),
+    only(452, "fchmodat2", Does::Mode(AT)),
+    only(libc::SYS_fchmod, "fchmod", Does::ModeOf),
     odd(libc::SYS_io_uring_setup, "io_uring_setup", Tells::Unfollowed),
     odd(libc::SYS_open_by_handle_at, "open_by_handle_at", Tells::Unfollowed),
     // Fails on a process that has a tracer, so that the command does something else than without.
@@ -114,8 +188,19 @@ const OWN: &[Call] = &[
     path(libc::SYS_lstat, "lstat", PROBE),
     path(libc::SYS_access, "access", PROBE),
     path(libc::SYS_readlink, "readlink", PROBE),
-    path(libc::SYS_link, "link", READ),
-    path(libc::SYS_rename, "rename", READ),
+    and(path(libc::SYS_link, "link", READ), Does::Link(FIRST, SECOND, None)),
+    and(path(libc::SYS_rename, "rename", READ), Does::Rename(FIRST, SECOND, None)),
+    only(libc::SYS_creat, "creat", Does::Create(FIRST)),
+    only(libc::SYS_unlink, "unlink", Does::Remove(FIRST, None)),
+    only(libc::SYS_rmdir, "rmdir", Does::RemoveDir(FIRST)),
+    only(libc::SYS_mkdir, "mkdir", Does::MakeDir(FIRST)),
+    only(libc::SYS_mknod, "mknod", Does::MakeNode(FIRST)),
+    only(libc::SYS_symlink, "symlink", Does::Symlink(0, SECOND)),
+    only(libc::SYS_utime, "utime", Does::Touch(FIRST)),
+    only(libc::SYS_utimes, "utimes", Does::Touch(FIRST)),
+    only(libc::SYS_futimesat, "futimesat", Does::Touch(AT)),
+    only(libc::SYS_chmod, "chmod", Does::Mode(FIRST)),
+    only(libc::SYS_getdents, "getdents", Does::List),
     path(libc::SYS_uselib, "uselib", READ),
 ];
 #[cfg(not(target_arch = "x86_64"))]

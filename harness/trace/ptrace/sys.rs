@@ -24,8 +24,20 @@ pub(super) struct SyscallInfo {
     more: [u32; 3],
 }
 
+/// `PTRACE_SYSCALL_INFO_EXIT`.
+const OP_EXIT: u8 = 2;
 /// `PTRACE_SYSCALL_INFO_SECCOMP`.
 const OP_SECCOMP: u8 = 3;
+
+/// What waitpid(2) tells of a task.
+pub(super) struct Change {
+    /// Which.
+    pub(super) task: pid_t,
+    /// Its wait status.
+    pub(super) status: c_int,
+    /// What it has used, together with the children it has waited for (getrusage(2)).
+    pub(super) usage: libc::rusage,
+}
 
 /// fork(2): the child's pid, or `None` in the child.
 ///
@@ -83,6 +95,7 @@ pub(super) fn seize(pid: pid_t) -> io::Result<()> {
         | libc::PTRACE_O_TRACECLONE
         | libc::PTRACE_O_TRACEEXEC
         | libc::PTRACE_O_TRACESECCOMP
+        | libc::PTRACE_O_TRACESYSGOOD
         | libc::PTRACE_O_EXITKILL;
     request(libc::PTRACE_SEIZE, pid, options as usize)
 }
@@ -93,6 +106,14 @@ pub(super) fn seize(pid: pid_t) -> io::Result<()> {
 /// As ptrace(2).
 pub(super) fn resume(task: pid_t, signal: c_int) -> io::Result<()> {
     request(libc::PTRACE_CONT, task, signal as usize)
+}
+
+/// Lets a task that stands at a call make it, and stop when it returns.
+///
+/// # Errors
+/// As ptrace(2).
+pub(super) fn resume_to_return(task: pid_t) -> io::Result<()> {
+    request(libc::PTRACE_SYSCALL, task, 0)
 }
 
 /// Leaves a task stopped that a signal has stopped, until another wakes it.
@@ -114,12 +135,25 @@ fn request(what: c_uint, task: pid_t, data: usize) -> io::Result<()> {
 /// # Errors
 /// As ptrace(2): `EIO` before Linux 5.3; `EINVAL` when it is another stop.
 pub(super) fn syscall_info(task: pid_t) -> io::Result<SyscallInfo> {
+    stop_info(task, OP_SECCOMP)
+}
+
+/// What the call has returned that a task stands at the return of: a value, or `-errno`.
+///
+/// # Errors
+/// As [`syscall_info`].
+pub(super) fn returned(task: pid_t) -> io::Result<i64> {
+    // `rval` is where a call has its number.
+    stop_info(task, OP_EXIT).map(|info| info.nr.cast_signed())
+}
+
+fn stop_info(task: pid_t, op: u8) -> io::Result<SyscallInfo> {
     let mut info = SyscallInfo::default();
     let size = size_of::<SyscallInfo>();
     // SAFETY: the kernel writes at most `size` bytes to a live structure of plain numbers.
     let r = unsafe { libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, task, size, &raw mut info) };
     check(r as c_int)?;
-    if info.op == OP_SECCOMP { Ok(info) } else { Err(io::Error::from_raw_os_error(libc::EINVAL)) }
+    if info.op == op { Ok(info) } else { Err(io::Error::from_raw_os_error(libc::EINVAL)) }
 }
 
 /// The former id of a task that has become another program (`PTRACE_EVENT_EXEC`).
@@ -134,18 +168,20 @@ pub(super) fn event_message(task: pid_t) -> io::Result<pid_t> {
     Ok(message as pid_t)
 }
 
-/// Waits until a task stops or ends: its id and wait status; `None` if none has yet (only without `block`).
+/// Waits until a task stops or ends; `None` if none has yet (only without `block`).
 ///
 /// # Errors
 /// `ECHILD` when there is none left.
-pub(super) fn wait(block: bool) -> io::Result<Option<(pid_t, c_int)>> {
+pub(super) fn wait(block: bool) -> io::Result<Option<Change>> {
     let flags = libc::__WALL | if block { 0 } else { libc::WNOHANG };
     loop {
         let mut status = 0;
-        // SAFETY: the kernel writes one int to a live variable.
-        match check(unsafe { libc::waitpid(-1, &raw mut status, flags) }) {
+        // SAFETY: zero is a value of every field of this structure of numbers.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: the kernel writes one int and one structure to live variables.
+        match check(unsafe { libc::wait4(-1, &raw mut status, flags, &raw mut usage) }) {
             Ok(0) => return Ok(None),
-            Ok(pid) => return Ok(Some((pid, status))),
+            Ok(task) => return Ok(Some(Change { task, status, usage })),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }

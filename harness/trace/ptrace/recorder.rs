@@ -1,0 +1,517 @@
+//! Who wants to know everything: each process with its programs and what it did to files.
+//!
+//! Looks are told as their call is entered, by a look of the tracer's own at the same path: whether it is there. What opens
+//! or changes something is told when it has returned, by what came of it. A file whose content is about to be lost
+//! is hashed before the call goes on, every other one at the end.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use libc::{c_int, pid_t};
+
+use super::calls::{Call, Does, How, Name, Tells};
+use super::files::Files;
+use super::names::{directory, magic, needed, real, running};
+use super::{Birth, Next, Watch, memory, unreadable};
+use crate::trace::place::place;
+use crate::trace::{Action, Deed, End, Gap, Process, Program, Trace};
+use crate::tree::source::sha256;
+
+/// Where no build changes anything: a file that could be read once can be read again.
+const SYSTEM: [&str; 6] = ["/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc"];
+
+/// A call that is under way.
+enum Pending {
+    /// open(2) and its kin.
+    Open { path: PathBuf, flags: c_int, existed: bool },
+    /// Anything that changes names: what to tell if it works.
+    Change(Change),
+}
+
+/// A change of names, with absolute paths.
+enum Change {
+    Remove(PathBuf),
+    Rename { from: PathBuf, to: PathBuf, exchange: bool },
+    Link { from: PathBuf, to: PathBuf },
+    Symlink { text: PathBuf, at: PathBuf },
+    Cut { path: PathBuf, length: u64 },
+    Other(Deed, PathBuf),
+}
+
+pub(super) struct Recorder {
+    began: Instant,
+    trace: Trace,
+    files: Files,
+    /// Which process a task belongs to.
+    tasks: HashMap<pid_t, usize>,
+    pending: HashMap<pid_t, Pending>,
+    /// What a task is about to run.
+    running: HashMap<pid_t, PathBuf>,
+    /// What each process has done already, so that it is told once.
+    done: Vec<HashMap<(Deed, u32), Option<u32>>>,
+    /// Processor time with that of children, until these are taken away.
+    usage: Vec<u64>,
+    /// Files of the system by the names they were opened by.
+    system: HashMap<Vec<u8>, PathBuf>,
+    /// The number of the next action.
+    next: u32,
+}
+
+impl Watch for Recorder {
+    fn stops(_call: &Call) -> bool {
+        true
+    }
+
+    fn call(&mut self, task: pid_t, call: &'static Call, args: &[u64; 6]) -> Next {
+        self.pending.remove(&task);
+        match self.entered(task, call, args) {
+            Ok(next) => next,
+            Err(error) => {
+                unreadable(self, task, &format!("what `{}` is about", call.name), &error);
+                Next::Go
+            }
+        }
+    }
+
+    fn returned(&mut self, task: pid_t, value: i64) {
+        match self.pending.remove(&task) {
+            Some(Pending::Open { path, .. }) if value < 0 => self.tell(task, Deed::Missing, &path),
+            Some(Pending::Open { path, flags, existed }) => self.opened(task, value, &path, flags, existed),
+            Some(Pending::Change(change)) if value >= 0 => self.changed(task, change),
+            _ => {}
+        }
+    }
+
+    fn born(&mut self, task: pid_t, by: Option<Birth>) {
+        let parent = by.and_then(|birth| self.tasks.get(&birth.parent).copied());
+        if let Some(&process) = self.tasks.get(&task) {
+            // Its own stop came first.
+            if let Some(known) = self.trace.processes.get_mut(process).filter(|known| known.pid == task) {
+                known.parent = parent.and_then(|parent| u32::try_from(parent).ok()).filter(|p| (*p as usize) < process);
+            }
+            return;
+        }
+        let (mut leader, mut parent) = (task, parent);
+        if by.is_none_or(|birth| birth.thread) {
+            let status = fs::read_to_string(format!("/proc/{task}/status")).unwrap_or_default();
+            let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+            leader = field("Tgid:").unwrap_or(task);
+            parent = parent.or_else(|| self.tasks.get(&field("PPid:")?).copied());
+        }
+        let thread_of = self.tasks.get(&leader).copied().filter(|_| leader != task);
+        let process = thread_of.unwrap_or_else(|| self.add(task, parent));
+        self.tasks.insert(task, process);
+    }
+
+    fn exec(&mut self, task: pid_t, former: Option<pid_t>) {
+        let started = self.running.remove(&former.unwrap_or(task));
+        if let Some(former) = former
+            && let Some(process) = self.tasks.remove(&former)
+        {
+            self.tasks.insert(task, process);
+        }
+        self.pending.remove(&task);
+        let Some(&process) = self.tasks.get(&task) else { return };
+        let argv = fs::read(format!("/proc/{task}/cmdline")).unwrap_or_default();
+        let argv = argv.strip_suffix(b"\0").unwrap_or(&argv);
+        let argv = argv.split(|byte| *byte == 0).map(|word| OsStr::from_bytes(word).to_owned()).collect();
+        let environ = fs::read(format!("/proc/{task}/environ")).unwrap_or_default();
+        let mut environ: Vec<&[u8]> = environ.split(|byte| *byte == 0).collect();
+        environ.sort_unstable();
+        let cwd = directory(&format!("/proc/{task}/cwd")).ok().flatten().unwrap_or_default();
+        let exe = running(task).or_else(|| started.clone()).unwrap_or_default();
+        let program = Program {
+            at: self.number(),
+            file: self.files.name(&exe),
+            argv,
+            cwd: self.files.name(&cwd),
+            env: sha256(&environ.join(&0)),
+            captured: self.captured(task, process),
+        };
+        self.trace.processes[process].programs.push(program);
+        let (files, _) =
+            needed(task, started.unwrap_or_else(|| exe.clone()), &mut |base, name| place(base, name, &mut real).path);
+        for file in files.into_iter().chain([exe]) {
+            let file = fs::canonicalize(&file).unwrap_or(file);
+            self.read(task, &file);
+        }
+    }
+
+    fn ended(&mut self, task: pid_t, status: c_int, usage: &libc::rusage) {
+        self.pending.remove(&task);
+        self.running.remove(&task);
+        let Some(process) = self.tasks.remove(&task) else { return };
+        let ended = self.now();
+        let known = &mut self.trace.processes[process];
+        if known.pid != task {
+            return;
+        }
+        known.ended = ended;
+        known.end = Some(if libc::WIFSIGNALED(status) {
+            End::Signal(libc::WTERMSIG(status))
+        } else {
+            End::Exit(libc::WEXITSTATUS(status))
+        });
+        let micros = |time: libc::timeval| {
+            u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
+        };
+        self.usage[process] = micros(usage.ru_utime) + micros(usage.ru_stime);
+        self.done[process] = HashMap::new();
+    }
+
+    fn miss(&mut self, gap: Gap) {
+        self.trace.gaps.insert(gap);
+    }
+}
+
+impl Recorder {
+    /// Of the process that will become the command; contents are told of files below `own`.
+    pub(super) fn new(command: pid_t, own: Vec<PathBuf>) -> Self {
+        let mut recorder = Self {
+            began: Instant::now(),
+            trace: Trace::default(),
+            files: Files::new(own),
+            tasks: HashMap::new(),
+            pending: HashMap::new(),
+            running: HashMap::new(),
+            done: Vec::new(),
+            usage: Vec::new(),
+            system: HashMap::new(),
+            next: 0,
+        };
+        let process = recorder.add(command, None);
+        recorder.tasks.insert(command, process);
+        recorder
+    }
+
+    /// Everything, once the command has ended.
+    pub(super) fn finish(mut self) -> Trace {
+        // What is left was killed with the command.
+        let now = self.now();
+        for process in self.trace.processes.iter_mut().filter(|process| process.end.is_none()) {
+            process.ended = now;
+        }
+        let mut children = vec![0; self.usage.len()];
+        for (process, usage) in self.trace.processes.iter().zip(&self.usage) {
+            if let Some(of) = process.parent.and_then(|parent| children.get_mut(parent as usize)) {
+                *of += usage;
+            }
+        }
+        for ((process, usage), children) in self.trace.processes.iter_mut().zip(self.usage).zip(children) {
+            process.cpu = usage.saturating_sub(children);
+        }
+        let (paths, contents) = self.files.finish();
+        Trace { paths, contents, ..self.trace }
+    }
+
+    fn add(&mut self, pid: pid_t, parent: Option<usize>) -> usize {
+        let parent = parent.and_then(|parent| u32::try_from(parent).ok());
+        self.trace.processes.push(Process { parent, pid, began: self.now(), ..Process::default() });
+        self.done.push(HashMap::new());
+        self.usage.push(0);
+        self.trace.processes.len() - 1
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn number(&mut self) -> u32 {
+        let number = self.next;
+        self.next = self.next.saturating_add(1);
+        number
+    }
+
+    /// Whether a program's standard output is a pipe of its own: not its parent's.
+    fn captured(&self, task: pid_t, process: usize) -> bool {
+        let output = |task: pid_t| fs::read_link(format!("/proc/{task}/fd/1")).ok();
+        let parent = self.trace.processes[process].parent.map(|parent| self.trace.processes[parent as usize].pid);
+        let own = output(task).filter(|output| output.as_os_str().as_bytes().starts_with(b"pipe:"));
+        own.is_some() && parent.is_some_and(|parent| output(parent) != own)
+    }
+
+    /// A call is entered.
+    fn entered(&mut self, task: pid_t, call: &Call, args: &[u64; 6]) -> io::Result<Next> {
+        let by = |dir: Option<usize>, path: usize| (dir.map(|argument| args[argument] as c_int), args[path]);
+        if let Some(does) = call.does {
+            return self.changing(task, does, args);
+        }
+        let Tells::Path { dir, path, how } = call.tells else { return Ok(Next::Go) };
+        let (dir, address) = by(dir, path);
+        let flags = match how {
+            How::As(_) | How::Exec => None,
+            How::Open(flags) => Some(args[flags]),
+            // struct open_how of <linux/openat2.h>: flags, mode, resolve
+            How::OpenAs(how) => Some(memory::words::<3>(task, args[how])?[0]),
+        };
+        let named = match self.named(task, dir, address)? {
+            Some(path) => path,
+            // The descriptor itself is run (fexecve(3)).
+            None if matches!(how, How::Exec) => match directory(&base(task, dir))? {
+                Some(path) => path,
+                None => return Ok(Next::Go),
+            },
+            None => return Ok(Next::Go),
+        };
+        if let Some(flags) = flags {
+            return Ok(self.opening(task, named, flags as c_int));
+        }
+        let there = fs::metadata(&named).is_ok();
+        match how {
+            How::Exec if there => drop(self.running.insert(task, named)),
+            _ => self.tell(task, if there { Deed::Found } else { Deed::Missing }, &named),
+        }
+        Ok(Next::Go)
+    }
+
+    fn opening(&mut self, task: pid_t, path: PathBuf, flags: c_int) -> Next {
+        let has = |flag: c_int| flags & flag == flag;
+        let reads = flags & libc::O_ACCMODE == libc::O_RDONLY && !has(libc::O_TRUNC) && !has(libc::O_CREAT);
+        let system = || SYSTEM.iter().any(|dir| path.starts_with(dir));
+        if reads && let Some(file) = self.system.get(path.as_os_str().as_bytes()) {
+            let file = file.clone();
+            self.read(task, &file);
+            return Next::Go;
+        }
+        let data = fs::metadata(&path);
+        let existed = data.is_ok();
+        if !existed && !has(libc::O_CREAT) {
+            self.tell(task, Deed::Missing, &path);
+            return Next::Go;
+        }
+        // O_DIRECTORY is a part of O_TMPFILE, which makes a file in the directory.
+        let unnamed = has(libc::O_TMPFILE);
+        if has(libc::O_PATH) || !unnamed && data.is_ok_and(|data| data.is_dir()) {
+            self.tell(task, Deed::Found, &path);
+            return Next::Go;
+        }
+        if reads && system() {
+            let file = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+            if rustix::fs::access(&file, rustix::fs::Access::READ_OK).is_ok() {
+                self.read(task, &file);
+                self.system.insert(path.into_os_string().into_encoded_bytes(), file);
+                return Next::Go;
+            }
+        }
+        if !reads && existed && !unnamed {
+            self.files.preserve(&fs::canonicalize(&path).unwrap_or_else(|_| path.clone()));
+        }
+        self.pending.insert(task, Pending::Open { path, flags, existed: existed && !unnamed });
+        Next::Return
+    }
+
+    fn opened(&mut self, task: pid_t, fd: i64, named: &Path, flags: c_int, existed: bool) {
+        let Ok(Some(path)) = directory(&format!("/proc/{task}/fd/{fd}")) else { return };
+        // Of what proc(5) shows nothing is an output of a build, and its names hold the ids of processes.
+        if path.starts_with("/proc") {
+            return;
+        }
+        let mode = flags & libc::O_ACCMODE;
+        if existed && mode != libc::O_RDONLY && fs::metadata(named).is_ok_and(|data| !data.is_file()) {
+            // A device or a pipe keeps nothing.
+            return self.tell(task, Deed::Update, &path);
+        }
+        if mode == libc::O_RDONLY && flags & libc::O_TRUNC == 0 && existed {
+            return self.read(task, &path);
+        }
+        if flags & libc::O_TRUNC != 0 || !existed {
+            return self.write(task, Deed::Create, &path);
+        }
+        if mode == libc::O_RDWR {
+            self.read(task, &path);
+        }
+        self.write(task, Deed::Update, &path);
+    }
+
+    /// A call that changes something is entered.
+    fn changing(&mut self, task: pid_t, does: Does, args: &[u64; 6]) -> io::Result<Next> {
+        let change = match does {
+            Does::Create(name) => {
+                let Some(path) = self.at(task, name, args)? else { return Ok(Next::Go) };
+                return Ok(self.opening(task, path, libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC));
+            }
+            Does::Remove(name, flags) => {
+                let removes_dir = flags.is_some_and(|flags| args[flags] & libc::AT_REMOVEDIR as u64 != 0);
+                let Some(path) = self.entry(task, name, args)? else { return Ok(Next::Go) };
+                if removes_dir {
+                    Change::Other(Deed::RemoveDir, path)
+                } else {
+                    self.files.preserve(&path);
+                    Change::Remove(path)
+                }
+            }
+            Does::Rename(from, to, flags) => {
+                let flags = flags.map_or(0, |flags| args[flags] as u32);
+                let (Some(from), Some(to)) = (self.entry(task, from, args)?, self.entry(task, to, args)?) else {
+                    return Ok(Next::Go);
+                };
+                self.files.preserve(&to);
+                Change::Rename { from, to, exchange: flags & libc::RENAME_EXCHANGE != 0 }
+            }
+            Does::Link(from, to, flags) => {
+                let flags = flags.map_or(0, |flags| args[flags] as c_int);
+                let from = match self.entry(task, from, args)? {
+                    Some(path) => Some(path),
+                    // The descriptor itself, e.g. of a file without a name.
+                    None if flags & libc::AT_EMPTY_PATH != 0 => {
+                        directory(&base(task, from.dir.map(|argument| args[argument] as c_int)))?
+                    }
+                    None => None,
+                };
+                let (Some(from), Some(to)) = (from, self.entry(task, to, args)?) else { return Ok(Next::Go) };
+                Change::Link { from, to }
+            }
+            Does::Symlink(text, name) => {
+                let Some(at) = self.entry(task, name, args)? else { return Ok(Next::Go) };
+                let text = memory::path(task, args[text])?.unwrap_or_default();
+                Change::Symlink { text: OsStr::from_bytes(&text).into(), at }
+            }
+            Does::Truncate(name) => {
+                let Some(path) = self.at(task, name, args)? else { return Ok(Next::Go) };
+                let path = fs::canonicalize(&path).unwrap_or(path);
+                self.files.preserve(&path);
+                Change::Cut { path, length: args[1] }
+            }
+            Does::MakeDir(name) => return self.other(task, Deed::MakeDir, name, args),
+            Does::RemoveDir(name) => return self.other(task, Deed::RemoveDir, name, args),
+            Does::MakeNode(name) => return self.other(task, Deed::MakeNode, name, args),
+            Does::Mode(name) => return self.other(task, Deed::Mode, name, args),
+            Does::Touch(name) => match name.dir.map(|argument| args[argument] as c_int) {
+                Some(fd) if args[name.path] == 0 => return self.of_descriptor(task, Deed::Touch, fd),
+                _ => return self.other(task, Deed::Touch, name, args),
+            },
+            Does::ModeOf => return self.of_descriptor(task, Deed::Mode, args[0] as c_int),
+            Does::EnterOf => return self.of_descriptor(task, Deed::Enter, args[0] as c_int),
+            Does::List => return self.of_descriptor(task, Deed::List, args[0] as c_int),
+            Does::Enter(name) => {
+                let Some(path) = self.at(task, name, args)? else { return Ok(Next::Go) };
+                if fs::metadata(&path).is_ok() {
+                    Change::Other(Deed::Enter, path)
+                } else {
+                    self.tell(task, Deed::Missing, &path);
+                    return Ok(Next::Go);
+                }
+            }
+        };
+        self.pending.insert(task, Pending::Change(change));
+        Ok(Next::Return)
+    }
+
+    fn other(&mut self, task: pid_t, deed: Deed, name: Name, args: &[u64; 6]) -> io::Result<Next> {
+        let Some(path) = self.entry(task, name, args)? else { return Ok(Next::Go) };
+        self.pending.insert(task, Pending::Change(Change::Other(deed, path)));
+        Ok(Next::Return)
+    }
+
+    /// Something is done to an open file, which can hardly fail.
+    fn of_descriptor(&mut self, task: pid_t, deed: Deed, fd: c_int) -> io::Result<Next> {
+        if let Some(path) = directory(&format!("/proc/{task}/fd/{fd}"))?
+            && !path.starts_with("/proc")
+        {
+            self.tell(task, deed, &path);
+        }
+        Ok(Next::Go)
+    }
+
+    fn changed(&mut self, task: pid_t, change: Change) {
+        match change {
+            Change::Remove(path) => {
+                let content = self.files.take(&path);
+                self.act(task, Deed::Remove, &path, None, content);
+            }
+            Change::Rename { from, to, exchange } => {
+                let content = self.files.rename(&from, &to, exchange);
+                self.act(task, Deed::Rename, &from, Some(&to), content);
+            }
+            Change::Link { from, to } => {
+                let content = self.files.link(&from, &to);
+                self.act(task, Deed::Link, &from, Some(&to), content);
+            }
+            Change::Symlink { text, at } => self.act(task, Deed::Symlink, &at, Some(&text), None),
+            Change::Cut { path, length } => {
+                self.write(task, if length == 0 { Deed::Create } else { Deed::Update }, &path);
+            }
+            Change::Other(deed, path) => {
+                self.system.clear();
+                self.tell(task, deed, &path);
+            }
+        }
+    }
+
+    fn read(&mut self, task: pid_t, path: &Path) {
+        let content = self.files.current(path);
+        self.act(task, Deed::Read, path, None, Some(content));
+    }
+
+    fn write(&mut self, task: pid_t, deed: Deed, path: &Path) {
+        let content = self.files.written(path);
+        self.act(task, deed, path, None, Some(content));
+    }
+
+    fn tell(&mut self, task: pid_t, deed: Deed, path: &Path) {
+        if !path.starts_with("/proc") {
+            self.act(task, deed, path, None, None);
+        }
+    }
+
+    fn act(&mut self, task: pid_t, deed: Deed, path: &Path, other: Option<&Path>, content: Option<u32>) {
+        let Some(&process) = self.tasks.get(&task) else { return };
+        let number = self.files.name(path);
+        let other = other.map(|other| self.files.name(other));
+        // A change is always new; a look or a read that found what it had found before is not.
+        if !deed.changes() {
+            let known = self.done[process].insert((deed, number), content);
+            if known == Some(content) {
+                return;
+            }
+        } else if SYSTEM.iter().any(|dir| path.starts_with(dir)) {
+            self.system.clear();
+        }
+        let at = self.number();
+        self.trace.processes[process].actions.push(Action { at, deed, path: number, other, content });
+    }
+
+    /// The path that a call names; none for one that the kernel refuses, or takes for the descriptor alone.
+    fn named(&mut self, task: pid_t, dir: Option<c_int>, address: u64) -> io::Result<Option<PathBuf>> {
+        if address == 0 {
+            return Ok(None);
+        }
+        let Some(name) = memory::path(task, address)? else { return Ok(None) };
+        let base = match name.first() {
+            Some(b'/') => PathBuf::from("/"),
+            _ => match directory(&base(task, dir))? {
+                Some(base) => base,
+                None => return Ok(None),
+            },
+        };
+        let name = match magic(task, base.join(OsStr::from_bytes(&name)).as_os_str().as_bytes()) {
+            Some(name) => return Ok(Some(place(Path::new("/"), &name, &mut real).path)),
+            None => name,
+        };
+        Ok(Some(place(&base, &name, &mut real).path))
+    }
+
+    fn at(&mut self, task: pid_t, name: Name, args: &[u64; 6]) -> io::Result<Option<PathBuf>> {
+        self.named(task, name.dir.map(|argument| args[argument] as c_int), args[name.path])
+    }
+
+    /// The path of a directory's entry: its directory without symbolic links, and its own name.
+    fn entry(&mut self, task: pid_t, name: Name, args: &[u64; 6]) -> io::Result<Option<PathBuf>> {
+        let Some(path) = self.at(task, name, args)? else { return Ok(None) };
+        let entry = path.parent().and_then(|dir| fs::canonicalize(dir).ok()).zip(path.file_name());
+        Ok(Some(entry.map_or_else(|| path.clone(), |(dir, name)| dir.join(name))))
+    }
+}
+
+/// Where relative names start.
+fn base(task: pid_t, dir: Option<c_int>) -> String {
+    match dir {
+        None | Some(libc::AT_FDCWD) => format!("/proc/{task}/cwd"),
+        Some(fd) => format!("/proc/{task}/fd/{fd}"),
+    }
+}
