@@ -26,6 +26,7 @@ mod shell;
 pub mod snapshots;
 mod state;
 mod toolchain;
+mod trace;
 
 pub use error::CliError;
 
@@ -47,7 +48,8 @@ First steps:
   kbuild-repro run scenarios/modules/clean.toml --verbose
   kbuild-repro noop -- make                 what does a second make in the tree here do?
   kbuild-repro noop -- make -C /lib/modules/$(uname -r)/build M=$PWD modules
-                                            the same for an external module";
+                                            the same for an external module
+  kbuild-repro trace -- make                what does each process of a build read and write?";
 
 /// How often it is looked whether a signal came.
 const TICK: Duration = Duration::from_millis(100);
@@ -78,6 +80,8 @@ enum Command {
     Incremental(adhoc::IncrementalArgs),
     /// Build the tree here twice from clean and compare
     Twice(adhoc::AdhocArgs),
+    /// Run any command and say what every process below it read, wrote, renamed and removed
+    Trace(trace::TraceArgs),
 }
 
 /// Which scenarios.
@@ -373,5 +377,6 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::Noop(args) => adhoc::noop(&args, session),
         Command::Incremental(args) => adhoc::incremental(&args, session),
         Command::Twice(args) => adhoc::twice(&args, session),
+        Command::Trace(args) => trace::trace(&args, session),
     }
 }

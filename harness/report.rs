@@ -14,6 +14,7 @@ use crate::verdict::{Finding, Judgement, Standing, Verdict};
 
 pub mod json;
 pub mod terminal;
+pub mod trace;
 
 /// Version of the JSON report.
 pub const FORMAT: u32 = 1;

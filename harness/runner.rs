@@ -22,7 +22,7 @@ use crate::scenario::{ObjTree, OracleWhen, Scenario, Tier, TreeKind};
 use crate::tree::TreePlan;
 
 mod blame;
-mod command;
+pub(crate) mod command;
 mod copy;
 mod execute;
 mod instance;
