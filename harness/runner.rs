@@ -194,6 +194,8 @@ pub enum Event {
     Planned(usize),
     /// A tree (its directory name) waits for a job slot: other processes hold all.
     Waiting(String),
+    /// A tree (its directory name) waits for another run, which prepares what it needs.
+    Awaiting(String),
     /// A tree (its directory name) is prepared before its clean build; why, if another state was there.
     Preparing(String, Option<String>),
     /// A build has its job slot and starts.
@@ -223,8 +225,8 @@ pub trait Observer: Sync {
     /// Why the tree could not be looked at, for reasons of the harness's or the host's.
     fn built(&self, built: &Built<'_>) -> Result<Seen, RunError>;
 
-    /// Whether the artifacts of two builds that were looked at differ.
-    fn differ(&self, build: &str, other: &str) -> bool;
+    /// Whether the artifacts of two builds differ; `None` if not both worked, or there is nothing to compare.
+    fn differ(&self, build: &str, other: &str) -> Option<bool>;
 
     /// Whether a build that was looked at failed.
     fn failed(&self, build: &str) -> bool;

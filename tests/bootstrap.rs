@@ -25,6 +25,7 @@ impl Lab {
             .into_iter()
             .map(|(k, v)| (k.into(), v.into_os_string()))
             .collect();
+        host.builds_path = bin.clone().into();
         host.is_root = is_root;
         host.include_dirs = vec![dir.path().join("include")];
         host.paths.scratch = dir.path().into();

@@ -37,7 +37,7 @@ scripts/tool: $(wildcard $(srctree)/scripts/*.[ch])
 	@echo '  HOSTCC  scripts/tool'; mkdir -p scripts
 	@gcc -o $@ $(srctree)/scripts/tool.c
 vmlinux: scripts/tool $(srctree)/init.txt
-	@echo '  GEN     vmlinux'; scripts/tool >$@; cat $(srctree)/init.txt >>$@
+	@echo '  GEN     vmlinux'; scripts/tool >$@ && cat $(srctree)/init.txt >>$@
 modules: ;
 endif
 "#;
@@ -108,6 +108,16 @@ impl Lab {
         read(&out.join("s/record.json")).expect("a record")
     }
 
+    /// Has a run find out that the goals come to what is prepared for them, and leave nothing else behind.
+    fn prove(&self) {
+        self.run(&[]);
+        for key in fs::read_dir(self.at("cache/prepared")).expect("a cache").flatten() {
+            if key.file_name() != "ways" {
+                fs::remove_dir_all(key.path()).expect("removed");
+            }
+        }
+    }
+
     /// The states in the cache.
     fn states(&self) -> Vec<PathBuf> {
         let dirs = |dir: &Path| -> Vec<PathBuf> {
@@ -144,6 +154,7 @@ const SOURCE_EDIT: &str = "[[edit]]\nfile = \"init.txt\"\nappend = \"more\\n\"\n
 fn control_and_experiment_prepare_for_themselves_and_the_rest_is_reused() {
     let lab = Lab::new();
     lab.scenario(SOURCE_EDIT);
+    lab.prove();
     let first = lab.run(&[]);
     assert!(!reused(&first, "control/clean") && !reused(&first, "experiment/clean"), "two states, not one");
     assert!(reused(&first, "edit-1/oracle"));
@@ -159,7 +170,7 @@ fn control_and_experiment_prepare_for_themselves_and_the_rest_is_reused() {
     assert!(clean.commands.iter().any(|command| command.ends_with("prepare scripts")), "{:?}", clean.commands);
     assert!(!clean.labels.iter().any(|label| label.starts_with("HOSTCC")), "{:?}", clean.labels);
     let fresh = lab.run(&["--fresh"]);
-    assert!(!reused(&fresh, "control/clean") && !reused(&fresh, "experiment/clean"));
+    assert!(preparation(&fresh, "control/clean").is_none() && !reused(&fresh, "experiment/clean"));
     assert!(reused(&fresh, "edit-1/oracle"), "what this run made itself is fresh");
 }
 
@@ -173,6 +184,7 @@ fn an_edit_of_a_host_tool_never_meets_a_state_from_before_it() {
          [[edit]]\nid = \"unread\"\nfile = \"unread\"\nappend = \"more\\n\"\n\
          [[edit]]\nid = \"back\"\nundo = \"tool\"\n",
     );
+    lab.prove();
     let record = lab.run(&[]);
     // The file that is looked for and not there counts as much as one that is read.
     let fresh = |build: &str| !reused(&record, build);
@@ -187,6 +199,104 @@ fn an_edit_of_a_host_tool_never_meets_a_state_from_before_it() {
     assert!(again.builds.iter().filter_map(|build| build.preparation.as_ref()).all(|it| it.reused));
 }
 
+const DEPENDS: &str = "vmlinux: scripts/tool $(srctree)";
+
+#[test]
+fn goals_that_do_not_make_what_they_need_do_not_pass_by_what_is_prepared() {
+    let lab = Lab::new();
+    let edit = format!("file = \"Makefile\"\nreplace = \"{DEPENDS}\"\nwith = \"vmlinux: $(srctree)\"\n");
+    lab.scenario(SOURCE_EDIT);
+    lab.prove();
+    // A clean build of the edited sources finds no tool; the incremental one has it from before.
+    lab.scenario(&format!("{SOURCE_EDIT}[[edit]]\nid = \"lost\"\n{edit}"));
+    for _ in 0..2 {
+        let output = lab.command(&["--out", "out"]).output().expect("started");
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains("rebuild.masked"), "{}", said(&output));
+    }
+    lab.scenario(&format!("[[tree.edit]]\n{edit}"));
+    for _ in 0..2 {
+        let output = lab.command(&["--out", "out"]).output().expect("started");
+        assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+        assert!(said(&output).contains("build.failed"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn the_first_clean_build_by_some_makefiles_is_made_from_nothing() {
+    let lab = Lab::new();
+    lab.scenario(SOURCE_EDIT);
+    let first = lab.run(&[]);
+    assert_eq!(preparation(&first, "control/clean"), None);
+    assert!(!reused(&first, "experiment/clean") && reused(&first, "edit-1/oracle"));
+    let second = lab.run(&[]);
+    assert!(!reused(&second, "control/clean") && reused(&second, "experiment/clean"));
+    assert!(reused(&lab.run(&[]), "control/clean"));
+    lab.write("kernel/scripts/Makefile.build", "# new\n");
+    assert_eq!(preparation(&lab.run(&[]), "control/clean"), None);
+    // What makes the goals differ from run to run proves nothing.
+    let odd = MAKEFILE.replace("&& cat $(srctree)", "&& date +%N >>$@ && cat $(srctree)");
+    lab.write("kernel/Makefile", &odd);
+    for _ in 0..2 {
+        let output = lab.command(&["--out", "out"]).output().expect("started");
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        let record: ScenarioRecord = read(&lab.at("out/s/record.json")).expect("a record");
+        assert_eq!(preparation(&record, "control/clean"), None);
+    }
+}
+
+#[test]
+fn sources_of_the_future_are_built_from_nothing() {
+    let lab = Lab::new();
+    lab.scenario("");
+    lab.prove();
+    let tool = fs::File::options().append(true).open(lab.at("kernel/scripts/tool.c")).expect("there");
+    tool.set_modified(SystemTime::now() + Duration::from_secs(3600)).expect("set");
+    let record = lab.run(&[]);
+    let clean = |build: &str| preparation(&record, build).cloned();
+    assert_eq!([clean("control/clean"), clean("experiment/clean")], [None, None]);
+}
+
+#[test]
+fn what_a_build_sees_of_the_host_is_another_preparation() {
+    let lab = Lab::new();
+    lab.write("host/conf", "one\n");
+    let dir = lab.at("host").canonicalize().expect("there");
+    let host = format!("host = [\"{}\"]\n", dir.display());
+    lab.write(
+        "kernel/Makefile",
+        &MAKEFILE.replace("@gcc -o", &format!("@cat {}/conf 2>/dev/null; gcc -o", dir.display())),
+    );
+    lab.scenario("");
+    lab.prove();
+    lab.run(&[]);
+    let text = fs::read_to_string(lab.at("s.toml")).expect("there");
+    lab.write("s.toml", &text.replace("[make]", &format!("{host}[make]")));
+    assert!(!reused(&lab.run(&[]), "control/clean"));
+    assert!(reused(&lab.run(&[]), "control/clean"));
+    lab.write("host/conf", "two\n");
+    assert!(!reused(&lab.run(&[]), "control/clean"));
+}
+
+#[test]
+fn what_lies_beside_a_program_of_the_scenarios_counts() {
+    let lab = Lab::new();
+    // Where a sandbox has a directory of its own.
+    let dir = tempfile::tempdir_in("/tmp").expect("a directory");
+    let (tool, conf) = (dir.path().join("helper"), dir.path().join("conf"));
+    fs::write(&tool, "#!/bin/sh\ncat $(dirname $(readlink -f $0))/conf\n").expect("written");
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).expect("set");
+    fs::write(&conf, "one").expect("written");
+    lab.write("kernel/Makefile", &MAKEFILE.replace("@gcc -o", "@helper > scripts/conf; gcc -o"));
+    let brought = format!("tool = {{ name = \"helper\", path = \"{}\" }}", tool.display());
+    lab.scenario(&format!("[[tree.edit]]\n{brought}\n"));
+    lab.prove();
+    lab.run(&[]);
+    assert!(reused(&lab.run(&[]), "control/clean"));
+    fs::write(&conf, "two").expect("written");
+    assert!(!reused(&lab.run(&[]), "control/clean"));
+}
+
 /// A scenario whose preparation runs `script` in the object tree, after it made something that a first run keeps.
 fn stale(script: &str, setup: &dyn Fn(&Lab), change: &dyn Fn(&Lab), more: &str) {
     let lab = Lab::new();
@@ -194,6 +304,7 @@ fn stale(script: &str, setup: &dyn Fn(&Lab), change: &dyn Fn(&Lab), more: &str) 
     lab.write("kernel/Makefile", &MAKEFILE.replace("@gcc -o", "@sh $(srctree)/scripts/prep.sh >/dev/null; gcc -o"));
     lab.write("kernel/scripts/prep.sh", script);
     setup(&lab);
+    lab.prove();
     lab.run(&[]);
     change(&lab);
     assert!(!reused(&lab.run(&[]), "control/clean"), "`{script}` was not seen");
@@ -245,6 +356,7 @@ fn what_a_preparation_sees_by_roundabout_ways_counts() {
 fn a_number_of_jobs_that_a_scenario_fixes_is_another_preparation() {
     let lab = Lab::new();
     lab.scenario("[experiment]\njobs = 1\n");
+    lab.prove();
     lab.run(&[]);
     lab.scenario("");
     let record = lab.run(&[]);
@@ -265,6 +377,7 @@ fn an_edit_through_a_linked_directory_is_the_builds_own() {
 fn sources_that_are_newer_and_the_same_are_not_built_again() {
     let lab = Lab::new();
     lab.scenario(SOURCE_EDIT);
+    lab.prove();
     lab.run(&[]);
     let tool = fs::File::options().append(true).open(lab.at("kernel/scripts/tool.c")).expect("there");
     tool.set_modified(SystemTime::now()).expect("set");
@@ -285,6 +398,7 @@ fn sources_that_are_newer_and_the_same_are_not_built_again() {
 fn what_is_damaged_is_not_believed() {
     let lab = Lab::new();
     lab.scenario(SOURCE_EDIT);
+    lab.prove();
     lab.run(&[]);
     let states = lab.states();
     // Same size, same time, another program: the most that a broken disk or a careless hand can hide.
@@ -309,6 +423,7 @@ fn what_is_damaged_is_not_believed() {
 fn many_at_once_prepare_once() {
     let lab = Lab::new();
     lab.scenario(SOURCE_EDIT);
+    lab.prove();
     let started: Vec<Child> = (0..4)
         .map(|n| {
             let out = format!("out-{n}");
@@ -331,6 +446,7 @@ fn many_at_once_prepare_once() {
 fn what_a_killed_run_leaves_is_in_nobodys_way() {
     let lab = Lab::new();
     lab.scenario(SOURCE_EDIT);
+    lab.prove();
     lab.write("kernel/Makefile", &MAKEFILE.replace("@gcc -o", "@sleep 5; gcc -o"));
     let mut child =
         lab.command(&["--out", "killed"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
@@ -355,7 +471,8 @@ fn a_cache_that_cannot_be_written_costs_time_alone() {
     // Where a directory should be; a mode would not keep root from writing.
     lab.write("cache/prepared", "in the way");
     let record = lab.run(&[]);
-    for build in ["control/clean", "experiment/clean", "edit-1/oracle"] {
+    assert_eq!(preparation(&record, "control/clean"), None, "nothing can be known of it");
+    for build in ["experiment/clean", "edit-1/oracle"] {
         let preparation = preparation(&record, build).expect("a state of its own");
         assert!(!preparation.reused && preparation.why.is_some(), "{build}: {preparation:?}");
     }
@@ -370,6 +487,17 @@ fn a_preparation_that_writes_into_the_sources_is_the_builds_own() {
     assert_eq!(preparation(&record, "control/clean"), None);
     let clean = record.builds.iter().find(|build| build.id == "control/clean").expect("the build");
     assert!(clean.labels.iter().any(|label| label.starts_with("HOSTCC")), "{:?}", clean.labels);
+    assert_eq!(lab.states().len(), 0);
+}
+
+#[test]
+fn what_cannot_be_copied_is_not_lost() {
+    let lab = Lab::new();
+    lab.scenario(SOURCE_EDIT);
+    lab.write("kernel/Makefile", &MAKEFILE.replace("@gcc -o", "@mkfifo scripts/pipe; gcc -o"));
+    lab.prove();
+    let record = lab.run(&[]);
+    assert_eq!(preparation(&record, "control/clean"), None);
     assert_eq!(lab.states().len(), 0);
 }
 

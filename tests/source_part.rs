@@ -151,6 +151,14 @@ fn a_content_that_was_written_over_is_not_believed() {
 }
 
 #[test]
+fn a_commit_is_what_its_id_says_whatever_replaces_it() {
+    let lab = Lab::new();
+    lab.sh("cd linux; git replace $(git rev-parse one) $(git rev-parse two)");
+    let modpost = fs::read_to_string(lab.fetch("one").expect("fetched").join("scripts/mod/modpost.c")).expect("there");
+    assert_eq!(modpost, "one\n");
+}
+
+#[test]
 fn a_name_that_is_no_text_is_laid_down_as_it_is() {
     let lab = Lab::new();
     lab.sh("cd linux; echo z >\"scripts/$(printf '\\377')\"; git add .; git commit -qm bytes; git tag bytes");

@@ -368,11 +368,12 @@ impl Observer for Recorder<'_> {
         self.record(built)
     }
 
-    fn differ(&self, build: &str, other: &str) -> bool {
+    fn differ(&self, build: &str, other: &str) -> Option<bool> {
         let state = self.state();
         let find = |id: &str| state.builds.iter().find(|record| record.id == id && record.status.ok());
-        let (Some(a), Some(b)) = (find(build), find(other)) else { return false };
-        b.artifacts.iter().any(|want| a.artifact(&want.path).is_none_or(|have| have.sha256 != want.sha256))
+        let (a, b) = find(build).zip(find(other))?;
+        let differs = |want: &Artifact| a.artifact(&want.path).is_none_or(|have| have.sha256 != want.sha256);
+        (!b.artifacts.is_empty()).then(|| b.artifacts.iter().any(differs))
     }
 
     fn failed(&self, build: &str) -> bool {

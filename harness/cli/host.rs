@@ -14,6 +14,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::runner::pinned_environment;
+
 pub use tools::{Need, Probe, TOOLS, Tool, Weight};
 
 /// A tool that is there.
@@ -174,6 +176,8 @@ pub struct Host {
     pub terminal: Terminal,
     /// Where headers are looked for.
     pub include_dirs: Vec<PathBuf>,
+    /// Where builds look for programs, whatever `PATH` this process has.
+    pub builds_path: OsString,
 }
 
 /// Why the host cannot be captured.
@@ -270,6 +274,7 @@ impl Host {
                 columns: if columns == 0 { 80 } else { columns },
             },
             include_dirs,
+            builds_path: pinned_environment().remove("PATH").unwrap_or_default().into(),
             env,
         })
     }
@@ -286,7 +291,16 @@ impl Host {
     #[must_use]
     pub fn find(&self, program: &str) -> Option<PathBuf> {
         let fallback = OsString::from("/usr/local/bin:/usr/bin:/bin");
-        let path = self.env.get(OsStr::new("PATH")).unwrap_or(&fallback);
+        Self::find_on(self.env.get(OsStr::new("PATH")).unwrap_or(&fallback), program)
+    }
+
+    /// A program on the search path that every build gets, whatever the user's own is.
+    #[must_use]
+    pub fn find_for_builds(&self, program: &str) -> Option<PathBuf> {
+        Self::find_on(&self.builds_path, program)
+    }
+
+    fn find_on(path: &OsStr, program: &str) -> Option<PathBuf> {
         let dirs: Vec<PathBuf> = std::env::split_paths(path).filter(|d| d.is_absolute()).collect();
         // Ordinary users have no `sbin` on theirs; kbuild looks there too (scripts/depmod.sh).
         let sbin = dirs.iter().filter(|d| d.ends_with("bin")).map(|d| d.with_file_name("sbin"));
@@ -308,7 +322,7 @@ impl Host {
     fn probe(&self, tool: &Tool) -> Option<ToolInfo> {
         let (path, version) = match tool.probe {
             Probe::Program(args) => {
-                let path = self.find(tool.name)?;
+                let path = if tool.is_for_builds() { self.find_for_builds(tool.name) } else { self.find(tool.name) }?;
                 // One that does not run is there all the same: what it lacks shows when it is used.
                 let said = self.command(&path).args(args).output();
                 let version = said.ok().and_then(|out| {
@@ -484,6 +498,7 @@ pub(super) mod tests {
             kernel: "6.1.0".into(),
             terminal: Terminal { is_terminal: false, columns: 80 },
             include_dirs: vec![include.into()],
+            builds_path: path.into(),
         }
     }
 
@@ -575,7 +590,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn tools_are_found_on_the_captured_path_only() {
+    fn tools_are_found_where_who_runs_them_looks() {
         let dir = tempfile::tempdir().expect("tempdir");
         let (bin, include) = (dir.path().join("bin"), dir.path().join("include"));
         fs::create_dir_all(&bin).expect("mkdir");
@@ -585,7 +600,15 @@ pub(super) mod tests {
         script(&bin, "gcc", "exit 1");
         fs::write(include.join("gelf.h"), "").expect("write");
         fs::write(include.join("elfutils/version.h"), "#define _ELFUTILS_VERSION 188\n").expect("write");
-        let host = fake(&bin, &include).with_tools();
+        // What is first on the user's own path is not what builds run.
+        let own = dir.path().join("own");
+        fs::create_dir_all(&own).expect("mkdir");
+        script(&own, "make", "echo GNU Make 3.81");
+        script(&own, "git", "echo git version 2.1");
+        let mut host = fake(&bin, &include);
+        host.env.insert("PATH".into(), own.into());
+        let host = host.with_tools();
+        assert_eq!(host.version_key("git"), Some("2.1"));
         assert_eq!(host.version_key("make"), Some("4.3"));
         assert_eq!(host.version_key("pahole"), Some("1.24"));
         assert_eq!(host.version_key("gelf.h"), Some("188"));
@@ -594,9 +617,9 @@ pub(super) mod tests {
         let gone: Vec<_> = missing(&host, &[Need::Mini]).into_iter().map(|m| m.package).collect();
         assert_eq!(gone, ["binutils", "binutils", "binutils", "mawk", "sed"]);
         assert!(missing(&host, &[Need::MiniBtf]).is_empty());
-        let kernel = missing(&host, &[Need::Kernel, Need::Git]);
-        let git = kernel.iter().find(|m| m.tool == "git").expect("git");
-        assert_eq!(git.costs, ["no sources from git"]);
+        let kernel = missing(&host, &[Need::Kernel, Need::Tarball]);
+        let tar = kernel.iter().find(|m| m.tool == "tar").expect("tar");
+        assert_eq!(tar.costs, ["no sources from tarballs"]);
     }
 
     #[test]

@@ -77,6 +77,10 @@ impl Progress {
                     self.line(&format!("{id}: {tree} waits for a job slot: other runs on this machine hold all"));
                 }
             },
+            Event::Awaiting(tree) => match &shown.bar {
+                Some(bar) => bar.set_message(format!("{tree} waits for what another run prepares")),
+                None => self.line(&format!("{id}: {tree} waits for another run, which prepares the same")),
+            },
             Event::Preparing(tree, why) => {
                 shown.waiting = true;
                 if let Some(bar) = &shown.bar {

@@ -1,6 +1,7 @@
 //! The commands and the environment of a build: data, not mechanism.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use crate::sandbox;
 use crate::scenario::{Scenario, TreeKind};
@@ -103,6 +104,17 @@ impl<'a> Maker<'a> {
     /// of that (scripts/setlocalversion).
     pub(super) fn hidden(&self) -> &'static [&'static str] {
         if self.kind == TreeKind::Kernel { &[".git"] } else { &[] }
+    }
+
+    /// Whether a build sees all of the host, not only where toolchains are.
+    pub(super) fn sees_all(&self) -> bool {
+        self.scenario.tree.at.is_some()
+    }
+
+    /// Directories of the host that a build sees, wherever they are: those the scenario names, and those of its programs.
+    pub(super) fn shown(&self, state: &State) -> Vec<PathBuf> {
+        let tools = state.tools.values().filter_map(|tool| Path::new(tool.path.as_deref()?).parent());
+        self.scenario.tree.host.iter().map(PathBuf::from).chain(tools.map(Path::to_owned)).collect()
     }
 
     /// Where make is started.

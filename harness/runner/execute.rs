@@ -26,7 +26,7 @@ use crate::tree::{State, TreePlan};
 pub(super) const TICK: Duration = Duration::from_millis(25);
 
 /// After how long it is said that a tree waits for a job slot.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How much later than the control the experiment starts, so that no second is the same for both: what a build
 /// takes from the clock by `date` then differs, however fast it is. What is over a second is for the starting of the
@@ -150,11 +150,13 @@ pub fn run(
         control_started: Mutex::default(),
         clean_started: Mutex::default(),
         experiment_begun: AtomicBool::new(!context.parts.experiment),
+        from_nothing: Mutex::default(),
     };
     runner.chains(&chains)?;
     if scenario.compare.oracle == Some(OracleWhen::Last) {
         runner.trace_back()?;
     }
+    runner.prove_ways();
     let losses = runner.losses.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(losses.into_values().collect())
 }
@@ -186,6 +188,9 @@ pub(super) struct Runner<'a> {
     clean_started: Mutex<Option<Instant>>,
     /// Whether the experiment has what it starts from; oracles start from the same.
     experiment_begun: AtomicBool,
+    /// Clean builds that were made from nothing to see whether their goals come to what is prepared for them: the way, the
+    /// build, and the one that it has to agree with.
+    pub(super) from_nothing: Mutex<Vec<(String, String, String)>>,
 }
 
 /// How a chain's first build came to what it starts from.
@@ -246,7 +251,7 @@ impl Runner<'_> {
         }
         let differs = |n: usize| {
             let name = self.scenario.edit_name(n);
-            self.observer.differ(&format!("{name}/incremental"), &format!("{name}/oracle"))
+            self.observer.differ(&format!("{name}/incremental"), &format!("{name}/oracle")) == Some(true)
         };
         if !differs(last) {
             return Ok(());

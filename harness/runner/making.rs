@@ -485,15 +485,14 @@ impl<'m> Making<'m> {
 
     fn spec(&mut self, commands: &[Vec<String>]) -> Spec {
         let Tree { maker, instance, state, jobs } = self.tree;
-        let (context, scenario) = (self.runner.context, self.runner.scenario);
-        let tools = state.tools.values().filter_map(|tool| Path::new(tool.path.as_deref()?).parent());
+        let context = self.runner.context;
         let toolchain = context.toolchain.iter();
         let toolchain =
             toolchain.map(|tool| Mount::Bind { host: tool.dir.clone(), at: tool.place().into(), writable: false });
         let mut spec = Spec {
             isolation: if context.direct { Isolation::Direct } else { context.isolation },
-            view: if scenario.tree.at.is_some() { View::Host } else { View::Toolchain },
-            extra_read_only: scenario.tree.host.iter().map(PathBuf::from).chain(tools.map(Path::to_owned)).collect(),
+            view: if maker.sees_all() { View::Host } else { View::Toolchain },
+            extra_read_only: maker.shown(state),
             mounts: instance.mounts(maker).into_iter().chain(toolchain).collect(),
             ops: std::mem::take(&mut self.ops),
             hostname: self.runner.hostname(self.varied),

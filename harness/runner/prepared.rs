@@ -6,6 +6,8 @@
 //! in disguise. So a state is taken only if every file that its preparation read, asked for or listed shows the same in
 //! the tree that is to be built, edits included (`manifest`), and after its own bytes were verified (`store`).
 //!
+//! That the goals of a scenario would have made it, is found out by a build from nothing (`way`).
+//!
 //! The control starts from one state, all other clean builds from another that was prepared independently
 //! (`Slot`): what is not reproducible in the preparation shows as it always would.
 //!
@@ -22,10 +24,12 @@ use serde_json::json;
 mod manifest;
 mod store;
 mod survey;
+mod way;
 
 pub(super) use manifest::Eyes;
 pub(super) use store::{Claim, Found};
 pub use store::{Store, Usage};
+pub(super) use way::way;
 
 use super::copy::{copy_tree, copy_tree_at};
 use survey::{Item, What};
@@ -73,6 +77,10 @@ pub(super) struct Inputs<'a> {
     pub(super) tools: Vec<(String, String)>,
     /// The chosen tools that are no part of the system: place, and SHA-256 of all their files.
     pub(super) toolchain: Vec<(String, String)>,
+    /// Whether all of the host is seen, and which directories of it are in any case: what is not seen is not there.
+    pub(super) seen: (bool, Vec<PathBuf>),
+    /// What can be learned of the machine without reading a file.
+    pub(super) machine: &'a serde_json::Value,
 }
 
 impl Key {
@@ -90,6 +98,8 @@ impl Key {
             "jobs": inputs.jobs,
             "tools": inputs.tools,
             "toolchain": inputs.toolchain,
+            "seen": inputs.seen,
+            "machine": inputs.machine,
         });
         Self { value, slot }
     }
@@ -147,6 +157,13 @@ impl Prepared {
             What::File { sha256, .. } => Some((item.path.as_str(), sha256.as_str())),
             What::Dir | What::Link(_) => None,
         })
+    }
+
+    /// Whether the clock is behind some of its files, or behind sources that are newer than all of these: make would take
+    /// what is built on it for older than what it is built from, or what an edit changes for older than the state.
+    pub(super) fn is_of_the_future(&self, now: SystemTime) -> bool {
+        let newest = self.items.iter().map(|item| time(item.mtime)).max();
+        newest.into_iter().chain(self.too_new).any(|time| time >= now)
     }
 
     /// A state whose files are all newer than the sources, and that stays as long as `into`, if `own` says that it must:

@@ -4,17 +4,17 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 
 use super::command::Maker;
-use super::execute::{RunError, Runner, TICK, lock};
+use super::execute::{PATIENCE, RunError, Runner, TICK, lock};
 use super::instance::{Instance, Source};
 use super::making::{Made, Making, Tree};
-use super::prepared::{Claim, Eyes, Found, Inputs, Key, Prepared, Slot, Store};
+use super::prepared::{Claim, Eyes, Found, Inputs, Key, Prepared, Slot, Store, way};
 use super::{Chain, Event, Preparation, Role};
-use crate::sandbox::Mount;
+use crate::sandbox::{self, Mount};
 use crate::scenario::Tool;
 use crate::trace::{self, Fold, Looked, TraceError, What};
 use crate::tree::source::sha256_file;
@@ -103,13 +103,16 @@ impl Runner<'_> {
     /// What the clean build of a chain starts from. No job slot may be held: whoever makes the state needs them.
     pub(super) fn start(&self, chain: &Chain, maker: &Maker<'_>, state: &State) -> Result<Start, RunError> {
         let Some((store, lower)) = self.store(maker, state) else { return Ok(Start::Nothing) };
+        if !self.is_proved(store, lower, chain, maker, state) {
+            return Ok(Start::Nothing);
+        }
         let slot = if chain.role == Role::Control { Slot::Control } else { Slot::Other };
         let edit = chain.builds.first().and_then(|build| build.edit);
         let text = edit.and_then(|n| lock(&self.configured).get(&n).cloned());
         let varied = chain.role == Role::Experiment;
-        let key = |config| self.key(maker, state, varied, config, slot);
+        let key = |config| self.key(store, maker, state, varied, config, slot);
         let Some(text) = text else {
-            return self.find(store, lower, maker, state, key(self.recipe(state)), &|_| true);
+            return self.find(&chain.instance, (store, lower), maker, state, key(self.recipe(state)), &|_| true);
         };
         // An oracle is a clean build of the control's very configuration. Mostly that is the one it began with, and
         // then the experiment has made the state, or is about to.
@@ -118,11 +121,46 @@ impl Runner<'_> {
             |prepared: &Prepared| fs::read(prepared.dir().join(".config")).is_ok_and(|have| have == text.as_bytes());
         if began {
             let recipe = key(self.recipe(state));
-            if let Start::Ready(prepared) = self.find(store, lower, maker, state, recipe, &same)? {
+            if let Start::Ready(prepared) = self.find(&chain.instance, (store, lower), maker, state, recipe, &same)? {
                 return Ok(Start::Ready(prepared));
             }
         }
-        self.find(store, lower, maker, state, key(json!({ "text": text })), &|_| true)
+        self.find(&chain.instance, (store, lower), maker, state, key(json!({ "text": text })), &|_| true)
+    }
+
+    /// Whether the goals of a chain's clean build are known to come to what would be prepared for them. If not, that build
+    /// is made from nothing to find out; the experiment never, with which the control is compared.
+    fn is_proved(&self, store: &Store, lower: &Path, chain: &Chain, maker: &Maker<'_>, state: &State) -> bool {
+        let other = match (chain.role, chain.builds.first().and_then(|build| build.edit)) {
+            (Role::Control, _) if self.context.parts.experiment => "experiment/clean".to_owned(),
+            (Role::Oracle, Some(edit)) => format!("{}/incremental", self.scenario.edit_name(edit)),
+            _ => return true,
+        };
+        let way = |state: &State| {
+            let then = self.scenario.make.then.iter().map(|then| maker.make_with(state, &then.goals, &then.vars));
+            let commands: Vec<Vec<String>> = [maker.make(state, &state.goals)].into_iter().chain(then).collect();
+            way(&self.eyes(store, lower, maker, state), state, &commands)
+        };
+        let Some(taken) = way(state) else { return true };
+        // The control's own build tells.
+        if chain.role == Role::Oracle && way(&self.plan.base).as_ref() == Some(&taken) {
+            return true;
+        }
+        let proved = store.is_proved(&taken);
+        if let (false, Some(first)) = (proved, chain.builds.first()) {
+            lock(&self.from_nothing).push((taken, first.id.clone(), other));
+        }
+        proved
+    }
+
+    /// What was found out by builds from nothing.
+    pub(super) fn prove_ways(&self) {
+        let Some(store) = self.context.prepared else { return };
+        for (way, build, other) in lock(&self.from_nothing).iter() {
+            if self.observer.differ(build, other) == Some(false) {
+                store.prove(way);
+            }
+        }
     }
 
     /// The cache, and the sources below the edits, if the scenario's clean builds start from prepared states.
@@ -148,7 +186,15 @@ impl Runner<'_> {
         json!({ "base": base, "fragments": config.map(|config| &config.fragments), "symbols": state.symbols })
     }
 
-    fn key(&self, maker: &Maker<'_>, state: &State, varied: bool, config: serde_json::Value, slot: Slot) -> Key {
+    fn key(
+        &self,
+        store: &Store,
+        maker: &Maker<'_>,
+        state: &State,
+        varied: bool,
+        config: serde_json::Value,
+        slot: Slot,
+    ) -> Key {
         // A program by its path is what is there now.
         let tool = |(name, tool): (&String, &Tool)| {
             let target = tool.path.as_deref().map(|path| format!("{path} {}", digest_of(Path::new(path))));
@@ -164,6 +210,8 @@ impl Runner<'_> {
             jobs: self.jobs(state, varied),
             tools: state.tools.iter().map(tool).collect(),
             toolchain: maker.toolchain.iter().map(|tool| (tool.place(), tool.marker.sha256.clone())).collect(),
+            seen: (maker.sees_all(), maker.shown(state)),
+            machine: store.machine(),
         };
         Key::new(&inputs, slot)
     }
@@ -171,8 +219,8 @@ impl Runner<'_> {
     /// Looks for a state until there is one or nobody else makes it.
     fn find(
         &self,
-        store: &Store,
-        lower: &Path,
+        instance: &str,
+        (store, lower): (&Store, &Path),
         maker: &Maker<'_>,
         state: &State,
         key: Key,
@@ -185,14 +233,26 @@ impl Runner<'_> {
             Found::Ready(_) => Err(Some("its configuration is another".to_owned())),
             Found::None(why) => Err(why),
         };
+        let ready = |prepared: Prepared| match prepared.is_of_the_future(SystemTime::now()) {
+            true => Start::Nothing,
+            false => Start::Ready(prepared),
+        };
         // A look takes thousands of files, so there is none while somebody else is at work.
-        if let Ok(prepared) = look() {
-            return Ok(Start::Ready(prepared));
-        }
+        let before = match look() {
+            Ok(prepared) => return Ok(ready(prepared)),
+            Err(why) => why,
+        };
+        let (since, mut told) = (Instant::now(), false);
         let claim = loop {
             match store.claim(&key) {
                 Ok(None) if self.stopped() => return Err(self.interrupted()),
-                Ok(None) => thread::sleep(TICK),
+                Ok(None) => {
+                    if !told && since.elapsed() > PATIENCE {
+                        told = true;
+                        self.observer.event(Event::Awaiting(instance.to_owned()));
+                    }
+                    thread::sleep(TICK);
+                }
                 Ok(claim) => break claim,
                 // A cache that cannot be written: every clean build prepares itself.
                 Err(_) => break None,
@@ -200,8 +260,8 @@ impl Runner<'_> {
         };
         // Whoever had the claim may have made it.
         Ok(match look() {
-            Ok(prepared) => Start::Ready(prepared),
-            Err(why) => Start::Make { key, claim, why },
+            Ok(prepared) => ready(prepared),
+            Err(why) => Start::Make { key, claim, why: before.or(why) },
         })
     }
 
@@ -240,11 +300,14 @@ impl Runner<'_> {
             instance.remove().map_err(failed("remove a tree"))?;
             return Ok(Prepares::Failed(made));
         }
-        if !instance.sources_untouched(&state) {
-            // Only the build itself can do that to its own tree.
+        let itself = |instance: &Instance| {
             instance.remove().map_err(failed("remove a tree"))?;
             File::options().write(true).open(log).and_then(|log| log.set_len(0)).map_err(failed("empty the log"))?;
-            return Ok(Prepares::Itself);
+            Ok(Prepares::Itself)
+        };
+        if !instance.sources_untouched(&state) {
+            // Only the build itself can do that to its own tree.
+            return itself(&instance);
         }
         let eyes = self.eyes(store, lower, tree.maker, &state);
         let commands = made.argv.clone();
@@ -262,12 +325,21 @@ impl Runner<'_> {
             Found::None(why) => Err(why.unwrap_or_else(|| "it is gone already".to_owned())),
         });
         let prepared = match found {
+            // Sources of the future: what make does then depends on how long it takes.
+            Ok(prepared) if prepared.is_of_the_future(SystemTime::now()) => return itself(&instance),
             Ok(prepared) => prepared,
             Err(reason) => {
                 why = Some(format!("not kept: {reason}"));
                 let own = self.private(chain);
                 fs::rename(instance.objtree(), &own).map_err(failed("move a tree"))?;
-                Prepared::private(own, commands).map_err(failed("look at a prepared tree"))?
+                match Prepared::private(own.clone(), commands) {
+                    Ok(prepared) => prepared,
+                    // Something lies in it that cannot be read or shared.
+                    Err(_) => {
+                        sandbox::remove_tree(&own).map_err(failed("remove a tree"))?;
+                        return itself(&instance);
+                    }
+                }
             }
         };
         instance.remove().map_err(failed("remove a tree"))?;
@@ -280,7 +352,7 @@ impl Runner<'_> {
             view: View { lower, state },
             src: Path::new(&maker.src),
             obj: Path::new(&maker.obj),
-            shown: &self.scenario.tree.host,
+            shown: maker.shown(state),
             digests: store.digests(),
         }
     }

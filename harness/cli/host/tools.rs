@@ -85,6 +85,15 @@ pub struct Tool {
     pub weight: Weight,
 }
 
+impl Tool {
+    /// Whether builds run it: they look for it on a search path of their own. What only the harness runs is on the user's.
+    #[must_use]
+    pub fn is_for_builds(&self) -> bool {
+        let builds = [Need::Mini, Need::MiniBtf, Need::Graft, Need::Kernel];
+        self.needs.iter().any(|need| builds.contains(need)) || matches!(self.name, "clang" | "ld.lld")
+    }
+}
+
 const VERSION: Probe = Probe::Program(&["--version"]);
 const BUILD: &[Need] = &[Need::Mini, Need::Graft, Need::Kernel];
 const KBUILD: &[Need] = &[Need::Graft, Need::Kernel];

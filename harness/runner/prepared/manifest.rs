@@ -81,12 +81,44 @@ enum Thing {
 pub(super) enum Fit {
     /// Everything shows the same; the time is when the newest of the sources was last changed.
     Same(Option<SystemTime>),
-    /// This path does not.
-    Other(String),
+    /// Something does not.
+    Other(Differs),
+}
+
+/// What does not show what it showed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Differs {
+    /// The path that tells most: one with another content rather than a directory with other names, which has some because
+    /// of another path.
+    pub(super) path: String,
+    /// How many there are.
+    pub(super) count: usize,
+    /// Of how many.
+    pub(super) of: usize,
+}
+
+impl Differs {
+    /// Whether it is the same kernel but for some files. Of another one nothing is worth telling.
+    pub(super) fn of_the_same(&self) -> bool {
+        self.count * 4 < self.of
+    }
+}
+
+impl std::fmt::Display for Differs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.path.as_str() {
+            "" => f.write_str("the top of the source tree")?,
+            path => write!(f, "`{path}`")?,
+        }
+        match self.count {
+            0 | 1 => f.write_str(" is not what it was"),
+            more => write!(f, " and {} more are not what they were", more - 1),
+        }
+    }
 }
 
 /// Looks at a tree and at the host's toolchain.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(in crate::runner) struct Eyes<'a> {
     pub(in crate::runner) view: View<'a>,
     /// Where the sources are seen inside.
@@ -94,7 +126,7 @@ pub(in crate::runner) struct Eyes<'a> {
     /// Where the build writes: what it reads there it made itself.
     pub(in crate::runner) obj: &'a Path,
     /// Directories of the host that the scenario makes visible, wherever they are.
-    pub(in crate::runner) shown: &'a [String],
+    pub(in crate::runner) shown: Vec<PathBuf>,
     pub(in crate::runner) digests: &'a Digests,
 }
 
@@ -137,18 +169,19 @@ impl Eyes<'_> {
     /// Whether everything in the manifest shows the same here.
     pub(super) fn fit(&self, manifest: &Manifest) -> Fit {
         // The sources first: they are what mostly differs.
-        let source = manifest
-            .sources
-            .par_iter()
-            .find_map_first(|(path, saw)| (self.source(Path::new(path), saw.look()) != *saw).then(|| path.clone()));
-        let host = || {
-            manifest
-                .host
-                .par_iter()
-                .find_map_first(|(path, saw)| (self.host(Path::new(path), saw.look()) != *saw).then(|| path.clone()))
-        };
-        match source.or_else(host) {
-            Some(path) => Fit::Other(path),
+        let sources = manifest.sources.par_iter();
+        let mut differ: Vec<(&String, &Saw)> =
+            sources.filter(|(path, saw)| self.source(Path::new(path), saw.look()) != **saw).collect();
+        if differ.is_empty() {
+            let host = manifest.host.par_iter();
+            differ = host.filter(|(path, saw)| self.host(Path::new(path), saw.look()) != **saw).collect();
+        }
+        let names = |(_, saw): &&(&String, &Saw)| matches!(saw.what, Thing::Names { .. });
+        match differ.iter().find(|it| !names(it)).or(differ.first()) {
+            Some((path, _)) => {
+                let (count, of) = (differ.len(), manifest.sources.len() + manifest.host.len());
+                Fit::Other(Differs { path: (*path).clone(), count, of })
+            }
             None => {
                 Fit::Same(manifest.sources.par_iter().filter_map(|(path, _)| self.view.changed(Path::new(path))).max())
             }
@@ -156,13 +189,19 @@ impl Eyes<'_> {
     }
 
     /// Whether something in the manifest was changed at `time` or later: then it may not be what was read. The time of
-    /// the inode counts, which nobody can set back; where there is nothing, that of the directory.
+    /// the inode counts, which nobody can set back; where there is nothing, that of the directory. A file of several names
+    /// gets that time with each further name, as one that other checkouts share: of such a file its own time has to do.
     pub(in crate::runner) fn changed_since(&self, manifest: &Manifest, time: SystemTime) -> bool {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let since = (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), i64::from(since.subsec_nanos()));
         let changed = |path: &Path| {
             let meta = path.ancestors().find_map(|path| fs::symlink_metadata(path).ok());
-            let later = |meta: &fs::Metadata| (meta.ctime(), meta.ctime_nsec()) >= since;
+            let later = |meta: &fs::Metadata| {
+                let shared = meta.is_file() && meta.nlink() > 1;
+                let changed =
+                    if shared { (meta.mtime(), meta.mtime_nsec()) } else { (meta.ctime(), meta.ctime_nsec()) };
+                changed >= since
+            };
             meta.as_ref().is_some_and(later) || fs::metadata(path).is_ok_and(|meta| later(&meta))
         };
         let source = |path: &str| match self.view.at(Path::new(path)) {
@@ -286,7 +325,7 @@ mod tests {
         let first = State::default();
         fn eyes<'e>(lower: &'e Path, state: &'e State, digests: &'e Digests) -> Eyes<'e> {
             let (src, obj) = (Path::new("/build/src"), Path::new("/build/obj"));
-            Eyes { view: View { lower, state }, src, obj, shown: &[], digests }
+            Eyes { view: View { lower, state }, src, obj, shown: Vec::new(), digests }
         }
         let looks = looked(&[
             ("/build/src/Makefile", Look::Read),
@@ -305,32 +344,33 @@ mod tests {
             state
         };
         let fit = |state: &State| eyes(top, state, &digests).fit(&manifest);
+        let other = |path: &str, count: usize| Fit::Other(Differs { path: path.into(), count, of: 5 });
         for unseen in ["README", "scripts/other.c", "drivers/net/a.c"] {
             assert!(matches!(fit(&write(unseen)), Fit::Same(Some(_))), "{unseen}");
         }
         // A size can be asked for without reading.
         for seen in ["Makefile", "scripts/fixdep.c", "scripts/missing.h", "scripts/asked"] {
-            assert_eq!(fit(&write(seen)), Fit::Other(seen.into()));
+            assert_eq!(fit(&write(seen)), other(seen, 1));
         }
-        assert_eq!(fit(&write("scripts/mod/new.c")), Fit::Other("scripts/mod".into()), "a listing counts");
+        assert_eq!(fit(&write("scripts/mod/new.c")), other("scripts/mod", 1), "a listing counts");
         let mut gone = State::default();
         gone.files.insert("scripts/asked".into(), FileState::Deleted);
-        assert_eq!(fit(&gone), Fit::Other("scripts/asked".into()));
+        assert_eq!(fit(&gone), other("scripts/asked", 1));
         let mut made_executable = State::default();
         made_executable
             .files
             .insert("scripts/asked".into(), FileState::Present { bytes: b"".as_slice().into(), mode: 0o755 });
-        assert_eq!(fit(&made_executable), Fit::Other("scripts/asked".into()));
+        assert_eq!(fit(&made_executable), other("scripts/asked", 1));
         // The file on disk, not only the state over it.
         fs::write(top.join("scripts/fixdep.c"), "changed").expect("written");
-        assert_eq!(fit(&first), Fit::Other("scripts/fixdep.c".into()));
+        assert_eq!(fit(&first), other("scripts/fixdep.c", 1));
     }
 
     #[test]
     fn the_toolchain_counts_and_an_incomplete_trace_does_not() {
         let tools = tempfile::tempdir().expect("a directory");
         // A sandbox has its own /tmp, so that a directory in it has to be shown to count.
-        let shown = [tools.path().to_str().expect("UTF-8").to_owned()];
+        let shown = vec![tools.path().to_owned()];
         let gcc = tools.path().join("gcc");
         fs::write(&gcc, "12").expect("written");
         let (digests, state) = (Digests::default(), State::default());
@@ -338,14 +378,14 @@ mod tests {
             view: View { lower: Path::new("/nonexistent"), state: &state },
             src: Path::new("/build/src"),
             obj: Path::new("/build/obj"),
-            shown: &shown,
+            shown,
             digests: &digests,
         };
         let mut looks = looked(&[(gcc.to_str().expect("UTF-8"), Look::Read)]);
         let manifest = eyes.manifest(&looks).expect("a complete trace");
         assert_eq!(eyes.fit(&manifest), Fit::Same(None));
         fs::write(&gcc, "13").expect("written");
-        assert_eq!(eyes.fit(&manifest), Fit::Other(gcc.display().to_string()));
+        assert_eq!(eyes.fit(&manifest), Fit::Other(Differs { path: gcc.display().to_string(), count: 1, of: 1 }));
         looks.gaps.insert(Gap::ForeignCall { program: "old".into() });
         let error = eyes.manifest(&looks).expect_err("not all is known");
         assert!(error.contains("`old`"), "{error}");

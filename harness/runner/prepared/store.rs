@@ -5,6 +5,7 @@
 //! <cache>/prepared/<key>-<slot>/<id>/prepared.json    the marker; locked (shared) by who builds on it
 //! <cache>/prepared/<key>-<slot>/<id>/obj/             the object tree, never written to
 //! <cache>/prepared/<key>-<slot>/<id>.partial/         being made, or being removed; never believed
+//! <cache>/prepared/ways/<digest>                      goals that came, from nothing, to what is prepared for them
 //! ```
 //!
 //! The key is what is known before anything is read: configuration, environment, command line, places. The entries
@@ -21,7 +22,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{Digests, Eyes, Fit, Manifest};
-use super::survey::{Item, What, survey};
+use super::survey::{Item, What, check, survey};
 use super::{Key, Prepared};
 use crate::runner::copy::copy_tree;
 use crate::runner::execute::lock;
@@ -35,6 +36,7 @@ const MOST_BYTES: u64 = 2 << 30;
 /// Entries of one key: a bisection goes to and fro between few.
 const MOST_PER_KEY: usize = 12;
 const MARKER: &str = "prepared.json";
+const WAYS: &str = "ways";
 
 /// What lies beside a prepared object tree.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,6 +59,8 @@ pub struct Store {
     /// The entries that this run has made.
     own: Mutex<BTreeSet<PathBuf>>,
     digests: Digests,
+    /// What a program can learn of the machine without reading a file.
+    machine: serde_json::Value,
     /// Entries that this run has verified.
     verified: Mutex<BTreeSet<PathBuf>>,
 }
@@ -85,7 +89,7 @@ pub(in crate::runner) struct Claim {
 pub(in crate::runner) enum Found {
     /// A state that fits.
     Ready(Prepared),
-    /// None, and why the newest one does not fit, if there is any.
+    /// None, and why the nearest one does not fit, if there is any of such sources.
     None(Option<String>),
 }
 
@@ -98,6 +102,7 @@ impl Store {
             fresh,
             own: Mutex::default(),
             digests: Digests::default(),
+            machine: machine(),
             verified: Mutex::default(),
         }
     }
@@ -113,6 +118,23 @@ impl Store {
 
     pub(in crate::runner) fn digests(&self) -> &Digests {
         &self.digests
+    }
+
+    /// What a preparation can ask of the machine by system calls: uname(2), the processors it may use, who it is, and the
+    /// limits it is given (getrlimit(2)).
+    pub(in crate::runner) fn machine(&self) -> &serde_json::Value {
+        &self.machine
+    }
+
+    /// Whether it is known of a way ([`super::way`]) that it leads to what is prepared.
+    pub(in crate::runner) fn is_proved(&self, way: &str) -> bool {
+        !self.fresh && self.root.join(WAYS).join(way).exists()
+    }
+
+    /// It does. A cache that cannot be written does not learn it.
+    pub(in crate::runner) fn prove(&self, way: &str) {
+        let dir = self.root.join(WAYS);
+        let _ = fs::create_dir_all(&dir).and_then(|()| File::create(dir.join(way)));
     }
 
     fn dir(&self, key: &Key) -> PathBuf {
@@ -133,7 +155,8 @@ impl Store {
 
     /// The newest entry that fits what `eyes` see.
     pub(in crate::runner) fn find(&self, key: &Key, eyes: &Eyes<'_>) -> Found {
-        let mut why = None;
+        let mut why: Option<(usize, String)> = None;
+        let mut damaged = None;
         for (_, dir) in entries(&self.dir(key)) {
             let Some((held, marker)) = open(&dir) else { continue };
             if self.fresh && !lock(&self.own).contains(&dir) {
@@ -141,9 +164,9 @@ impl Store {
             }
             let newest_source = match eyes.fit(&marker.manifest) {
                 Fit::Same(newest) => newest,
-                Fit::Other(path) => {
-                    let path = if path.is_empty() { "the top of the source tree" } else { &format!("`{path}`") };
-                    why = why.or(Some(format!("{path} is not what it was")));
+                Fit::Other(differs) => {
+                    let told = differs.of_the_same().then(|| (differs.count, differs.to_string()));
+                    why = why.into_iter().chain(told).min_by_key(|(count, _)| *count);
                     continue;
                 }
             };
@@ -151,7 +174,7 @@ impl Store {
                 drop(held);
                 // Nobody could build on it, so nobody misses it.
                 self.discard(&dir);
-                why = why.or(Some(format!("`{}` in the cache was damaged", dir.display())));
+                damaged = Some(format!("`{}` in the cache was damaged", dir.display()));
                 continue;
             }
             let now = FileTimes::new().set_modified(SystemTime::now());
@@ -165,7 +188,7 @@ impl Store {
                 Some(held),
             ));
         }
-        Found::None(why)
+        Found::None(damaged.or(why.map(|(_, why)| why)))
     }
 
     fn is_verified(&self, dir: &Path) -> bool {
@@ -206,6 +229,7 @@ impl Store {
         let partial = place.with_extension("partial");
         let make = || {
             fs::create_dir_all(&partial)?;
+            check(obj)?;
             copy_tree(obj, &partial.join("obj"))?;
             let items = survey(&partial.join("obj"))?;
             let marker = Marker { format: FORMAT, key: key.value.clone(), manifest, items, commands };
@@ -260,6 +284,17 @@ impl Store {
             let _ = sandbox::remove_tree(&gone);
         }
     }
+}
+
+fn machine() -> serde_json::Value {
+    use rustix::process::{Resource, getrlimit};
+    let uname = rustix::system::uname();
+    let limits = [Resource::Stack, Resource::As, Resource::Data, Resource::Nofile, Resource::Nproc, Resource::Cpu];
+    let words = [uname.release(), uname.version(), uname.machine()].map(|word| word.to_string_lossy().into_owned());
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let user = rustix::process::geteuid().as_raw();
+    let limits = limits.map(|limit| getrlimit(limit).current);
+    serde_json::json!({ "uname": words, "processors": processors, "user": user, "limits": limits })
 }
 
 /// Removes what was left by one that was killed. Needs the claim: whoever is at it now would have it.

@@ -53,6 +53,22 @@ pub(super) fn survey(top: &Path) -> io::Result<Vec<Item>> {
     Ok(items)
 }
 
+/// Refuses a tree with anything in it that [`survey`] would refuse, without reading files.
+///
+/// # Errors
+/// As [`survey`].
+pub(super) fn check(top: &Path) -> io::Result<()> {
+    let mut found = Vec::new();
+    walk(top, "", &mut found)?;
+    for path in found {
+        let kind = fs::symlink_metadata(top.join(&path))?.file_type();
+        if !(kind.is_dir() || kind.is_symlink() || kind.is_file()) {
+            return Err(odd(&path));
+        }
+    }
+    Ok(())
+}
+
 fn walk(dir: &Path, prefix: &str, found: &mut Vec<String>) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;

@@ -6,10 +6,12 @@ use std::process::Command;
 use super::program::{Programs, run};
 use super::{GitSource, SourceError};
 
-/// `git` on the repository. A caller's `GIT_*` is not passed on; nothing is fetched and nothing asked.
+/// `git` on the repository. A caller's `GIT_*` is not passed on; nothing is fetched and nothing asked, and an object is what
+/// its id says, whatever git-replace(1) put in its place.
 pub(super) fn git(programs: &Programs, repo: &Path) -> Result<Command, SourceError> {
     let mut command = programs.command("git", "git")?;
     command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_NO_LAZY_FETCH", "1").env("GIT_OPTIONAL_LOCKS", "0");
+    command.env("GIT_NO_REPLACE_OBJECTS", "1");
     command.arg("-C").arg(repo);
     Ok(command)
 }
