@@ -12,4 +12,5 @@ mod honest;
 mod lab;
 mod records;
 mod signals;
+mod trace;
 mod words;

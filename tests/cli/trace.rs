@@ -1,0 +1,62 @@
+//! `trace`: the status is the command's, the trace goes where it is asked to, in every format.
+
+use std::process::{Command, Output};
+
+use kbuild_repro::trace::{Deed, Trace};
+
+fn trace(dir: &tempfile::TempDir, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kbuild-repro"));
+    command.arg("trace").args(args).current_dir(dir.path()).output().expect("started")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+#[test]
+fn the_status_and_the_output_are_the_commands_own() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = trace(&dir, &["--", "sh", "-c", "echo said; echo x > made; exit 7"]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(7), "said\n"));
+    let told = text(&output.stderr);
+    assert!(told.starts_with("sh -c 'echo said;") && told.contains("exit 7") && told.contains("create made"), "{told}");
+    assert_eq!(trace(&dir, &["--", "sh", "-c", "kill -TERM $$"]).status.code(), Some(128 + 15));
+    let none = trace(&dir, &["--", "there-is-none"]);
+    assert_eq!(none.status.code(), Some(127));
+    assert!(text(&none.stderr).contains("cannot run `there-is-none`"));
+    assert_eq!(trace(&dir, &[]).status.code(), Some(2));
+}
+
+#[test]
+fn every_format_is_what_its_readers_take() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("in"), "x").expect("written");
+    let of = |format: &str| {
+        let output = trace(&dir, &["--format", format, "-o", "out", "--", "sh", "-c", "cat in > made"]);
+        assert_eq!((output.status.code(), text(&output.stderr), text(&output.stdout)), (Some(0), "", ""), "{format}");
+        std::fs::read(dir.path().join("out")).expect("written")
+    };
+    let whole = Trace::parse(&of("json")).expect("a trace");
+    let read = whole.processes.iter().flat_map(|process| &process.actions).find(|action| {
+        action.deed == Deed::Read && whole.path(action.path) == dir.path().canonicalize().expect("there").join("in")
+    });
+    let sha256_of_x = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+    assert_eq!(whole.digest(read.expect("read").content), Some(sha256_of_x));
+    let line: serde_json::Value = serde_json::from_slice(&of("perfetto")).expect("JSON");
+    assert!(line["traceEvents"].as_array().is_some_and(|events| !events.is_empty()));
+    let dot = of("dot");
+    assert!(text(&dot).starts_with("digraph") && text(&dot).contains("label=\"made\""), "{}", text(&dot));
+    let beside = trace(&dir, &["-o", "-", "--", "sh", "-c", ":"]);
+    assert!(text(&beside.stdout).starts_with("sh -c :"));
+}
+
+#[test]
+fn what_cannot_be_written_is_said_before_anything_runs() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = trace(&dir, &["-o", "no/where", "--", "touch", "ran"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("no/where") && !dir.path().join("ran").exists());
+    let output = trace(&dir, &["--hash", "nowhere", "--", "touch", "ran"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!dir.path().join("ran").exists());
+}
