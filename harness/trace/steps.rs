@@ -1,0 +1,363 @@
+//! Steps: what make ran, each with what it read and what it made.
+//!
+//! A step is one child of make and all below it: one line of a recipe, which make hands to a shell or starts itself. It
+//! is known from the process tree, never from what was printed, so that `make -s`, `-j`, and makefiles that are not kbuild's
+//! are all the same. A make below a step is cut out, with the steps that it runs itself.
+//!
+//! What make reads is its own: makefiles, `.cmd` files, the times of everything. What `$(shell)` runs is told apart
+//! ([`Kind::Query`]): it happens while makefiles are read, and make takes its output.
+//!
+//! Nothing here depends on process ids, on times, or on which of two steps that ran beside each other came first.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{Action, Deed, End, Process, Program, Trace};
+
+/// A directory of the build, and how paths in it are told: `/build/obj` as `obj`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// Where it was.
+    pub dir: PathBuf,
+    /// Its name in reports.
+    pub name: String,
+}
+
+/// What a child of make is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A line of a recipe.
+    Recipe,
+    /// A line of a recipe that runs another make.
+    Descent,
+    /// What `$(shell)` runs.
+    Query,
+}
+
+/// The bytes of a file before or after a step.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Content {
+    /// Its path, below a root by that root's name.
+    pub path: String,
+    /// Which content, in the trace.
+    pub number: u32,
+    /// SHA-256 in hexadecimal digits, where the trace has it.
+    pub sha256: Option<String>,
+}
+
+/// One child of make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What it is.
+    pub kind: Kind,
+    /// The line of the recipe as make gave it to the shell, or the words of the program that make started itself.
+    pub command: String,
+    /// What kbuild prints of it, e.g. `LD [M] crypto/md5.ko`: from the command, whether it was printed or not.
+    pub label: Option<String>,
+    /// The working directory.
+    pub cwd: String,
+    /// The step inside which its make ran, by number.
+    pub within: Option<usize>,
+    /// What it read in the roots and had not made itself, by path.
+    pub inputs: Vec<Content>,
+    /// What it made or changed in the roots and left behind, by path.
+    pub outputs: Vec<Content>,
+    /// What was there before and is gone, by path.
+    pub removed: Vec<String>,
+    /// Outputs that it had read before it wrote them, by path.
+    pub in_place: Vec<String>,
+    /// What it looked up or wanted to open in the roots in vain, by path.
+    pub missing: Vec<String>,
+    /// Files outside of the roots that it read or ran, by path.
+    pub tools: Vec<String>,
+    /// Files outside of the roots that it made and left behind, by path.
+    pub strays: Vec<String>,
+    /// Its processes, by number; the first is the child of make.
+    pub processes: Vec<u32>,
+    /// When it began, in microseconds since the command was started.
+    pub began: u64,
+    /// When all of it had ended.
+    pub ended: u64,
+    /// Microseconds of processor time.
+    pub cpu: u64,
+    /// How the child of make ended.
+    pub end: Option<End>,
+}
+
+/// Where temporary files are: what a step leaves there is nothing that a build is made of.
+const TEMPORARY: [&str; 5] = ["/tmp", "/var/tmp", "/dev", "/proc", "/run"];
+
+impl Step {
+    /// A name for people: the label, or the beginning of the command.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.label.clone().unwrap_or_else(|| self.command.chars().take(80).collect())
+    }
+}
+
+/// The steps of a trace, by kind, label and command; those that are equal in these, in the order in which they began.
+#[must_use]
+pub fn steps(trace: &Trace, roots: &[Root]) -> Vec<Step> {
+    let step_of = tops(trace);
+    let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (number, top) in (0..).zip(&step_of) {
+        if let Some(top) = top {
+            groups.entry(*top).or_default().push(number);
+        }
+    }
+    let mut made: Vec<(u32, Step)> = groups
+        .iter()
+        .map(|(top, processes)| (*top, Making { trace, roots }.step(*top, processes)))
+        .collect();
+    // Which step a make ran in: that of the make's own process.
+    let outer = |top: u32| {
+        let make = trace.processes[top as usize].parent?;
+        step_of.get(make as usize).copied().flatten()
+    };
+    let descents: BTreeSet<u32> = groups.keys().filter_map(|top| outer(*top)).collect();
+    for (top, step) in &mut made {
+        if step.kind == Kind::Recipe && descents.contains(top) {
+            step.kind = Kind::Descent;
+        }
+    }
+    made.sort_by(|(_, a), (_, b)| {
+        (a.kind, &a.label, &a.command, &a.cwd, a.began).cmp(&(b.kind, &b.label, &b.command, &b.cwd, b.began))
+    });
+    let place: HashMap<u32, usize> = made.iter().enumerate().map(|(at, (top, _))| (*top, at)).collect();
+    let within: Vec<Option<usize>> = made.iter().map(|(top, _)| place.get(&outer(*top)?).copied()).collect();
+    made.into_iter().zip(within).map(|((_, step), within)| Step { within, ..step }).collect()
+}
+
+/// Of each process the child of make that it is, or is below; none of the command itself and what is above all makes.
+fn tops(trace: &Trace) -> Vec<Option<u32>> {
+    let makes: Vec<bool> = trace.processes.iter().map(|process| is_make(trace, process)).collect();
+    let mut tops: Vec<Option<u32>> = Vec::with_capacity(trace.processes.len());
+    for (number, process) in (0..).zip(&trace.processes) {
+        let top = match process.parent {
+            Some(parent) if makes[parent as usize] => Some(number),
+            Some(parent) => tops[parent as usize],
+            None => None,
+        };
+        tops.push(top);
+    }
+    tops
+}
+
+/// Whether a process came to run make.
+fn is_make(trace: &Trace, process: &Process) -> bool {
+    process.programs.last().is_some_and(|program| runs_make(trace, program))
+}
+
+fn runs_make(trace: &Trace, program: &Program) -> bool {
+    let named = |path: &Path| {
+        let name = path.file_name().map(|name| name.as_bytes()).unwrap_or_default();
+        name == b"make" || name == b"gmake" || name.starts_with(b"make-")
+    };
+    let file = trace.path(program.file);
+    if named(file) {
+        return true;
+    }
+    // Started by a dynamic loader of its own (ld.so(8)), as a make that was unpacked beside the system is.
+    let loader = file.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ld-") || name == "ld.so");
+    let mut words = program.argv.iter().skip(1);
+    loader
+        && loop {
+            let Some(word) = words.next() else { break false };
+            match word.as_bytes() {
+                b"--library-path" | b"--inhibit-rpath" | b"--audit" | b"--preload" | b"--argv0" => drop(words.next()),
+                option if option.starts_with(b"--") => {}
+                _ => break named(Path::new(word)),
+            }
+        }
+}
+
+struct Making<'t> {
+    trace: &'t Trace,
+    roots: &'t [Root],
+}
+
+/// Where a path is.
+enum Where {
+    /// In the build.
+    Tree(String),
+    /// Elsewhere.
+    Host(String),
+    /// Where nothing counts.
+    Temporary,
+}
+
+impl Making<'_> {
+    fn step(&self, top: u32, processes: &[u32]) -> Step {
+        let trace = self.trace;
+        let first = &trace.processes[top as usize];
+        let all = || processes.iter().map(|number| &trace.processes[*number as usize]);
+        let command = command(first);
+        let program = first.programs.first();
+        let mut step = Step {
+            kind: if program.is_some_and(|program| program.captured) { Kind::Query } else { Kind::Recipe },
+            label: label(&command),
+            command,
+            cwd: program.map_or_else(String::new, |program| self.told(trace.path(program.cwd))),
+            within: None,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            removed: Vec::new(),
+            in_place: Vec::new(),
+            missing: Vec::new(),
+            tools: Vec::new(),
+            strays: Vec::new(),
+            processes: processes.to_vec(),
+            began: first.began,
+            ended: all().map(|process| process.ended).max().unwrap_or(first.ended),
+            cpu: all().map(|process| process.cpu).sum(),
+            end: first.end,
+        };
+        // A make below keeps to itself what it reads.
+        let acting = all().filter(|process| !is_make(trace, process));
+        let mut actions: Vec<&Action> = acting.flat_map(|process| &process.actions).collect();
+        actions.sort_by_key(|action| action.at);
+        self.fold(&actions, &mut step);
+        step
+    }
+
+    fn fold(&self, actions: &[&Action], step: &mut Step) {
+        // The contents that this step made, and what each path that it touched holds now.
+        let mut own: HashSet<u32> = HashSet::new();
+        let mut holds: BTreeMap<u32, Option<u32>> = BTreeMap::new();
+        let mut read: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut removed: BTreeSet<u32> = BTreeSet::new();
+        let mut missing: BTreeSet<u32> = BTreeSet::new();
+        for action in actions {
+            let mine = |content: Option<u32>| content.is_some_and(|content| own.contains(&content));
+            match (action.deed, action.content) {
+                (Deed::Read, Some(content)) if !mine(action.content) => _ = read.entry(action.path).or_insert(content),
+                (Deed::Create | Deed::Update, Some(content)) => {
+                    own.insert(content);
+                    holds.insert(action.path, Some(content));
+                }
+                (Deed::Rename | Deed::Link, content) => {
+                    let to = action.other.unwrap_or(action.path);
+                    // What was somebody else's goes on under a name of this step's.
+                    if let Some(content) = content.filter(|_| !mine(content)) {
+                        read.entry(action.path).or_insert(content);
+                    }
+                    holds.insert(to, content);
+                    if action.deed == Deed::Rename {
+                        if !mine(content) {
+                            removed.insert(action.path);
+                        }
+                        holds.insert(action.path, None);
+                    }
+                }
+                (Deed::Remove, content) => {
+                    if content.is_some() && !mine(content) {
+                        removed.insert(action.path);
+                    }
+                    holds.insert(action.path, None);
+                }
+                (Deed::Missing, _) => _ = missing.insert(action.path),
+                _ => {}
+            }
+        }
+        let mut tools = BTreeSet::new();
+        let mut strays = BTreeSet::new();
+        for (path, number) in &read {
+            match self.place(*path) {
+                Where::Tree(path) => step.inputs.push(self.content(path, *number)),
+                Where::Host(path) => _ = tools.insert(path),
+                Where::Temporary => {}
+            }
+        }
+        for (path, number) in &holds {
+            let Some(number) = number else { continue };
+            match self.place(*path) {
+                Where::Tree(name) => {
+                    if read.get(path).is_some_and(|before| before != number) {
+                        step.in_place.push(name.clone());
+                    }
+                    step.outputs.push(self.content(name, *number));
+                }
+                Where::Host(path) => _ = strays.insert(path),
+                Where::Temporary => {}
+            }
+        }
+        let gone = removed.iter().filter(|path| holds.get(path).is_none_or(Option::is_none));
+        step.removed = self.named(gone);
+        step.missing = self.named(missing.iter().filter(|path| !holds.contains_key(path)));
+        step.tools = tools.into_iter().collect();
+        step.strays = strays.into_iter().collect();
+        step.inputs.sort();
+        step.outputs.sort();
+        step.in_place.sort();
+    }
+
+    /// Those of the paths that are in the build, sorted.
+    fn named<'p>(&self, paths: impl Iterator<Item = &'p u32>) -> Vec<String> {
+        let in_tree = |path: &u32| match self.place(*path) {
+            Where::Tree(path) => Some(path),
+            Where::Host(_) | Where::Temporary => None,
+        };
+        let names: BTreeSet<String> = paths.filter_map(in_tree).collect();
+        names.into_iter().collect()
+    }
+
+    fn content(&self, path: String, number: u32) -> Content {
+        Content { path, number, sha256: self.trace.digest(Some(number)).map(str::to_owned) }
+    }
+
+    fn place(&self, path: u32) -> Where {
+        let path = self.trace.path(path);
+        match self.in_root(path) {
+            Some(told) => Where::Tree(told),
+            None if TEMPORARY.iter().any(|dir| path.starts_with(dir)) => Where::Temporary,
+            None => Where::Host(path.to_string_lossy().into_owned()),
+        }
+    }
+
+    fn told(&self, path: &Path) -> String {
+        self.in_root(path).unwrap_or_else(|| path.to_string_lossy().into_owned())
+    }
+
+    fn in_root(&self, path: &Path) -> Option<String> {
+        self.roots.iter().find_map(|root| {
+            let below = path.strip_prefix(&root.dir).ok()?.to_string_lossy();
+            Some(if below.is_empty() { root.name.clone() } else { format!("{}/{below}", root.name) })
+        })
+    }
+}
+
+/// What make gave to the shell (`SHELL -c TEXT`), or the words of what it started itself.
+fn command(process: &Process) -> String {
+    let Some(program) = process.programs.first() else { return String::new() };
+    let words: Vec<String> = program.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    match words.as_slice() {
+        // `.SHELLFLAGS` is `-c` unless a makefile says otherwise, often `-ec` or `-euo pipefail -c`.
+        [_, flags @ .., text]
+            if flags.iter().any(|flag| flag.starts_with('-') && !flag.starts_with("--") && flag.ends_with('c')) =>
+        {
+            text.clone()
+        }
+        words => words.join(" "),
+    }
+}
+
+/// What kbuild's `quiet_cmd` prints of a command, which is part of it: `echo '  CC [M]  crypto/md5.o';`
+/// (scripts/Kbuild.include, `quiet_log_print`; before 6.8 `echo-cmd`). Not there with `make -s` or `V=1`.
+fn label(command: &str) -> Option<String> {
+    command.match_indices("echo '  ").find_map(|(at, found)| {
+        let text = &command[at + found.len()..];
+        let text = text.split('\'').next()?;
+        let mut words = text.split_whitespace();
+        let first = words.next()?;
+        let capital = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || "_+.-".contains(c);
+        let known = !text.starts_with(' ')
+            && first.starts_with(|c: char| c.is_ascii_uppercase())
+            && first.chars().all(capital)
+            && words.clone().next().is_some();
+        known.then(|| std::iter::once(first).chain(words).collect::<Vec<_>>().join(" "))
+    })
+}
+
+#[cfg(test)]
+mod tests;
