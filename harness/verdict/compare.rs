@@ -34,6 +34,11 @@ pub fn pattern_matches(pattern: &str, text: &str) -> bool {
     WildMatch::new(pattern).matches(text)
 }
 
+/// Whether any clean build came through. Without one nothing was compared, and what did not show says nothing.
+pub(super) fn any_clean_worked(record: &ScenarioRecord) -> bool {
+    record.builds.iter().any(|build| build.mode == Mode::Clean && build.status.ok())
+}
+
 pub(super) fn compare(record: &ScenarioRecord) -> Comparison {
     let mut comparison = Comparison::default();
     let find = |role, mode, edit| record.builds.iter().find(|b| b.role == role && b.mode == mode && b.edit == edit);
@@ -149,9 +154,9 @@ impl Comparison {
         }
         // A demand that no build could have failed. What a preparation does is not seen, so it is no finding.
         let steps = || record.builds.iter().flat_map(|build| build.labels.iter().chain(&build.lines));
-        let cut = record.builds.iter().any(|build| build.log_cut);
+        let unread = record.builds.iter().any(|build| build.log_cut) || !any_clean_worked(record);
         for pattern in record.scenario.edit.iter().flat_map(|edit| &edit.skips) {
-            if steps().next().is_some() && !cut && !steps().any(|label| pattern_matches(pattern, label)) {
+            if steps().next().is_some() && !unread && !steps().any(|label| pattern_matches(pattern, label)) {
                 self.notes.push(format!(
                     "{ATTENTION}`skips = \"{pattern}\"` fits no step that any build printed, clean ones included: it \
                      may be misspelt{}",
@@ -165,7 +170,8 @@ impl Comparison {
     fn unprepared(&mut self, record: &ScenarioRecord) {
         let scenario = &record.scenario;
         let clean = || record.builds.iter().filter(|build| build.mode == Mode::Clean);
-        if !scenario.is_graft() || clean().next().is_none() || clean().any(|build| build.preparation.is_some()) {
+        // Where none worked, the preparation itself may be what failed.
+        if !scenario.is_graft() || !any_clean_worked(record) || clean().any(|build| build.preparation.is_some()) {
             return;
         }
         let why = scenario

@@ -261,6 +261,24 @@ fn what_an_edit_demands() {
 }
 
 #[test]
+fn where_no_clean_build_worked_nothing_is_said_of_what_was_not_seen() {
+    let failed = |id: &str| build(id, &[]).failed(Status::Exit(2)).printed(&["HOSTCC scripts/basic/fixdep"]);
+    let text = format!(
+        "[tree]\nsrctree = \"graft\"\nkernel = \"git:/linux@v6.12\"\n{EDIT}skips = [\"LD [M] *\"]\n\
+         [[known]]\nfinding = \"rebuild.stale\"\nwhy = \"a test\"\n"
+    );
+    let builds = vec![failed("control/clean"), failed("experiment/clean")];
+    let both = ["build.failed@control/clean:", "build.failed@experiment/clean:"];
+    let judgement = finds(&record(&text, builds), Verdict::Inconclusive, &both);
+    assert!(judgement.notes.is_empty(), "{judgement:#?}");
+    // With builds that worked all three are said.
+    let judgement = judged(&record(&text, edited(inc("2").printed(&["CC a.o"]), oracle("2"))));
+    for note in ["attention: `skips", "each clean build prepared itself", "fixed? "] {
+        assert!(judgement.notes.iter().any(|have| have.starts_with(note)), "{note}: {judgement:#?}");
+    }
+}
+
+#[test]
 fn a_step_that_did_not_run_is_reported_with_the_nearest_that_did() {
     let many: Vec<String> = (0..30).map(|n| format!("CC lib/{n}.o")).chain(["LD [M] crypto/a.ko".to_owned()]).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
