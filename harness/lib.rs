@@ -167,6 +167,10 @@ fn ended(job: &Job<'_>, error: RunError) -> Ended {
         hint = Some("ask for what the symbol depends on as well, or for another value".into());
     }
     match kind {
+        // What this revision cannot have, another may: as where an edit does not fit it.
+        RunErrorKind::Scenario if !unmet.is_empty() && job.loaded.scenario.is_of_revision() => {
+            Ended::CannotBuild { reason: message }
+        }
         RunErrorKind::Scenario => Ended::ScenarioError { message, hint },
         RunErrorKind::HostCannot => Ended::HostCannot { message, hint },
         RunErrorKind::Harness => Ended::HarnessError { message, hint },

@@ -179,6 +179,13 @@ impl Planner<'_> {
         }
     }
 
+    /// The same, where another version of the sources may be without it.
+    fn of_sources(&mut self, at: &[Key], message: impl Into<String>, hint: impl Into<String>) {
+        let before = self.errors.0.len();
+        self.fault(at, message, hint);
+        self.errors.0[before..].iter_mut().for_each(|problem| problem.of_sources = true);
+    }
+
     fn run(&mut self) -> TreePlan {
         let tree = &self.scenario.tree;
         let has_kconfig = matches!(self.lower.read("Kconfig"), Ok(Some(_)));
@@ -258,7 +265,7 @@ impl Planner<'_> {
         if index.is_empty() || index.get(symbol).is_some() || own.get(symbol).is_some() {
             let refused = own.refuses(symbol, value).or_else(|| index.refuses(symbol, value));
             if let Some(kind) = refused.filter(|_| own.get(symbol).is_none() || index.get(symbol).is_none()) {
-                self.fault(
+                self.of_sources(
                     at,
                     format!("symbol `{symbol}`{of} cannot be `{value}`"),
                     format!("it is {}", kind.values()),
@@ -270,7 +277,7 @@ impl Planner<'_> {
             Some(near) => format!("did you mean `{near}`?"),
             None => "no Kconfig file of the tree has it".into(),
         };
-        self.fault(at, format!("no symbol `{symbol}`{of} in this tree"), hint);
+        self.of_sources(at, format!("no symbol `{symbol}`{of} in this tree"), hint);
     }
 
     /// Lays the graft's own files over the kernel's.

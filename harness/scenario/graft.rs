@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Scenario;
+
 /// The `srctree` of a tree with our own sources and a kernel's kbuild.
 pub const GRAFT: &str = "graft";
 /// The kernel of a graft that names none.
@@ -27,5 +29,19 @@ impl GraftArch {
             Self::Graft => "graft",
             Self::X86 => "x86",
         }
+    }
+}
+
+impl Scenario {
+    /// Where the sources that make the difference come from, as written: of a graft its kernel.
+    #[must_use]
+    pub fn kernel_source(&self) -> &str {
+        if self.is_graft() { self.tree.kernel.as_deref().unwrap_or(GRAFT_KERNEL) } else { &self.tree.srctree }
+    }
+
+    /// Whether these are one revision of many: what does not fit it may fit another, so it says nothing of either.
+    #[must_use]
+    pub fn is_of_revision(&self) -> bool {
+        self.kernel_source().trim().starts_with("git:")
     }
 }

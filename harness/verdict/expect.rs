@@ -121,8 +121,6 @@ fn applies(record: &ScenarioRecord, known: &Known) -> bool {
 
 /// Whether the sources are a release that does not move: then a fault that is gone is an error in the list.
 fn pinned(record: &ScenarioRecord) -> bool {
-    let tree = &record.scenario.tree;
-    let of_kernel = tree.kernel.as_deref().unwrap_or(crate::scenario::GRAFT_KERNEL);
-    let srctree = if record.scenario.is_graft() { of_kernel } else { tree.srctree.as_str() };
+    let srctree = record.scenario.kernel_source();
     srctree == "mini" || srctree.starts_with("debian:") || srctree.contains(".tar")
 }
