@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::scenario::{Change, Document, Errors, Key, Problem, Scenario, Tool, TreeKind, WhichTree, parse_mode};
+use crate::scenario::{
+    Change, Document, Errors, GraftArch, Key, Problem, Scenario, Tool, TreeKind, WhichTree, parse_mode,
+};
 
 mod change;
 pub mod graft;
@@ -167,23 +169,21 @@ pub(crate) struct Planner<'a> {
     pub(crate) lower: &'a dyn Lower,
     pub(crate) beside: &'a dyn Beside,
     pub(crate) errors: Errors,
-    /// The Kconfig index, made when the first symbol is asked for: a kernel has 1,700 Kconfig files.
-    symbols: Option<kconfig::Index>,
+    /// The Kconfig index, and what only other architectures have, made when the first symbol is asked for: a kernel has
+    /// 1,700 Kconfig files.
+    symbols: Option<(kconfig::Index, kconfig::Index)>,
 }
 
 impl Planner<'_> {
     fn fault(&mut self, at: &[Key], message: impl Into<String>, hint: impl Into<String>) {
-        // What is wrong here was said; the rest would be its consequence.
-        if !self.document.is_damaged(at) {
-            self.errors.0.push(Problem::at_key(self.document, at, message).hint(hint));
-        }
+        self.tell(at, Problem::at_key(self.document, at, message).hint(hint));
     }
 
-    /// The same, where another version of the sources may be without it.
-    fn of_sources(&mut self, at: &[Key], message: impl Into<String>, hint: impl Into<String>) {
-        let before = self.errors.0.len();
-        self.fault(at, message, hint);
-        self.errors.0[before..].iter_mut().for_each(|problem| problem.of_sources = true);
+    fn tell(&mut self, at: &[Key], problem: Problem) {
+        // What is wrong here was said; the rest would be its consequence.
+        if !self.document.is_damaged(at) {
+            self.errors.0.push(problem);
+        }
     }
 
     fn run(&mut self) -> TreePlan {
@@ -258,26 +258,39 @@ impl Planner<'_> {
 
     /// A symbol must exist in the tree's Kconfig files, as the scenario has changed them so far.
     fn symbol(&mut self, at: &[Key], symbol: &str, value: &str, fragment: Option<&str>, state: &State) {
-        let lower = self.lower;
-        let index = self.symbols.get_or_insert_with(|| kconfig::Index::read(lower));
+        let (lower, arch) = (self.lower, self.scenario.graft_arch());
+        let (index, others) = self.symbols.get_or_insert_with(|| {
+            let mut index = kconfig::Index::read(lower);
+            let others = arch.map(|arch| index.split_other_architectures(arch)).unwrap_or_default();
+            (index, others)
+        });
         let of = fragment.map(|name| format!(" (in `{name}`)")).unwrap_or_default();
         let own = kconfig::Index::of(state);
         if index.is_empty() || index.get(symbol).is_some() || own.get(symbol).is_some() {
             let refused = own.refuses(symbol, value).or_else(|| index.refuses(symbol, value));
             if let Some(kind) = refused.filter(|_| own.get(symbol).is_none() || index.get(symbol).is_none()) {
-                self.of_sources(
-                    at,
-                    format!("symbol `{symbol}`{of} cannot be `{value}`"),
-                    format!("it is {}", kind.values()),
-                );
+                let problem = Problem::at_key(self.document, at, format!("symbol `{symbol}`{of} cannot be `{value}`"));
+                self.tell(at, problem.hint(format!("it is {}", kind.values())).of_sources());
             }
             return;
         }
-        let hint = match index.nearest(symbol) {
+        if let (Some([definition, ..]), Some(arch)) = (others.get(symbol), arch) {
+            let other = definition.arch().unwrap_or_default();
+            let hint = if other == GraftArch::X86.name() {
+                "`arch = \"x86\"` under `[tree]` builds the graft on the kernel's arch/x86".to_owned()
+            } else {
+                "a graft has the architecture `graft`, or `x86`".to_owned()
+            };
+            let message =
+                format!("symbol `{symbol}`{of} is one of arch/{other}, and this graft is built with ARCH={arch}");
+            return self.tell(at, Problem::at_name(self.document, at, message).hint(hint));
+        }
+        let hint = match index.nearest(&own, symbol) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "no Kconfig file of the tree has it".into(),
         };
-        self.of_sources(at, format!("no symbol `{symbol}`{of} in this tree"), hint);
+        let problem = Problem::at_name(self.document, at, format!("no symbol `{symbol}`{of} in this tree"));
+        self.tell(at, problem.hint(hint).of_sources());
     }
 
     /// Lays the graft's own files over the kernel's.

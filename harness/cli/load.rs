@@ -11,7 +11,7 @@ use crate::cli::host::{Host, Need};
 use crate::cli::{CliError, SelectArgs, Session};
 use crate::scenario::{self, Errors, GraftArch, Key, Loaded, Loader, Problem, Tier, TreeKind};
 use crate::tree::lower::{DirBeside, DirLower, MiniLower, read_regular};
-use crate::tree::source::{Hold, Identity, Part, Progress, SourceSpec, Sources, Status};
+use crate::tree::source::{Hold, Identity, Part, Progress, SourceError, SourceSpec, Sources, Status};
 use crate::tree::{self, Lower};
 
 /// A scenario file that was found.
@@ -405,13 +405,24 @@ pub fn at_hand(ready: &Ready, sources: &Sources) -> Result<AtHand, Absent> {
                     _hold: sources.hold(&source),
                     dir: Some(source.dir),
                 }),
-                Err(error) => Err(wrong(error.to_string(), error.hint().unwrap_or_default())),
+                Err(error) => Err(wrong(error.to_string(), hint_of(&error))),
             },
             Ok(Status::Absent { how, .. }) => Err(Absent::Fetch(how)),
             // `source` lets no other name of a built-in tree through.
             Ok(Status::BuiltIn) => Err(wrong(format!("`{spec}` is no source tree"), "use `mini`".into())),
-            Err(error) => Err(wrong(error.to_string(), error.hint().unwrap_or_default())),
+            Err(error) => Err(wrong(error.to_string(), hint_of(&error))),
         },
+    }
+}
+
+/// What to do about a source that cannot be had.
+fn hint_of(error: &SourceError) -> String {
+    match error {
+        // git has this name only while it bisects without a work tree.
+        SourceError::GitRevision { repo, rev, .. } if rev.starts_with("BISECT_HEAD") => {
+            format!("no bisection is going on there: `git -C {} bisect start --no-checkout BAD GOOD`", repo.display())
+        }
+        error => error.hint().unwrap_or_default(),
     }
 }
 

@@ -39,6 +39,13 @@ impl Scenario {
         if self.is_graft() { self.tree.kernel.as_deref().unwrap_or(GRAFT_KERNEL) } else { &self.tree.srctree }
     }
 
+    /// `ARCH` of a graft; none of other trees, whose build chooses it.
+    #[must_use]
+    pub fn graft_arch(&self) -> Option<&str> {
+        let arch = || self.make.vars.get("ARCH").map_or(self.tree.arch.unwrap_or_default().name(), String::as_str);
+        self.is_graft().then(arch)
+    }
+
     /// Whether these are one revision of many: what does not fit it may fit another, so it says nothing of either.
     #[must_use]
     pub fn is_of_revision(&self) -> bool {

@@ -108,7 +108,7 @@ why = ""
         [
             "3:1: error: unknown key `wyh` at the top",
             "4:11: error: cannot extend `nowhere.toml`: no such file",
-            "8:23: error: no symbol `NO_SUCH` in this tree",
+            "8:13: error: no symbol `NO_SUCH` in this tree",
             "11:8: error: `jobs` must be an integer, not a string",
             "15:8: error: path `../x` leaves the tree by `..`",
             "21:11: error: `init/main.c` holds the text not at all, not once",
@@ -117,7 +117,7 @@ why = ""
             "31:8: error: `file` must be a string, not an integer",
             "36:8: error: `init/mian.c` is not in the tree",
             "37:12: error: not TOML: invalid basic string, expected `\"`",
-            "41:38: error: no symbol `NO_SUCH_THING` in this tree",
+            "41:22: error: no symbol `NO_SUCH_THING` in this tree",
             "47:11: error: no finding is called `rebuild.stael`",
             "48:7: error: a tolerated fault needs its reason",
         ]
@@ -225,12 +225,15 @@ fn edits_that_do_not_apply() {
 fn symbols_that_do_not_exist() {
     refused(
         &format!("{MINI}[tree.symbols]\nLOG_LEVLE = \"2\"\n"),
-        &["no symbol `LOG_LEVLE` in this tree", "did you mean `LOG_LEVEL`?", "bad.toml:5:"],
+        &["no symbol `LOG_LEVLE` in this tree", "did you mean `LOG_LEVEL`?", "bad.toml:5:1:"],
     );
-    refused(&format!("{MINI}[[edit]]\nconfig = {{ NO_SUCH_THING = \"y\" }}\n"), &["no symbol `NO_SUCH_THING`", ":5:"]);
+    refused(
+        &format!("{MINI}[[edit]]\nconfig = {{ NO_SUCH_THING = \"y\" }}\n"),
+        &["no symbol `NO_SUCH_THING`", ":5:12:"],
+    );
     refused(
         &format!("{MINI}[[edit]]\nconfig = {{ CONFIG_NET = \"n\" }}\n"),
-        &["written with its prefix", "write `NET`"],
+        &["written with its prefix", "write `NET`", ":5:12:"],
     );
     let lab = Lab::new();
     lab.write("scenarios/t/x.config", "CONFIG_NET=y\nCONFIG_NOT_THERE=y\n");
@@ -299,7 +302,8 @@ fn bytes_that_are_no_scenario() {
 fn a_kernel_goes_with_a_graft() {
     refused(&format!("{MINI}kernel = \"debian:6.12\"\n"), &["`kernel` goes with `srctree = \"graft\"`"]);
     refused("[tree]\nsrctree = \"graft\"\nkernel = \"mini\"\n", &["bad.toml:4:10", "`mini` is no kernel"]);
-    refused("[tree]\nsrctree = \"graft\"\nkernel = \"./nowhere\"\n", &["nowhere"]);
+    refused("[tree]\nsrctree = \"graft\"\nkernel = \"./nowhere\"\n", &["bad.toml:4:10", "nowhere"]);
+    refused("[tree]\nsrctree = \"graft\"\nkernel = \"git:./nowhere@v6.12\"\n", &["bad.toml:4:10", "nowhere"]);
     refused(&format!("{MINI}arch = \"x86\"\n"), &["`arch` goes with `srctree = \"graft\"`"]);
     refused("[tree]\nsrctree = \"graft\"\narch = \"sparc\"\n", &["bad.toml:4:8", "sparc"]);
 }

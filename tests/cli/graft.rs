@@ -112,6 +112,40 @@ fn a_symbol_that_a_revision_does_not_have_or_cannot_set_cannot_be_tested_there()
     }
 }
 
+#[test]
+fn a_symbol_of_another_architecture_is_refused_and_one_of_the_scenarios_own_is_suggested() {
+    let lab = Lab::new();
+    whole(&lab);
+    kernel(&lab, "all:\n");
+    lab.write("linux/arch/x86/Kconfig", "config X86_KERNEL_IBT\n\tbool \"ibt\"\n");
+    lab.write("linux/arch/s390/Kconfig", "config MARCH_Z13\n\tbool \"z13\"\n");
+    let check = |symbol: &str, more: &str| {
+        let tree = format!("[tree]\nsrctree = \"graft\"\nkernel = \"../../linux\"\nsymbols = {{ {symbol} = \"y\" }}\n");
+        lab.scenario("symbol", &format!("{tree}{more}"));
+        lab.run(&["check", "t/symbol"])
+    };
+    check("X86_KERNEL_IBT", "").exits(2).says(&[
+        "symbol.toml:5:13: error: symbol `X86_KERNEL_IBT` is one of arch/x86, and this graft is built with ARCH=graft",
+        "`arch = \"x86\"` under `[tree]`",
+    ]);
+    check("MARCH_Z13", "").exits(2).says(&["is one of arch/s390"]);
+    let own = "[[tree.file]]\npath = \"Kconfig.own\"\ntext = \"config OWN_PROBE\\n\\tbool \\\"own\\\"\\n\"\n";
+    check("OWN_PORBE", own).exits(2).says(&["did you mean `OWN_PROBE`?"]);
+    let other = check("MARCH_Z14", "").exits(2);
+    assert!(!other.err.contains("MARCH_Z13"), "it cannot be set either: {other}");
+}
+
+#[test]
+fn the_head_of_a_bisection_that_is_not_going_on_has_a_hint() {
+    let lab = Lab::new();
+    whole(&lab);
+    kernel(&lab, "all:\n");
+    commit(&lab);
+    lab.scenario("head", "[tree]\nsrctree = \"graft\"\nkernel = \"git:../../linux@BISECT_HEAD\"\n");
+    let says = ["head.toml:4:10: error: ", "no bisection is going on", "bisect start --no-checkout"];
+    lab.run(&["check", "t/head"]).exits(2).says(&says);
+}
+
 /// Builds `out` from whether `.git` is in sight, twice with the sources as they are.
 fn sees_git(lab: &Lab, isolation: &[&str]) {
     kernel(lab, "defconfig:\n\ttouch $(O)/.config\nall:\n\ttest ! -e .git && cp Kconfig $(O)/out\n");
