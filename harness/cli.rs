@@ -194,7 +194,7 @@ pub struct OutputArgs {
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
     /// Write the JSON report to this file as well
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = parse_report)]
     pub(crate) json: Option<PathBuf>,
     /// No progress; only the report
     #[arg(long, short, conflicts_with = "verbose")]
@@ -294,6 +294,14 @@ struct ShellArgs {
 /// A number of jobs on the command line.
 fn parse_jobs(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|jobs| (1..=4096).contains(jobs)).ok_or_else(|| "a number from 1 to 4096".to_owned())
+}
+
+/// The file of a report. Elsewhere `-` is standard output, which has its own option here.
+fn parse_report(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => Err("on standard output it is `--format json`; a file of this name is `./-`".to_owned()),
+        text => Ok(text.into()),
+    }
 }
 
 /// What every command is given: the place where it prints, and whether to stop.
