@@ -14,8 +14,11 @@ const IDLE_LABELS: &[&str] =
 /// Files that such a make writes again: with `O=` kbuild generates the object tree's `Makefile` each time.
 const IDLE_FILES: &[&str] = &["Makefile"];
 
-/// How many steps and files of a no-op are named.
+/// How many steps are named.
 const NAMED_STEPS: usize = 20;
+
+/// How many files that a no-op wrote are named: they stand in one line.
+const NAMED_FILES: usize = 6;
 
 /// How many functions that lost their BTF are named.
 const NAMED_FUNCTIONS: usize = 8;
@@ -259,10 +262,12 @@ impl Comparison {
                 ([], several) => format!("nothing was changed, and {} files were written again", several.len()),
                 (several, _) => format!("nothing was changed, and {} steps ran", several.len()),
             };
-            finding.detail.extend(ran.iter().take(NAMED_STEPS).map(|label| format!("| {label}")));
+            finding.detail.extend(shortened("they are", &ran).into_iter().skip(1));
             if !written.is_empty() {
-                let named: Vec<&str> = written.iter().take(NAMED_STEPS).map(|path| path.as_str()).collect();
-                finding.detail.push(format!("written again: {}", named.join(", ")));
+                let named: Vec<&str> = written.iter().take(NAMED_FILES).map(|path| path.as_str()).collect();
+                let more = written.len().saturating_sub(NAMED_FILES);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                finding.detail.push(format!("written again: {}{more}", named.join(", ")));
             }
             self.findings.push(finding);
         }
@@ -352,6 +357,11 @@ impl Comparison {
     fn left_over(&mut self, record: &ScenarioRecord, path: &str, incremental: &BuildRecord, oracle: &BuildRecord) {
         let kbuild = record.kernel.is_some() || record.scenario.tree.srctree == "mini";
         if kbuild {
+            // A scenario that demands a finding about it says so itself.
+            let mut targets = record.scenario.expect.finding.iter().filter_map(|expected| expected.target.as_deref());
+            if targets.any(|target| pattern_matches(target, path)) {
+                return;
+            }
             let id = &incremental.id;
             return self.notes.push(format!("{ATTENTION}{id}: `{path}` is left over; a clean build does not make it"));
         }
