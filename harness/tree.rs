@@ -6,10 +6,11 @@
 //! [`materialise`] is the thin edge that lays a tree down.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::scenario::{
-    Change, Document, Errors, GraftArch, Key, Problem, Scenario, Tool, TreeKind, WhichTree, parse_mode,
+    Change, Document, Errors, GraftArch, Key, ObjTree, Problem, Scenario, Tool, TreeKind, WhichTree, parse_mode,
 };
 
 mod change;
@@ -23,6 +24,11 @@ pub mod view;
 pub(crate) use change::replace;
 
 pub use lower::{Beside, Lower, LowerFile};
+
+/// Where the build sees the source tree if the scenario does not say otherwise.
+const SRC: &str = "/build/src";
+/// Where it sees the object tree.
+const OBJ: &str = "/build/obj";
 
 /// The mode of a file that a scenario writes without naming one.
 const DEFAULT_MODE: u32 = 0o644;
@@ -190,10 +196,33 @@ impl Planner<'_> {
         let tree = &self.scenario.tree;
         let has_kconfig = matches!(self.lower.read("Kconfig"), Ok(Some(_)));
         let kind = tree.kind.unwrap_or(if has_kconfig { TreeKind::Kernel } else { TreeKind::Make });
+        self.places(kind);
         let base = self.base();
         let config = self.config(kind, &base);
         let edits = self.edits(&base);
         TreePlan { kind, config, base, edits }
+    }
+
+    /// Source and object tree are mounted beside each other: one within the other would hide part of it.
+    fn places(&mut self, kind: TreeKind) {
+        let scenario = self.scenario;
+        if scenario.make.objtree.map_or(kind == TreeKind::Make, |objtree| objtree == ObjTree::InTree) {
+            return;
+        }
+        let nested = |src: &str, obj: &str| Path::new(src).starts_with(obj) || Path::new(obj).starts_with(src);
+        let hint = format!("the source tree is at `{SRC}` and the object tree at `{OBJ}`, where nothing else is said");
+        let src = scenario.tree.at.as_deref().unwrap_or(SRC);
+        if nested(src, OBJ) {
+            let message = format!("the source tree `{src}` and the object tree `{OBJ}` lie one within the other");
+            return self.fault(&crate::key_path!["tree", "at"], message, hint);
+        }
+        let Some(experiment) = &scenario.experiment else { return };
+        let (src, obj) = (experiment.srctree.as_deref().unwrap_or(src), experiment.objtree.as_deref().unwrap_or(OBJ));
+        if nested(src, obj) {
+            let key = if experiment.srctree.is_some() { "srctree" } else { "objtree" };
+            let message = format!("the source tree `{src}` and the object tree `{obj}` lie one within the other");
+            self.fault(&crate::key_path!["experiment", key], message, hint);
+        }
     }
 
     fn config(&mut self, kind: TreeKind, base_state: &State) -> Option<Config> {
@@ -368,6 +397,12 @@ impl Planner<'_> {
                 },
                 (None, None) => continue,
             };
+            if let Some(what) = self.no_place(&file.path, &state) {
+                let at = crate::key_path!["tree", "file", n, "path"];
+                let problem = Problem::at_key(self.document, &at, what);
+                self.tell(&at, problem.hint("name a file, with the directory it is to be in").of_sources());
+                continue;
+            }
             let mode = file.mode.as_deref().and_then(parse_mode).unwrap_or(DEFAULT_MODE);
             state.files.insert(file.path.clone(), FileState::Present { bytes: bytes.into(), mode });
         }

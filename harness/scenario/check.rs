@@ -199,17 +199,23 @@ impl Checker<'_> {
                 );
             }
         }
-        for name in tree.symbols.keys() {
-            self.symbol(&key_path!["tree", "symbols", name.as_str()], name);
+        for (name, value) in &tree.symbols {
+            self.symbol(&key_path!["tree", "symbols", name.as_str()], name, value);
         }
     }
 
-    fn symbol(&mut self, at: &[Key], name: &str) {
+    fn symbol(&mut self, at: &[Key], name: &str, value: &str) {
         let bare = name.strip_prefix("CONFIG_").filter(|bare| !bare.is_empty());
         if let Some(bare) = bare {
             self.misnamed(at, format!("symbol `{name}` is written with its prefix"), format!("write `{bare}`"));
         } else if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             self.misnamed(at, format!("`{name}` cannot be a Kconfig symbol"), "letters, digits and `_`");
+        } else if value.contains(char::is_control) {
+            self.fault(
+                at,
+                format!("the value of `{name}` holds a line break or another control character"),
+                "a `.config` has one line a symbol",
+            );
         }
     }
 
@@ -411,8 +417,8 @@ impl Checker<'_> {
             self.path(&at_key("rename"), to);
         }
         self.mode(&at_key("chmod"), change.chmod.as_deref());
-        for name in change.config.keys() {
-            self.symbol(&[at, &key_path!["config", name.as_str()]].concat(), name);
+        for (name, value) in &change.config {
+            self.symbol(&[at, &key_path!["config", name.as_str()]].concat(), name, value);
         }
         for name in change.vars.keys() {
             self.variable(&[at, &key_path!["vars", name.as_str()]].concat(), name);

@@ -143,6 +143,9 @@ impl Planner<'_> {
                     "delete it in the same edit first",
                 );
             }
+            if let Some(what) = self.no_place(to, state) {
+                return self.problem(at, "rename", what, "name the file that it becomes, with its directory");
+            }
             state.files.insert(path.into(), FileState::Deleted);
             state.files.insert(to.clone(), FileState::Present { bytes, mode });
             ops.push(FileOp::Rename { from: path.into(), to: to.clone() });
@@ -159,21 +162,37 @@ impl Planner<'_> {
 
     /// Why nothing can be done to the path as to a file, if so: it is a directory, or below a file.
     fn in_the_way(&mut self, path: &str, change: &Change, state: &State) -> Option<(String, &'static str)> {
-        let above = path.match_indices('/').map(|(at, _)| &path[..at]);
-        for dir in above {
-            if self.present(state, dir).is_some() {
-                return Some((format!("`{path}` lies below `{dir}`, which is a file"), "name a file of the tree"));
-            }
+        if let Some(what) = self.below_a_file(path, state) {
+            return Some((what, "name a file of the tree"));
         }
-        if change.delete.is_some() || self.present(state, path).is_some() {
+        if change.delete.is_some() || !self.is_directory(path, state) {
             return None;
+        }
+        Some((format!("`{path}` is a directory"), "an edit is of a file; `delete` takes a directory too"))
+    }
+
+    /// Why no file can be put at the path, if so.
+    pub(super) fn no_place(&mut self, path: &str, state: &State) -> Option<String> {
+        let directory = |planner: &mut Self| {
+            planner.is_directory(path, state).then(|| format!("`{path}` is a directory of the tree"))
+        };
+        self.below_a_file(path, state).or_else(|| directory(self))
+    }
+
+    fn below_a_file(&mut self, path: &str, state: &State) -> Option<String> {
+        let mut above = path.match_indices('/').map(|(at, _)| &path[..at]);
+        let file = above.find(|dir| self.present(state, dir).is_some())?;
+        Some(format!("`{path}` lies below `{file}`, which is a file"))
+    }
+
+    fn is_directory(&mut self, path: &str, state: &State) -> bool {
+        if self.present(state, path).is_some() {
+            return false;
         }
         let prefix = format!("{path}/");
         let mut below = self.lower.below(path).unwrap_or_default();
         below.extend(state.files.keys().filter(|file| file.starts_with(&prefix)).cloned());
-        let is_directory = below.iter().any(|file| self.present(state, file).is_some());
-        is_directory
-            .then(|| (format!("`{path}` is a directory"), "an edit is of a file; `delete` takes a directory too"))
+        below.iter().any(|file| self.present(state, file).is_some())
     }
 
     fn insert(

@@ -222,6 +222,34 @@ fn edits_that_do_not_apply() {
 }
 
 #[test]
+fn places_that_cannot_be() {
+    let file = |path: &str| format!("{MINI}[[tree.file]]\npath = \"{path}\"\ntext = \"\"\n");
+    refused(&file("Makefile/x"), &["bad.toml:5:8", "`Makefile/x` lies below `Makefile`, which is a file"]);
+    refused(&file("scripts"), &["bad.toml:5:8", "`scripts` is a directory", "name a file"]);
+    let renamed = |to: &str| format!("{MINI}[[edit]]\nfile = \"init/main.c\"\nrename = \"{to}\"\n");
+    refused(&renamed("scripts"), &["bad.toml:6:10", "`scripts` is a directory"]);
+    refused(&renamed("Makefile/main.c"), &["bad.toml:6:10", "which is a file"]);
+    let within = "lie one within the other";
+    refused(&format!("{MINI}at = \"/build/obj/src\"\n"), &["bad.toml:4:6", "`/build/obj/src`", within]);
+    let experiment = |keys: &str| format!("{MINI}[experiment]\n{keys}\n");
+    refused(&experiment("srctree = \"/build/obj/src\""), &["bad.toml:5:11", within]);
+    refused(&experiment("objtree = \"/build\""), &["bad.toml:5:11", within, "`/build/src`"]);
+    let same = "srctree = \"/build/x\"\nobjtree = \"/build/x\"";
+    refused(&experiment(same), &["bad.toml:5:11", within]);
+    let lab = Lab::new();
+    lab.scenario("in-tree", &format!("{MINI}at = \"/build/obj/src\"\n[make]\nobjtree = \"in-tree\"\n"));
+    lab.scenario("beside", &experiment("srctree = \"/build/objects\"\nobjtree = \"/build/src\""));
+    lab.run(&["check"]).exits(0);
+}
+
+#[test]
+fn a_value_of_a_symbol_is_one_line() {
+    let value = "LOCALVERSION = \"a\\nCONFIG_NET=y\"";
+    refused(&format!("{MINI}symbols = {{ {value} }}\n"), &["bad.toml:4:28", "holds a line break"]);
+    refused(&format!("{MINI}[[edit]]\nconfig = {{ {value} }}\n"), &["bad.toml:5:27", "holds a line break"]);
+}
+
+#[test]
 fn symbols_that_do_not_exist() {
     refused(
         &format!("{MINI}[tree.symbols]\nLOG_LEVLE = \"2\"\n"),
