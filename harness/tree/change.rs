@@ -123,7 +123,10 @@ impl Planner<'_> {
                 Err((count, wanted)) => self.problem(
                     at,
                     "replace",
-                    format!("`{path}` holds the text {}, not {}", times(count), times(wanted)),
+                    match count {
+                        0 => format!("`{path}` does not hold the text"),
+                        count => format!("`{path}` holds the text {}, not {}", times(count), times(wanted)),
+                    },
                     if count == 0 {
                         "quote it exactly, tabs and line ends too".to_owned()
                     } else {
@@ -215,7 +218,10 @@ impl Planner<'_> {
             Err((count, _)) => self.problem(
                 at,
                 key,
-                format!("`{path}` holds this text {}, not once", times(count)),
+                match count {
+                    0 => format!("`{path}` does not hold this text"),
+                    count => format!("`{path}` holds this text {}, not once", times(count)),
+                },
                 "quote text that stands there exactly once",
             ),
         }
@@ -280,7 +286,7 @@ impl Planner<'_> {
             files += 1;
             let applied = match &file {
                 Ok(file) => self.apply(file, state, ops),
-                Err(error) => Err(format!("is no unified diff: {error}")),
+                Err(error) => Err(format!("is no unified diff: {}", said_once(&error.to_string()))),
             };
             if let Err(why) = applied {
                 let mut problem = Problem::at_key(self.document, at, format!("{name} {why}"));
@@ -378,9 +384,16 @@ pub(crate) fn replace(bytes: &[u8], old: &str, new: &str, count: usize) -> Resul
     Ok(out)
 }
 
+/// What is wrong with a patch, without the parser's own words before it, of which each of its layers adds some.
+fn said_once(error: &str) -> &str {
+    match error.split_once(": ") {
+        Some((layer, rest)) if layer.starts_with("error parsing patch") => said_once(rest),
+        _ => error,
+    }
+}
+
 fn times(count: usize) -> String {
     match count {
-        0 => "not at all".into(),
         1 => "once".into(),
         2 => "twice".into(),
         n => format!("{n} times"),

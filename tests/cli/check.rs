@@ -111,7 +111,7 @@ why = ""
             "8:13: error: no symbol `NO_SUCH` in this tree",
             "11:8: error: `jobs` must be an integer, not a string",
             "15:8: error: path `../x` leaves the tree by `..`",
-            "21:11: error: `init/main.c` holds the text not at all, not once",
+            "21:11: error: `init/main.c` does not hold the text",
             "26:8: error: `init/mian.c` is not in the tree",
             "27:1: error: unknown key `apend` in `edit`",
             "31:8: error: `file` must be a string, not an integer",
@@ -207,7 +207,7 @@ fn edits_that_do_not_apply() {
     );
     refused(
         &edit("file = \"init/main.c\"\nreplace = \"no such text\"\nwith = \"x\"\n"),
-        &["not at all, not once", "quote it exactly"],
+        &["`init/main.c` does not hold the text", "quote it exactly"],
     );
     refused(&edit("file = \"init/mian.c\"\ntouch = true\n"), &["not in the tree", "did you mean `init/main.c`?"]);
     refused(&edit("file = \"init/main.c\"\nrename = \"init/version.c\"\n"), &["is there already"]);
@@ -217,7 +217,10 @@ fn edits_that_do_not_apply() {
     refused(&edit("goals = []\n"), &["the edit changes nothing"]);
     refused(&edit("undo = \"edit-9\"\n"), &["no earlier edit is called `edit-9`"]);
     refused(&edit("patch = \"nowhere.patch\"\n"), &["cannot read the patch `nowhere.patch`"]);
-    refused(&edit("patch = \"not\\na patch\\n\"\n"), &["the patch is no unified diff"]);
+    refused(&edit("patch = \"not\\na patch\\n\"\n"), &["the patch is no unified diff: no valid patches found\n"]);
+    let header = "--- a/init/main.c\\n+++ b/init/main.c\\n@@ -1,x @@\\n-a\\n+b\\n";
+    let says = "the patch is no unified diff: unable to parse hunk header\n";
+    refused(&edit(&format!("patch = \"{header}\"\n")), &[says]);
     refused(&edit("id = \"a b\"\nfile = \"init/main.c\"\ntouch = true\n"), &["`a b` cannot name an edit"]);
 }
 

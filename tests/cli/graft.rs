@@ -83,7 +83,7 @@ fn an_edit_that_does_not_fit_a_revision_cannot_be_tested_and_one_that_fits_no_di
     let reason = report.scenarios[0].reason.as_deref().unwrap_or_default();
     assert!(
         reason.starts_with("the scenario does not fit `HEAD`: ")
-            && reason.contains("`Makefile` holds the text not at all"),
+            && reason.contains("`Makefile` does not hold the text"),
         "{reason}"
     );
     assert_eq!(lab.run(&["check", "t/git"]).code, 0);
