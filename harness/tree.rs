@@ -362,6 +362,11 @@ impl Planner<'_> {
                 }
                 Ok(files) => {
                     for (path, file) in files {
+                        if let Some(what) = self.no_place(&path, &state) {
+                            let hint = "its files lie in the tree at the same paths";
+                            self.fault(&crate::key_path!["tree", "overlay"], format!("in `{dir}`: {what}"), hint);
+                            continue;
+                        }
                         state
                             .files
                             .insert(path, FileState::Present { bytes: file.bytes.into(), mode: file.mode & 0o7777 });

@@ -39,11 +39,13 @@ impl Scenario {
         if self.is_graft() { self.tree.kernel.as_deref().unwrap_or(GRAFT_KERNEL) } else { &self.tree.srctree }
     }
 
-    /// `ARCH` of a graft; none of other trees, whose build chooses it.
+    /// The directory below `arch` that a graft is built with; none of other trees, whose build chooses it.
     #[must_use]
     pub fn graft_arch(&self) -> Option<&str> {
-        let arch = || self.make.vars.get("ARCH").map_or(self.tree.arch.unwrap_or_default().name(), String::as_str);
-        self.is_graft().then(arch)
+        let arch = self.make.vars.get("ARCH").map_or(self.tree.arch.unwrap_or_default().name(), String::as_str);
+        // Names of one directory (SRCARCH in the kernel's top Makefile).
+        let directory = if matches!(arch, "i386" | "x86_64") { GraftArch::X86.name() } else { arch };
+        self.is_graft().then_some(directory)
     }
 
     /// Whether these are one revision of many: what does not fit it may fit another, so it says nothing of either.

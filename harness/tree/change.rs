@@ -338,6 +338,9 @@ impl Planner<'_> {
         if from.is_none() && self.present(state, to).is_some() {
             return Err(format!("creates `{to}`, which is there already"));
         }
+        if let Some(what) = self.no_place(to, state) {
+            return Err(format!("creates what cannot be a file: {what}"));
+        }
         let (bytes, mut mode) = old.unwrap_or_else(|| (Arc::from([]), DEFAULT_MODE));
         let text = std::str::from_utf8(&bytes).map_err(|_| format!("changes `{to}`, which is not text"))?;
         let new = diffy::apply(text, patch).map_err(|error| format!("does not apply to `{to}`: {error}"))?;

@@ -232,6 +232,12 @@ fn places_that_cannot_be() {
     let renamed = |to: &str| format!("{MINI}[[edit]]\nfile = \"init/main.c\"\nrename = \"{to}\"\n");
     refused(&renamed("scripts"), &["bad.toml:6:10", "`scripts` is a directory"]);
     refused(&renamed("Makefile/main.c"), &["bad.toml:6:10", "which is a file"]);
+    let patch = "--- /dev/null\n+++ b/Makefile/x\n@@ -0,0 +1 @@\n+x\n";
+    let message = "the patch creates what cannot be a file: `Makefile/x` lies below `Makefile`, which is a file";
+    refused(&format!("{MINI}[[edit]]\npatch = '''\n{patch}'''\n"), &["bad.toml:5:9", message]);
+    let lab = Lab::new();
+    lab.write("scenarios/t/over/scripts", "").scenario("bad", &format!("{MINI}overlay = \"over\"\n"));
+    checked(&lab, "scenarios/t/bad.toml").says(&["bad.toml:4:11", "in `over`: `scripts` is a directory of the tree"]);
     let within = "lie one within the other";
     refused(&format!("{MINI}at = \"/build/obj/src\"\n"), &["bad.toml:4:6", "`/build/obj/src`", within]);
     let experiment = |keys: &str| format!("{MINI}[experiment]\n{keys}\n");

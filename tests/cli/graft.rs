@@ -131,6 +131,7 @@ fn a_symbol_of_another_architecture_is_refused_and_one_of_the_scenarios_own_is_s
     check("MARCH_Z13", "").exits(2).says(&["is one of arch/s390"]);
     let own = "[[tree.file]]\npath = \"Kconfig.own\"\ntext = \"config OWN_PROBE\\n\\tbool \\\"own\\\"\\n\"\n";
     check("OWN_PORBE", own).exits(2).says(&["did you mean `OWN_PROBE`?"]);
+    check("X86_KERNEL_IBT", "[make]\nvars = { ARCH = \"x86_64\" }\n").exits(0);
     let other = check("MARCH_Z14", "").exits(2);
     assert!(!other.err.contains("MARCH_Z13"), "it cannot be set either: {other}");
 }
