@@ -31,6 +31,7 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["run", "--disk-budget", "lots"],
         &["run", "--time-budget", "0s"],
         &["run", "--quiet", "--verbose"],
+        &["run", "--json", "-"],
         &["noop"],
         &["noop", "--", "make", "--dry-run"],
         &["incremental", "--", "make"],
@@ -46,6 +47,14 @@ fn a_wrong_command_line_is_a_usage_error() {
         assert_eq!(ran.code, 2, "{arguments:?}: {ran}");
         assert!(!ran.err.is_empty() && ran.out.is_empty(), "{arguments:?}: {ran}");
     }
+}
+
+#[test]
+fn a_report_on_standard_output_has_its_own_option() {
+    let lab = Lab::new();
+    lab.scenario("one", MINI);
+    lab.run(&["run", "--json", "-"]).exits(2).says(&["--format json"]);
+    assert!(!lab.path("-").exists());
 }
 
 #[test]
@@ -89,6 +98,33 @@ fn good_scenarios_are_valid_and_nothing_is_built() {
     assert!(!lab.path("state").exists());
     let json: Json = serde_json::from_str(&lab.run(&["check", "--format", "json"]).exits(0).out).expect("JSON");
     assert_eq!(json["scenarios"], 1);
+}
+
+#[test]
+fn a_scenario_whose_kernel_is_not_there_is_valid_as_far_as_can_be_told() {
+    let lab = Lab::new();
+    lab.scenario("far", "[tree]\nsrctree = \"debian:6.12\"\n");
+    let ran = lab.run(&["check"]).exits(0);
+    assert!(ran.out.ends_with("\n1 scenario is valid as far as can be told without its kernel\n"), "{ran}");
+    lab.scenario("near", MINI);
+    let ran = lab.run(&["check"]).exits(0);
+    let last = "\n2 scenarios are valid, 1 of them as far as can be told without its kernel\n";
+    assert!(ran.out.ends_with(last), "{ran}");
+    lab.scenario("further", "[tree]\nsrctree = \"graft\"\nkernel = \"debian:7.3\"\n");
+    let ran = lab.run(&["check", "--tier", "kernel,graft"]).exits(0);
+    assert!(ran.out.ends_with("\n2 scenarios are valid as far as can be told without their kernels\n"), "{ran}");
+}
+
+#[test]
+fn a_tool_that_nobody_has_is_noted() {
+    let lab = Lab::new();
+    lab.scenario("tool", &format!("{MINI}[toolchain]\nmake = \"4.4\"\npahole = \"1.31\"\n"));
+    let ran = lab.run(&["check"]).exits(0);
+    for word in ["t/tool: it would be skipped: no pahole 1.31", "pahole-1.30, pahole-1.32", "\n1 scenario is valid\n"] {
+        assert!(ran.out.contains(word), "`{word}`: {ran}");
+    }
+    let json: Json = serde_json::from_str(&lab.run(&["check", "--format", "json"]).exits(0).out).expect("JSON");
+    assert_eq!(json["notes"][0][0], "t/tool");
 }
 
 /// TOML as JSON, for a validator that knows only that.
