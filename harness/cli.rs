@@ -44,7 +44,8 @@ Exit codes: 0 passed · 1 findings · 2 usage or scenario error · 3 the host ca
 4 nothing was compared · 70 harness error · 130 interrupted
 
 First steps:
-  kbuild-repro run --bootstrap              install what is missing, run every quick scenario
+  kbuild-repro run --bootstrap              install what is missing, run what is quick, and the grafts
+                                            whose kernel is in the cache
   kbuild-repro run scenarios/modules/clean.toml --verbose
   kbuild-repro noop -- make                 what does a second make in the tree here do?
   kbuild-repro noop -- make -C /lib/modules/$(uname -r)/build M=$PWD modules
@@ -58,7 +59,7 @@ const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run scenarios: files, directories, or patterns of ids; by default every quick one
+    /// Run scenarios: files, directories, or patterns of ids; by default the quick ones and grafts in the cache
     Run(RunArgs),
     /// List the scenarios: id, tree, tier, title
     List(SelectArgs),
@@ -90,7 +91,8 @@ pub struct SelectArgs {
     /// Scenario files, directories of them, or patterns of ids (`*` is any run of characters; a plain word matches anywhere)
     #[arg(value_name = "FILE|FILTER")]
     pub what: Vec<String>,
-    /// Only scenarios of these tiers. Without it `list` and `check` take all; `run` takes what is named, else `quick`
+    /// Only scenarios of these tiers. Without it `list` and `check` take all; `run` takes a file that is named, and of all
+    /// others `quick`, and `graft` where the kernel is in the cache
     #[arg(long, value_enum, value_delimiter = ',')]
     pub tier: Vec<TierArg>,
     /// The directory of scenarios; by default `scenarios` here or in a directory above
@@ -103,9 +105,9 @@ pub struct SelectArgs {
 pub enum TierArg {
     /// The mini tree
     Quick,
-    /// The graft tree
+    /// The graft tree: the kbuild of a kernel on small sources, in seconds
     Graft,
-    /// Whole source trees
+    /// Whole source trees; and grafts that take longer or more: on arch/x86, and by clang
     Kernel,
     /// Sweeps
     Long,
@@ -167,7 +169,8 @@ pub struct HowArgs {
     /// The most disk that trees may take, e.g. 500M, 20G
     #[arg(long, value_name = "SIZE", value_parser = amounts::parse_size)]
     pub(crate) disk_budget: Option<u64>,
-    /// The most time, e.g. 90s, 30m, 8h: what matters most is run first, what is left out is said
+    /// The most time, e.g. 90s, 30m, 8h: asked before each scenario begins, and one that has begun runs to its end; what
+    /// matters most is run first, what is left out is said
     #[arg(long, value_name = "TIME", value_parser = amounts::parse_time)]
     pub(crate) time_budget: Option<std::time::Duration>,
     /// A guarantee that this host cannot give is an error
@@ -198,7 +201,7 @@ pub struct OutputArgs {
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
     /// Write the JSON report to this file as well
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = parse_report)]
     pub(crate) json: Option<PathBuf>,
     /// No progress; only the report
     #[arg(long, short, conflicts_with = "verbose")]
@@ -298,6 +301,14 @@ struct ShellArgs {
 /// A number of jobs on the command line.
 fn parse_jobs(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|jobs| (1..=4096).contains(jobs)).ok_or_else(|| "a number from 1 to 4096".to_owned())
+}
+
+/// The file of a report. Elsewhere `-` is standard output, which has its own option here.
+fn parse_report(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => Err("on standard output it is `--format json`; a file of this name is `./-`".to_owned()),
+        text => Ok(text.into()),
+    }
 }
 
 /// What every command is given: the place where it prints, and whether to stop.

@@ -91,7 +91,7 @@ pub fn run_scenario(
     );
     let (ended, losses) = match runner::run(context, scenario, plan, &recorder) {
         Ok(losses) => (Ended::Complete, losses),
-        Err(error) => (ended(job, error), Vec::new()),
+        Err(error) => (ended(job, plan, error), Vec::new()),
     };
     let order: Vec<String> =
         runner::plan(scenario, context.parts).into_iter().flat_map(|chain| chain.builds).map(|b| b.id).collect();
@@ -151,11 +151,15 @@ pub fn loss_record(loss: sandbox::Loss) -> LossRecord {
     LossRecord { guarantee: guarantee.into(), reason: loss.reason, hint: Some(loss.hint).filter(|h| !h.is_empty()) }
 }
 
-fn ended(job: &Job<'_>, error: RunError) -> Ended {
+fn ended(job: &Job<'_>, plan: &TreePlan, error: RunError) -> Ended {
     let RunError { kind, mut message, mut hint, unmet } = error;
     if !unmet.is_empty() {
         // Only now is it worth reading every Kconfig file.
-        let index = kconfig::Index::read(job.lower);
+        let mut index = kconfig::Index::read(job.lower);
+        if let Some(arch) = job.loaded.scenario.graft_arch() {
+            index.split_other_architectures(arch);
+        }
+        index.merge(kconfig::Index::of(&plan.base));
         let lines: Vec<String> = unmet
             .iter()
             .map(|unmet| {
@@ -167,6 +171,10 @@ fn ended(job: &Job<'_>, error: RunError) -> Ended {
         hint = Some("ask for what the symbol depends on as well, or for another value".into());
     }
     match kind {
+        // What this revision cannot have, another may: as where an edit does not fit it.
+        RunErrorKind::Scenario if !unmet.is_empty() && job.loaded.scenario.is_of_revision() => {
+            Ended::CannotBuild { reason: message }
+        }
         RunErrorKind::Scenario => Ended::ScenarioError { message, hint },
         RunErrorKind::HostCannot => Ended::HostCannot { message, hint },
         RunErrorKind::Harness => Ended::HarnessError { message, hint },

@@ -6,9 +6,12 @@
 //! [`materialise`] is the thin edge that lays a tree down.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::scenario::{Change, Document, Errors, Key, Problem, Scenario, Tool, TreeKind, WhichTree, parse_mode};
+use crate::scenario::{
+    Change, Document, Errors, GraftArch, Key, ObjTree, Problem, Scenario, Tool, TreeKind, WhichTree, parse_mode,
+};
 
 mod change;
 pub mod graft;
@@ -21,6 +24,11 @@ pub mod view;
 pub(crate) use change::replace;
 
 pub use lower::{Beside, Lower, LowerFile};
+
+/// Where the build sees the source tree if the scenario does not say otherwise.
+const SRC: &str = "/build/src";
+/// Where it sees the object tree.
+const OBJ: &str = "/build/obj";
 
 /// The mode of a file that a scenario writes without naming one.
 const DEFAULT_MODE: u32 = 0o644;
@@ -167,15 +175,20 @@ pub(crate) struct Planner<'a> {
     pub(crate) lower: &'a dyn Lower,
     pub(crate) beside: &'a dyn Beside,
     pub(crate) errors: Errors,
-    /// The Kconfig index, made when the first symbol is asked for: a kernel has 1,700 Kconfig files.
-    symbols: Option<kconfig::Index>,
+    /// The Kconfig index, and what only other architectures have, made when the first symbol is asked for: a kernel has
+    /// 1,700 Kconfig files.
+    symbols: Option<(kconfig::Index, kconfig::Index)>,
 }
 
 impl Planner<'_> {
     fn fault(&mut self, at: &[Key], message: impl Into<String>, hint: impl Into<String>) {
+        self.tell(at, Problem::at_key(self.document, at, message).hint(hint));
+    }
+
+    fn tell(&mut self, at: &[Key], problem: Problem) {
         // What is wrong here was said; the rest would be its consequence.
         if !self.document.is_damaged(at) {
-            self.errors.0.push(Problem::at_key(self.document, at, message).hint(hint));
+            self.errors.0.push(problem);
         }
     }
 
@@ -183,10 +196,33 @@ impl Planner<'_> {
         let tree = &self.scenario.tree;
         let has_kconfig = matches!(self.lower.read("Kconfig"), Ok(Some(_)));
         let kind = tree.kind.unwrap_or(if has_kconfig { TreeKind::Kernel } else { TreeKind::Make });
+        self.places(kind);
         let base = self.base();
         let config = self.config(kind, &base);
         let edits = self.edits(&base);
         TreePlan { kind, config, base, edits }
+    }
+
+    /// Source and object tree are mounted beside each other: one within the other would hide part of it.
+    fn places(&mut self, kind: TreeKind) {
+        let scenario = self.scenario;
+        if scenario.make.objtree.map_or(kind == TreeKind::Make, |objtree| objtree == ObjTree::InTree) {
+            return;
+        }
+        let nested = |src: &str, obj: &str| Path::new(src).starts_with(obj) || Path::new(obj).starts_with(src);
+        let hint = format!("the source tree is at `{SRC}` and the object tree at `{OBJ}`, where nothing else is said");
+        let src = scenario.tree.at.as_deref().unwrap_or(SRC);
+        if nested(src, OBJ) {
+            let message = format!("the source tree `{src}` and the object tree `{OBJ}` lie one within the other");
+            return self.fault(&crate::key_path!["tree", "at"], message, hint);
+        }
+        let Some(experiment) = &scenario.experiment else { return };
+        let (src, obj) = (experiment.srctree.as_deref().unwrap_or(src), experiment.objtree.as_deref().unwrap_or(OBJ));
+        if nested(src, obj) {
+            let key = if experiment.srctree.is_some() { "srctree" } else { "objtree" };
+            let message = format!("the source tree `{src}` and the object tree `{obj}` lie one within the other");
+            self.fault(&crate::key_path!["experiment", key], message, hint);
+        }
     }
 
     fn config(&mut self, kind: TreeKind, base_state: &State) -> Option<Config> {
@@ -251,26 +287,39 @@ impl Planner<'_> {
 
     /// A symbol must exist in the tree's Kconfig files, as the scenario has changed them so far.
     fn symbol(&mut self, at: &[Key], symbol: &str, value: &str, fragment: Option<&str>, state: &State) {
-        let lower = self.lower;
-        let index = self.symbols.get_or_insert_with(|| kconfig::Index::read(lower));
+        let (lower, arch) = (self.lower, self.scenario.graft_arch());
+        let (index, others) = self.symbols.get_or_insert_with(|| {
+            let mut index = kconfig::Index::read(lower);
+            let others = arch.map(|arch| index.split_other_architectures(arch)).unwrap_or_default();
+            (index, others)
+        });
         let of = fragment.map(|name| format!(" (in `{name}`)")).unwrap_or_default();
         let own = kconfig::Index::of(state);
         if index.is_empty() || index.get(symbol).is_some() || own.get(symbol).is_some() {
             let refused = own.refuses(symbol, value).or_else(|| index.refuses(symbol, value));
             if let Some(kind) = refused.filter(|_| own.get(symbol).is_none() || index.get(symbol).is_none()) {
-                self.fault(
-                    at,
-                    format!("symbol `{symbol}`{of} cannot be `{value}`"),
-                    format!("it is {}", kind.values()),
-                );
+                let problem = Problem::at_key(self.document, at, format!("symbol `{symbol}`{of} cannot be `{value}`"));
+                self.tell(at, problem.hint(format!("it is {}", kind.values())).of_sources());
             }
             return;
         }
-        let hint = match index.nearest(symbol) {
+        if let (Some([definition, ..]), Some(arch)) = (others.get(symbol), arch) {
+            let other = definition.arch().unwrap_or_default();
+            let hint = if other == GraftArch::X86.name() {
+                "`arch = \"x86\"` under `[tree]` builds the graft on the kernel's arch/x86".to_owned()
+            } else {
+                "a graft has the architecture `graft`, or `x86`".to_owned()
+            };
+            let message =
+                format!("symbol `{symbol}`{of} is one of arch/{other}, and this graft is built with ARCH={arch}");
+            return self.tell(at, Problem::at_name(self.document, at, message).hint(hint));
+        }
+        let hint = match index.nearest(&own, symbol) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "no Kconfig file of the tree has it".into(),
         };
-        self.fault(at, format!("no symbol `{symbol}`{of} in this tree"), hint);
+        let problem = Problem::at_name(self.document, at, format!("no symbol `{symbol}`{of} in this tree"));
+        self.tell(at, problem.hint(hint).of_sources());
     }
 
     /// Lays the graft's own files over the kernel's.
@@ -313,6 +362,11 @@ impl Planner<'_> {
                 }
                 Ok(files) => {
                     for (path, file) in files {
+                        if let Some(what) = self.no_place(&path, &state) {
+                            let hint = "its files lie in the tree at the same paths";
+                            self.fault(&crate::key_path!["tree", "overlay"], format!("in `{dir}`: {what}"), hint);
+                            continue;
+                        }
                         state
                             .files
                             .insert(path, FileState::Present { bytes: file.bytes.into(), mode: file.mode & 0o7777 });
@@ -348,6 +402,12 @@ impl Planner<'_> {
                 },
                 (None, None) => continue,
             };
+            if let Some(what) = self.no_place(&file.path, &state) {
+                let at = crate::key_path!["tree", "file", n, "path"];
+                let problem = Problem::at_key(self.document, &at, what);
+                self.tell(&at, problem.hint("name a file, with the directory it is to be in").of_sources());
+                continue;
+            }
             let mode = file.mode.as_deref().and_then(parse_mode).unwrap_or(DEFAULT_MODE);
             state.files.insert(file.path.clone(), FileState::Present { bytes: bytes.into(), mode });
         }

@@ -149,13 +149,11 @@ pub fn judge(record: &ScenarioRecord, accepted: &Accepted) -> Judgement {
     if let Ended::Skipped { reason } = &record.ended {
         return early(Verdict::Skipped, reason, &None);
     }
-    if let Ended::CannotBuild { reason } = &record.ended {
-        return early(Verdict::Inconclusive, reason, &None);
-    }
     let mut judgement = judge_builds(record, accepted);
     // What was built before the end still counts: its findings stay in the report.
     let (verdict, message, hint) = match &record.ended {
-        Ended::Complete | Ended::Skipped { .. } | Ended::CannotBuild { .. } => return judgement,
+        Ended::Complete | Ended::Skipped { .. } => return judgement,
+        Ended::CannotBuild { reason } => (Verdict::Inconclusive, reason.as_str(), &None),
         Ended::ScenarioError { message, hint } => (Verdict::ScenarioError, message.as_str(), hint),
         Ended::HostCannot { message, hint } => (Verdict::HostCannot, message.as_str(), hint),
         Ended::HarnessError { message, hint } => (Verdict::HarnessError, message.as_str(), hint),

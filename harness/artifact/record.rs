@@ -93,7 +93,7 @@ pub enum Ended {
         /// Why, and what would help.
         reason: String,
     },
-    /// It was not built, because this kernel's kbuild cannot: nothing can be said.
+    /// This kernel's kbuild cannot build it, or this revision cannot have what it asks for: nothing can be said.
     CannotBuild {
         /// Why.
         reason: String,

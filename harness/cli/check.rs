@@ -2,14 +2,17 @@
 
 use std::path::Path;
 
+use super::host::Host;
 use super::load::{self, OnPaper, Ready};
 use super::run::{capture, capture_without_tools};
+use super::toolchain::Shelf;
 use super::{CliError, Format, SelectArgs, Session, doctor};
 use crate::runner::prepared::Store;
 use crate::sandbox::scratch::Scratch;
 use crate::sandbox::{Refusal, Sandbox};
-use crate::scenario::Errors;
+use crate::scenario::{Errors, Toolchain, Wanted};
 use crate::tree::source::Sources;
+use crate::tree::source::tools::Offer;
 
 /// `list`: one line per scenario.
 pub(super) fn list(args: &SelectArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
@@ -51,19 +54,19 @@ pub(super) fn check(
     session: &mut Session<'_>,
 ) -> Result<u8, CliError> {
     match check_all(args, cache) {
-        Ok((good, unseen)) => {
+        Ok(checked) => {
             if format == Format::Json {
-                writeln!(
-                    session.out,
-                    "{}",
-                    serde_json::json!({ "scenarios": good, "errors": [], "not_seen": unseen })
-                )?;
+                let Checked { good, unseen, notes, .. } = checked;
+                let told = serde_json::json!({ "scenarios": good, "errors": [], "not_seen": unseen, "notes": notes });
+                writeln!(session.out, "{told}")?;
             } else {
-                for (id, why) in &unseen {
+                for (id, why) in &checked.unseen {
                     writeln!(session.out, "{id}: the edits were not tried: {why}")?;
                 }
-                let are = if good == 1 { " is" } else { "s are" };
-                writeln!(session.out, "{good} scenario{are} valid")?;
+                for (id, note) in &checked.notes {
+                    writeln!(session.out, "{id}: {note}")?;
+                }
+                writeln!(session.out, "{}", checked.summary())?;
             }
             Ok(0)
         }
@@ -85,26 +88,85 @@ pub(super) fn check(
     }
 }
 
-type Unseen = Vec<(String, String)>;
+/// What is said of scenarios without an error.
+#[derive(Debug, Default)]
+struct Checked {
+    /// How many there are.
+    good: usize,
+    /// Those whose edits were not tried, and why.
+    unseen: Vec<(String, String)>,
+    /// How many of them for want of their kernel.
+    absent: usize,
+    /// What keeps scenarios from being run.
+    notes: Vec<(String, String)>,
+}
 
-fn check_all(args: &SelectArgs, cache: Option<&Path>) -> Result<(usize, Unseen), CliError> {
+impl Checked {
+    fn summary(&self) -> String {
+        let are = if self.good == 1 { " is" } else { "s are" };
+        let valid = format!("{} scenario{are} valid", self.good);
+        let kernels = if self.absent == 1 { "its kernel" } else { "their kernels" };
+        match self.absent {
+            0 => valid,
+            all if all == self.good => format!("{valid} as far as can be told without {kernels}"),
+            some => format!("{valid}, {some} of them as far as can be told without {kernels}"),
+        }
+    }
+}
+
+/// Why a scenario will be skipped for a tool that neither the system has nor anybody offers. What is only not unpacked yet
+/// is no matter of the scenario's.
+fn never_there(
+    ready: &Ready,
+    shelf: &mut Option<(Host, Shelf)>,
+    cache: Option<&Path>,
+) -> Result<Vec<String>, CliError> {
+    let scenario = &ready.loaded.scenario;
+    let offered = |wanted: &Wanted<'_>| Offer::find(wanted.name, wanted.version).is_some();
+    let mut reasons = Vec::new();
+    for wanted in scenario.toolchain.wanted().into_iter().filter(|wanted| !offered(wanted)) {
+        // Only now is it worth asking the system's tools for their versions.
+        if shelf.is_none() {
+            let host = capture()?;
+            let tools = Shelf::new(&host, cache);
+            *shelf = Some((host, tools));
+        }
+        let Some((host, tools)) = shelf else { continue };
+        let mut alone = scenario.clone();
+        let of = |name: &str, chosen: &Option<String>| chosen.clone().filter(|_| wanted.name == name);
+        alone.toolchain = Toolchain {
+            pahole: of("pahole", &scenario.toolchain.pahole),
+            make: of("make", &scenario.toolchain.make),
+            compiler: None,
+        };
+        reasons.extend(tools.choose(host, &alone, false)?.err());
+    }
+    Ok(reasons)
+}
+
+fn check_all(args: &SelectArgs, cache: Option<&Path>) -> Result<Checked, CliError> {
     let host = capture_without_tools()?;
     let sources = load::sources(&host, cache);
     let mut errors = Errors::default();
-    let mut unseen = Vec::new();
     let ready = selected(args, &host.cwd, &sources)?;
+    let mut checked = Checked { good: ready.len(), ..Checked::default() };
+    let mut shelf = None;
     for ready in &ready {
+        let id = &ready.found.id;
+        let reasons = never_there(ready, &mut shelf, cache)?.into_iter();
+        checked.notes.extend(reasons.map(|reason| (id.clone(), format!("it would be skipped: {reason}"))));
         match load::on_paper(ready, &sources) {
             Ok(OnPaper::Tried) => {}
             Ok(OnPaper::NotAtHand(how)) => {
-                unseen.push((ready.found.id.clone(), format!("`{}` is not in the cache ({how})", ready.source)));
+                checked.absent += 1;
+                checked.unseen.push((id.clone(), format!("`{}` is not in the cache ({how})", ready.source)));
             }
-            Ok(OnPaper::CannotBuild(why)) => unseen.push((ready.found.id.clone(), why)),
+            Ok(OnPaper::CannotBuild(why)) => checked.unseen.push((id.clone(), why)),
             Err(more) => errors.0.extend(more.0),
         }
     }
     errors.into_result().map_err(CliError::Scenario)?;
-    Ok((ready.len(), unseen))
+    Ok(checked)
 }
 
 /// `doctor`: the whole picture of the host.

@@ -9,9 +9,9 @@ use rayon::prelude::*;
 use crate::artifact::record::ToolRecord;
 use crate::cli::host::{Host, Need};
 use crate::cli::{CliError, SelectArgs, Session};
-use crate::scenario::{self, Errors, GRAFT_KERNEL, GraftArch, Loaded, Loader, Problem, Tier, TreeKind};
+use crate::scenario::{self, Errors, GraftArch, Key, Loaded, Loader, Problem, Tier, TreeKind};
 use crate::tree::lower::{DirBeside, DirLower, MiniLower, read_regular};
-use crate::tree::source::{Hold, Identity, Part, Progress, SourceSpec, Sources, Status};
+use crate::tree::source::{Hold, Identity, Part, Progress, SourceError, SourceSpec, Sources, Status};
 use crate::tree::{self, Lower};
 
 /// A scenario file that was found.
@@ -240,13 +240,15 @@ pub fn cannot_build(ready: &Ready, hand: &AtHand) -> Option<String> {
     scenario.is_graft().then(|| tree::graft::cannot(hand.lower.as_ref(), arch)).flatten()
 }
 
-/// Why a git revision cannot be tested, if all that is wrong is that edits do not fit its files: the text they look for
-/// came later, or is gone. In a bisection that says nothing of the revision; of other sources it is the scenario's error.
+/// Why a git revision cannot be tested, if all that is wrong is that edits do not fit its files, or symbols its Kconfig:
+/// what they look for came later, or is gone. In a bisection that says nothing of the revision; of other sources it is the
+/// scenario's error.
 pub(super) fn does_not_fit(ready: &Ready, errors: Errors) -> Result<String, Errors> {
     let SourceSpec::Git(source) = &ready.source else { return Err(errors) };
     match errors.0.as_slice() {
         [first, rest @ ..] if first.of_sources && rest.iter().all(|problem| problem.of_sources) => {
-            Ok(format!("an edit does not fit `{}`: {}:{}: {first}", source.rev, first.file, first.at.0))
+            let hint = first.hint.as_ref().map_or(String::new(), |hint| format!(" ({hint})"));
+            Ok(format!("the scenario does not fit `{}`: {}:{}: {first}{hint}", source.rev, first.file, first.at.0))
         }
         _ => Err(errors),
     }
@@ -279,15 +281,15 @@ fn read_one(found: &Found) -> (Option<Loaded>, Errors) {
     }
 }
 
+/// The key that says where the sources come from.
+fn source_key(loaded: &Loaded) -> [Key; 2] {
+    let graft = loaded.scenario.is_graft() && loaded.scenario.tree.kernel.is_some();
+    crate::key_path!["tree", if graft { "kernel" } else { "srctree" }]
+}
+
 fn source(found: &Found, loaded: &Loaded) -> Result<SourceSpec, Box<Problem>> {
-    let at = crate::key_path!["tree", "srctree"];
-    let tree = &loaded.scenario.tree;
-    let (at, written) = match (loaded.scenario.is_graft(), &tree.kernel) {
-        (true, Some(kernel)) => (crate::key_path!["tree", "kernel"], kernel.as_str()),
-        (true, None) => (at, GRAFT_KERNEL),
-        (false, _) => (at, tree.srctree.as_str()),
-    };
-    let spec = SourceSpec::parse(written)
+    let at = source_key(loaded);
+    let spec = SourceSpec::parse(loaded.scenario.kernel_source())
         .map_err(|error| Box::new(Problem::at_key(&loaded.document, &at, error.to_string()).hint(error.hint())))?;
     if loaded.scenario.is_graft() && matches!(spec, SourceSpec::Mini | SourceSpec::Graft) {
         let problem = Problem::at_key(&loaded.document, &at, format!("`{spec}` is no kernel"));
@@ -367,7 +369,7 @@ pub fn at_hand(ready: &Ready, sources: &Sources) -> Result<AtHand, Absent> {
     let scenario = &ready.loaded.scenario;
     let sources = &sources.part(part(ready));
     let wrong = |message: String, hint: String| {
-        let problem = Problem::at_key(&ready.loaded.document, &crate::key_path!["tree", "srctree"], message);
+        let problem = Problem::at_key(&ready.loaded.document, &source_key(&ready.loaded), message);
         Absent::Wrong(Box::new(problem.hint(hint)))
     };
     match &ready.source {
@@ -403,13 +405,24 @@ pub fn at_hand(ready: &Ready, sources: &Sources) -> Result<AtHand, Absent> {
                     _hold: sources.hold(&source),
                     dir: Some(source.dir),
                 }),
-                Err(error) => Err(wrong(error.to_string(), error.hint().unwrap_or_default())),
+                Err(error) => Err(wrong(error.to_string(), hint_of(&error))),
             },
             Ok(Status::Absent { how, .. }) => Err(Absent::Fetch(how)),
             // `source` lets no other name of a built-in tree through.
             Ok(Status::BuiltIn) => Err(wrong(format!("`{spec}` is no source tree"), "use `mini`".into())),
-            Err(error) => Err(wrong(error.to_string(), error.hint().unwrap_or_default())),
+            Err(error) => Err(wrong(error.to_string(), hint_of(&error))),
         },
+    }
+}
+
+/// What to do about a source that cannot be had.
+fn hint_of(error: &SourceError) -> String {
+    match error {
+        // git has this name only while it bisects without a work tree.
+        SourceError::GitRevision { repo, rev, .. } if rev.starts_with("BISECT_HEAD") => {
+            format!("no bisection is going on there: `git -C {} bisect start --no-checkout BAD GOOD`", repo.display())
+        }
+        error => error.hint().unwrap_or_default(),
     }
 }
 

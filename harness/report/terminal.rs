@@ -55,8 +55,12 @@ fn prepared(preparation: &Preparation) -> String {
         return ", from a prepared state".into();
     }
     let (seconds, millis) = (preparation.wall_ms / 1000, preparation.wall_ms % 1000);
-    let why = preparation.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
-    format!(", prepared before in {seconds}.{:02} s{why}", millis / 10)
+    let why = match preparation.why.as_deref() {
+        None => String::new(),
+        Some(why) if why.starts_with("not kept") => format!(" (what it made is {why})"),
+        Some(why) => format!(" (since {why})"),
+    };
+    format!(", after preparing for {seconds}.{:02} s{why}", millis / 10)
 }
 
 struct Sink<'a> {
@@ -252,4 +256,25 @@ fn groups<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
         }
     }
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Preparation, prepared};
+
+    #[test]
+    fn what_a_clean_build_started_from_is_said_with_its_reason() {
+        let told = |reused: bool, why: Option<&str>| {
+            prepared(&Preparation { reused, wall_ms: 53_570, cpu_ms: 0, why: why.map(str::to_owned) })
+        };
+        assert_eq!(told(true, None), ", from a prepared state");
+        assert_eq!(told(false, None), ", after preparing for 53.57 s");
+        let other = told(false, Some("scripts/Kbuild is not what it was"));
+        assert_eq!(other, ", after preparing for 53.57 s (since scripts/Kbuild is not what it was)");
+        let lost = told(false, Some("not kept: its sources were changed meanwhile"));
+        assert_eq!(
+            lost,
+            ", after preparing for 53.57 s (what it made is not kept: its sources were changed meanwhile)"
+        );
+    }
 }

@@ -66,6 +66,14 @@ impl Checker<'_> {
         }
     }
 
+    /// Where the name of a key is wrong, and not its value.
+    fn misnamed(&mut self, at: &[Key], message: impl Into<String>, hint: impl Into<String>) {
+        if !self.document.is_damaged(at) {
+            self.errors.0.push(Problem::at_name(self.document, at, message).hint(hint));
+            self.places.push(at.to_vec());
+        }
+    }
+
     fn path(&mut self, at: &[Key], path: &str) {
         if let Some(fault) = path_fault(path) {
             self.fault(at, format!("path `{path}` {fault}"), "write it as the tree has it, e.g. `init/version.c`");
@@ -191,17 +199,23 @@ impl Checker<'_> {
                 );
             }
         }
-        for name in tree.symbols.keys() {
-            self.symbol(&key_path!["tree", "symbols", name.as_str()], name);
+        for (name, value) in &tree.symbols {
+            self.symbol(&key_path!["tree", "symbols", name.as_str()], name, value);
         }
     }
 
-    fn symbol(&mut self, at: &[Key], name: &str) {
+    fn symbol(&mut self, at: &[Key], name: &str, value: &str) {
         let bare = name.strip_prefix("CONFIG_").filter(|bare| !bare.is_empty());
         if let Some(bare) = bare {
-            self.fault(at, format!("symbol `{name}` is written with its prefix"), format!("write `{bare}`"));
+            self.misnamed(at, format!("symbol `{name}` is written with its prefix"), format!("write `{bare}`"));
         } else if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            self.fault(at, format!("`{name}` cannot be a Kconfig symbol"), "letters, digits and `_`");
+            self.misnamed(at, format!("`{name}` cannot be a Kconfig symbol"), "letters, digits and `_`");
+        } else if value.contains(char::is_control) {
+            self.fault(
+                at,
+                format!("the value of `{name}` holds a line break or another control character"),
+                "a `.config` has one line a symbol",
+            );
         }
     }
 
@@ -275,7 +289,7 @@ impl Checker<'_> {
         }
         if name.is_empty() || name.starts_with('-') || name.contains(|c: char| c.is_whitespace() || "=:#\0".contains(c))
         {
-            self.fault(
+            self.misnamed(
                 at,
                 format!("`{name}` cannot be a variable of make"),
                 "no blanks, `=`, `:`, `#`, no leading `-`",
@@ -292,7 +306,7 @@ impl Checker<'_> {
     }
 
     fn makes_own(&mut self, at: &[Key], name: &str) {
-        self.fault(
+        self.misnamed(
             at,
             format!("`{name}` is the harness's own"),
             "options such as `-i` would make a failed build look like one that worked; jobs have the key `jobs`, variables `vars`",
@@ -403,8 +417,8 @@ impl Checker<'_> {
             self.path(&at_key("rename"), to);
         }
         self.mode(&at_key("chmod"), change.chmod.as_deref());
-        for name in change.config.keys() {
-            self.symbol(&[at, &key_path!["config", name.as_str()]].concat(), name);
+        for (name, value) in &change.config {
+            self.symbol(&[at, &key_path!["config", name.as_str()]].concat(), name, value);
         }
         for name in change.vars.keys() {
             self.variable(&[at, &key_path!["vars", name.as_str()]].concat(), name);

@@ -67,6 +67,18 @@ pub(super) struct Node {
     pub(super) value: Value,
 }
 
+impl Node {
+    fn at(&self, key: &Key) -> Option<&Self> {
+        match (key, &self.value) {
+            (Key::Name(name), Value::Table(entries)) => {
+                entries.iter().find(|entry| entry.name == *name).map(|entry| &entry.node)
+            }
+            (Key::Index(index), Value::Array(items)) => items.get(*index),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     String(String),
@@ -227,19 +239,30 @@ impl Document {
     pub fn locate(&self, path: &[Key]) -> (usize, Range<usize>) {
         let mut node = &self.root;
         for key in path {
-            let next = match (key, &node.value) {
-                (Key::Name(name), Value::Table(entries)) => {
-                    entries.iter().find(|entry| entry.name == *name).map(|entry| &entry.node)
-                }
-                (Key::Index(index), Value::Array(items)) => items.get(*index),
-                _ => None,
-            };
-            match next {
+            match node.at(key) {
                 Some(next) => node = next,
                 None => break,
             }
         }
         (node.source, node.span.clone())
+    }
+
+    /// The source and byte range of the name of a key, where what is wrong is the name; or else what [`Self::locate`] says.
+    #[must_use]
+    pub fn locate_name(&self, path: &[Key]) -> (usize, Range<usize>) {
+        let Some((last, above)) = path.split_last() else { return self.locate(path) };
+        match (self.node(above), last) {
+            (Some(Node { value: Value::Table(entries), .. }), Key::Name(name)) => {
+                let entry = entries.iter().find(|entry| entry.name == *name);
+                entry.map_or_else(|| self.locate(path), |entry| (entry.source, entry.name_span.clone()))
+            }
+            _ => self.locate(path),
+        }
+    }
+
+    /// The value at a path, if there is one.
+    fn node(&self, path: &[Key]) -> Option<&Node> {
+        path.iter().try_fold(&self.root, |node, key| node.at(key))
     }
 
     /// The values without their places.

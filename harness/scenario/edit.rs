@@ -72,7 +72,7 @@ pub struct Change {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub count: Option<u32>,
-    /// Deletes the file, or the directory with all below it.
+    /// Deletes the file, or all files below the directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete: Option<True>,
     /// Moves the file to this path; as `mv` does it, its time stamp goes with it.

@@ -71,6 +71,13 @@ impl Problem {
         Self::at_span(document, index, span, message)
     }
 
+    /// An error of the name of a key, and not of its value.
+    #[must_use]
+    pub fn at_name(document: &Document, key: &[Key], message: impl Into<String>) -> Self {
+        let (index, span) = document.locate_name(key);
+        Self::at_span(document, index, span, message)
+    }
+
     /// An error of the file as a whole.
     #[must_use]
     pub fn whole(document: &Document, message: impl Into<String>) -> Self {
@@ -86,6 +93,13 @@ impl Problem {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says that it is one of the sources as they are.
+    #[must_use]
+    pub(crate) fn of_sources(mut self) -> Self {
+        self.of_sources = true;
         self
     }
 

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Scenario;
+
 /// The `srctree` of a tree with our own sources and a kernel's kbuild.
 pub const GRAFT: &str = "graft";
 /// The kernel of a graft that names none.
@@ -27,5 +29,28 @@ impl GraftArch {
             Self::Graft => "graft",
             Self::X86 => "x86",
         }
+    }
+}
+
+impl Scenario {
+    /// Where the sources that make the difference come from, as written: of a graft its kernel.
+    #[must_use]
+    pub fn kernel_source(&self) -> &str {
+        if self.is_graft() { self.tree.kernel.as_deref().unwrap_or(GRAFT_KERNEL) } else { &self.tree.srctree }
+    }
+
+    /// The directory below `arch` that a graft is built with; none of other trees, whose build chooses it.
+    #[must_use]
+    pub fn graft_arch(&self) -> Option<&str> {
+        let arch = self.make.vars.get("ARCH").map_or(self.tree.arch.unwrap_or_default().name(), String::as_str);
+        // Names of one directory (SRCARCH in the kernel's top Makefile).
+        let directory = if matches!(arch, "i386" | "x86_64") { GraftArch::X86.name() } else { arch };
+        self.is_graft().then_some(directory)
+    }
+
+    /// Whether these are one revision of many: what does not fit it may fit another, so it says nothing of either.
+    #[must_use]
+    pub fn is_of_revision(&self) -> bool {
+        self.kernel_source().trim().starts_with("git:")
     }
 }

@@ -123,7 +123,10 @@ impl Planner<'_> {
                 Err((count, wanted)) => self.problem(
                     at,
                     "replace",
-                    format!("`{path}` holds the text {}, not {}", times(count), times(wanted)),
+                    match count {
+                        0 => format!("`{path}` does not hold the text"),
+                        count => format!("`{path}` holds the text {}, not {}", times(count), times(wanted)),
+                    },
                     if count == 0 {
                         "quote it exactly, tabs and line ends too".to_owned()
                     } else {
@@ -143,6 +146,9 @@ impl Planner<'_> {
                     "delete it in the same edit first",
                 );
             }
+            if let Some(what) = self.no_place(to, state) {
+                return self.problem(at, "rename", what, "name the file that it becomes, with its directory");
+            }
             state.files.insert(path.into(), FileState::Deleted);
             state.files.insert(to.clone(), FileState::Present { bytes, mode });
             ops.push(FileOp::Rename { from: path.into(), to: to.clone() });
@@ -159,21 +165,37 @@ impl Planner<'_> {
 
     /// Why nothing can be done to the path as to a file, if so: it is a directory, or below a file.
     fn in_the_way(&mut self, path: &str, change: &Change, state: &State) -> Option<(String, &'static str)> {
-        let above = path.match_indices('/').map(|(at, _)| &path[..at]);
-        for dir in above {
-            if self.present(state, dir).is_some() {
-                return Some((format!("`{path}` lies below `{dir}`, which is a file"), "name a file of the tree"));
-            }
+        if let Some(what) = self.below_a_file(path, state) {
+            return Some((what, "name a file of the tree"));
         }
-        if change.delete.is_some() || self.present(state, path).is_some() {
+        if change.delete.is_some() || !self.is_directory(path, state) {
             return None;
+        }
+        Some((format!("`{path}` is a directory"), "an edit is of a file; `delete` takes a directory too"))
+    }
+
+    /// Why no file can be put at the path, if so.
+    pub(super) fn no_place(&mut self, path: &str, state: &State) -> Option<String> {
+        let directory = |planner: &mut Self| {
+            planner.is_directory(path, state).then(|| format!("`{path}` is a directory of the tree"))
+        };
+        self.below_a_file(path, state).or_else(|| directory(self))
+    }
+
+    fn below_a_file(&mut self, path: &str, state: &State) -> Option<String> {
+        let mut above = path.match_indices('/').map(|(at, _)| &path[..at]);
+        let file = above.find(|dir| self.present(state, dir).is_some())?;
+        Some(format!("`{path}` lies below `{file}`, which is a file"))
+    }
+
+    fn is_directory(&mut self, path: &str, state: &State) -> bool {
+        if self.present(state, path).is_some() {
+            return false;
         }
         let prefix = format!("{path}/");
         let mut below = self.lower.below(path).unwrap_or_default();
         below.extend(state.files.keys().filter(|file| file.starts_with(&prefix)).cloned());
-        let is_directory = below.iter().any(|file| self.present(state, file).is_some());
-        is_directory
-            .then(|| (format!("`{path}` is a directory"), "an edit is of a file; `delete` takes a directory too"))
+        below.iter().any(|file| self.present(state, file).is_some())
     }
 
     fn insert(
@@ -196,7 +218,10 @@ impl Planner<'_> {
             Err((count, _)) => self.problem(
                 at,
                 key,
-                format!("`{path}` holds this text {}, not once", times(count)),
+                match count {
+                    0 => format!("`{path}` does not hold this text"),
+                    count => format!("`{path}` holds this text {}, not once", times(count)),
+                },
                 "quote text that stands there exactly once",
             ),
         }
@@ -261,7 +286,7 @@ impl Planner<'_> {
             files += 1;
             let applied = match &file {
                 Ok(file) => self.apply(file, state, ops),
-                Err(error) => Err(format!("is no unified diff: {error}")),
+                Err(error) => Err(format!("is no unified diff: {}", said_once(&error.to_string()))),
             };
             if let Err(why) = applied {
                 let mut problem = Problem::at_key(self.document, at, format!("{name} {why}"));
@@ -313,6 +338,9 @@ impl Planner<'_> {
         if from.is_none() && self.present(state, to).is_some() {
             return Err(format!("creates `{to}`, which is there already"));
         }
+        if let Some(what) = self.no_place(to, state) {
+            return Err(format!("creates what cannot be a file: {what}"));
+        }
         let (bytes, mut mode) = old.unwrap_or_else(|| (Arc::from([]), DEFAULT_MODE));
         let text = std::str::from_utf8(&bytes).map_err(|_| format!("changes `{to}`, which is not text"))?;
         let new = diffy::apply(text, patch).map_err(|error| format!("does not apply to `{to}`: {error}"))?;
@@ -359,9 +387,16 @@ pub(crate) fn replace(bytes: &[u8], old: &str, new: &str, count: usize) -> Resul
     Ok(out)
 }
 
+/// What is wrong with a patch, without the parser's own words before it, of which each of its layers adds some.
+fn said_once(error: &str) -> &str {
+    match error.split_once(": ") {
+        Some((layer, rest)) if layer.starts_with("error parsing patch") => said_once(rest),
+        _ => error,
+    }
+}
+
 fn times(count: usize) -> String {
     match count {
-        0 => "not at all".into(),
         1 => "once".into(),
         2 => "twice".into(),
         n => format!("{n} times"),

@@ -71,6 +71,18 @@ pub struct Symbol {
     pub kind: Option<Type>,
 }
 
+impl Symbol {
+    /// The architecture whose own Kconfig file this is, if it is one's.
+    #[must_use]
+    pub fn arch(&self) -> Option<&str> {
+        self.file.strip_prefix("arch/")?.split_once('/').map(|(arch, _)| arch)
+    }
+
+    fn is_foreign_to(&self, arch: &str) -> bool {
+        self.arch().is_some_and(|own| own != arch)
+    }
+}
+
 /// All symbols of a tree.
 #[derive(Debug, Clone, Default)]
 pub struct Index(BTreeMap<String, Vec<Symbol>>);
@@ -90,6 +102,27 @@ impl Index {
             }
         }
         index
+    }
+
+    /// Takes out what only Kconfig files of other architectures define, which this one never reads, and gives it.
+    pub fn split_other_architectures(&mut self, arch: &str) -> Self {
+        let mut others = Self::default();
+        for (name, definitions) in &mut self.0 {
+            let (other, seen) = std::mem::take(definitions).into_iter().partition(|symbol| symbol.is_foreign_to(arch));
+            *definitions = seen;
+            if definitions.is_empty() {
+                others.0.insert(name.clone(), other);
+            }
+        }
+        self.0.retain(|_, definitions| !definitions.is_empty());
+        others
+    }
+
+    /// Adds the symbols of another index.
+    pub fn merge(&mut self, other: Self) {
+        for (name, definitions) in other.0 {
+            self.0.entry(name).or_default().extend(definitions);
+        }
     }
 
     /// The symbols of the Kconfig files that a scenario wrote or changed.
@@ -169,11 +202,11 @@ impl Index {
         self.0.is_empty()
     }
 
-    /// The symbol with the name nearest to a mistyped one.
+    /// The symbol, of these or of `own`, with the name nearest to a mistyped one.
     #[must_use]
-    pub fn nearest(&self, name: &str) -> Option<&str> {
+    pub fn nearest<'a>(&'a self, own: &'a Self, name: &str) -> Option<&'a str> {
         // 20,000 symbols: compare only names of about the same length.
-        let close = self.0.keys().filter(|have| have.len().abs_diff(name.len()) <= 2);
+        let close = self.0.keys().chain(own.0.keys()).filter(|have| have.len().abs_diff(name.len()) <= 2);
         crate::scenario::nearest(name, close.map(String::as_str))
     }
 }
@@ -279,7 +312,24 @@ mod tests {
         index.add("lib/Kconfig.debug", "config DEBUG_INFO_BTF\n\tbool \"BTF\"\n\tdepends on !FOO\n\tdepends on BAR\n");
         let symbol = &index.get("DEBUG_INFO_BTF").unwrap()[0];
         assert_eq!((symbol.line, symbol.depends.join(";"), symbol.prompt), (1, "!FOO;BAR".into(), true));
-        assert_eq!(index.nearest("DEBUG_INFO_BFT"), Some("DEBUG_INFO_BTF"));
+        let mut own = Index::default();
+        own.add("graft/Kconfig", "config GRAFT_NEW\n\tbool \"new\"\n");
+        assert_eq!(index.nearest(&own, "DEBUG_INFO_BFT"), Some("DEBUG_INFO_BTF"));
+        assert_eq!(index.nearest(&own, "GRAFT_NWE"), Some("GRAFT_NEW"));
+    }
+
+    #[test]
+    fn what_only_another_architecture_defines_is_out_of_sight() {
+        let mut index = Index::default();
+        index.add("arch/Kconfig", "config KPROBES\n\tbool \"probes\"\n");
+        index.add("arch/x86/Kconfig", "config X86_KERNEL_IBT\n\tbool \"ibt\"\nconfig SMP\n\tbool \"smp\"\n");
+        index.add("arch/s390/Kconfig", "config SMP\n\tdef_bool y\n");
+        let others = index.clone().split_other_architectures("x86");
+        assert!(others.0.is_empty(), "s390 is not the only one that has SMP: {others:?}");
+        let others = index.split_other_architectures("graft");
+        assert_eq!(index.0.keys().collect::<Vec<_>>(), ["KPROBES"]);
+        assert_eq!(others.get("X86_KERNEL_IBT").unwrap()[0].arch(), Some("x86"));
+        assert_eq!(others.get("SMP").map(<[_]>::len), Some(2));
     }
 
     #[test]

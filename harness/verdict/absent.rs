@@ -14,11 +14,19 @@ pub(super) fn reason(record: &ScenarioRecord, finding: &Finding) -> String {
     }
     let build = record.builds.iter().find(|build| build.id == finding.build);
     let Some(file) = build.and_then(file) else { return plain };
-    if !record.scenario.is_graft() {
+    if !record.scenario.is_graft() || is_generated(&file) {
         return format!("{plain}; `{file}` is not there");
     }
     let kernel = record.kernel.as_deref().map_or(String::new(), |kernel| format!(" of {kernel}"));
     format!("{plain}; the graft cannot be built by the kbuild{kernel}: `{file}` is not in the kernel")
+}
+
+/// Whether the name is one of a header that builds generate: then the build is at fault, and not the kernel's age.
+///
+/// `asm/x.h` is a wrapper of `asm-generic/x.h`; where a kernel lacks that, it is the name that the compiler tells.
+fn is_generated(name: &str) -> bool {
+    let wrapper = name.strip_prefix("uapi/").unwrap_or(name).starts_with("asm/");
+    wrapper || name.split('/').any(|part| part == "generated")
 }
 
 /// The file that a build did not find: of the end of its log, or else of all that it printed beside its steps.
@@ -66,7 +74,11 @@ fn is_file(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::file_of;
+    use super::{file_of, is_generated, reason};
+    use crate::artifact::record::Status;
+    use crate::scenario::FindingName;
+    use crate::verdict::sample::{build, record};
+    use crate::verdict::{Accepted, judge};
 
     #[test]
     fn the_file_is_named_as_programs_name_it() {
@@ -93,5 +105,34 @@ mod tests {
         }
         // A goal that does not exist is no file of the kernel's.
         assert_eq!(file_of("make: *** No rule to make target 'modulez'.  Stop."), None);
+    }
+
+    #[test]
+    fn a_generated_header_says_nothing_of_the_kernel() {
+        for name in [
+            "asm/rwonce.h",
+            "uapi/asm/types.h",
+            "generated/autoconf.h",
+            "include/generated/asm-offsets.h",
+            "../arch/x86/include/generated/uapi/asm/unistd_64.h",
+        ] {
+            assert!(is_generated(name), "{name}");
+        }
+        for name in ["asm-generic/rwonce.h", "linux/asm.h", "scripts/Makefile.vmlinux", "arch/x86/include/asm/bug.h"] {
+            assert!(!is_generated(name), "{name}");
+        }
+        let told = |header: &str| {
+            let mut clean = build("control/clean", &[]).failed(Status::Exit(2));
+            clean.log_tail = vec![format!("a.c:1:10: fatal error: {header}: No such file or directory")];
+            let mut record = record("[tree]\nsrctree = \"graft\"\n", vec![clean]);
+            record.kernel = Some("6.12.117".into());
+            let judgement = judge(&record, &Accepted::default());
+            let finding = judgement.findings.iter().find(|finding| finding.name == FindingName::BuildFailed);
+            reason(&record, finding.expect("the build failed"))
+        };
+        let wrapper = told("asm/rwonce.h");
+        assert!(wrapper.ends_with("; `asm/rwonce.h` is not there"), "{wrapper}");
+        let own = told("linux/rwonce.h");
+        assert!(own.contains("cannot be built by the kbuild of 6.12.117: `linux/rwonce.h`"), "{own}");
     }
 }

@@ -14,8 +14,11 @@ const IDLE_LABELS: &[&str] =
 /// Files that such a make writes again: with `O=` kbuild generates the object tree's `Makefile` each time.
 const IDLE_FILES: &[&str] = &["Makefile"];
 
-/// How many steps and files of a no-op are named.
+/// How many steps are named.
 const NAMED_STEPS: usize = 20;
+
+/// How many files that a no-op wrote are named: they stand in one line.
+const NAMED_FILES: usize = 6;
 
 /// How many functions that lost their BTF are named.
 const NAMED_FUNCTIONS: usize = 8;
@@ -32,6 +35,11 @@ pub(super) struct Comparison {
 #[must_use]
 pub fn pattern_matches(pattern: &str, text: &str) -> bool {
     WildMatch::new(pattern).matches(text)
+}
+
+/// Whether any clean build came through. Without one nothing was compared, and what did not show says nothing.
+pub(super) fn any_clean_worked(record: &ScenarioRecord) -> bool {
+    record.builds.iter().any(|build| build.mode == Mode::Clean && build.status.ok())
 }
 
 pub(super) fn compare(record: &ScenarioRecord) -> Comparison {
@@ -149,9 +157,9 @@ impl Comparison {
         }
         // A demand that no build could have failed. What a preparation does is not seen, so it is no finding.
         let steps = || record.builds.iter().flat_map(|build| build.labels.iter().chain(&build.lines));
-        let cut = record.builds.iter().any(|build| build.log_cut);
+        let unread = record.builds.iter().any(|build| build.log_cut) || !any_clean_worked(record);
         for pattern in record.scenario.edit.iter().flat_map(|edit| &edit.skips) {
-            if steps().next().is_some() && !cut && !steps().any(|label| pattern_matches(pattern, label)) {
+            if steps().next().is_some() && !unread && !steps().any(|label| pattern_matches(pattern, label)) {
                 self.notes.push(format!(
                     "{ATTENTION}`skips = \"{pattern}\"` fits no step that any build printed, clean ones included: it \
                      may be misspelt{}",
@@ -165,7 +173,8 @@ impl Comparison {
     fn unprepared(&mut self, record: &ScenarioRecord) {
         let scenario = &record.scenario;
         let clean = || record.builds.iter().filter(|build| build.mode == Mode::Clean);
-        if !scenario.is_graft() || clean().next().is_none() || clean().any(|build| build.preparation.is_some()) {
+        // Where none worked, the preparation itself may be what failed.
+        if !scenario.is_graft() || !any_clean_worked(record) || clean().any(|build| build.preparation.is_some()) {
             return;
         }
         let why = scenario
@@ -253,10 +262,12 @@ impl Comparison {
                 ([], several) => format!("nothing was changed, and {} files were written again", several.len()),
                 (several, _) => format!("nothing was changed, and {} steps ran", several.len()),
             };
-            finding.detail.extend(ran.iter().take(NAMED_STEPS).map(|label| format!("| {label}")));
+            finding.detail.extend(shortened("they are", &ran).into_iter().skip(1));
             if !written.is_empty() {
-                let named: Vec<&str> = written.iter().take(NAMED_STEPS).map(|path| path.as_str()).collect();
-                finding.detail.push(format!("written again: {}", named.join(", ")));
+                let named: Vec<&str> = written.iter().take(NAMED_FILES).map(|path| path.as_str()).collect();
+                let more = written.len().saturating_sub(NAMED_FILES);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                finding.detail.push(format!("written again: {}{more}", named.join(", ")));
             }
             self.findings.push(finding);
         }
@@ -346,6 +357,11 @@ impl Comparison {
     fn left_over(&mut self, record: &ScenarioRecord, path: &str, incremental: &BuildRecord, oracle: &BuildRecord) {
         let kbuild = record.kernel.is_some() || record.scenario.tree.srctree == "mini";
         if kbuild {
+            // A scenario that demands a finding about it says so itself.
+            let mut targets = record.scenario.expect.finding.iter().filter_map(|expected| expected.target.as_deref());
+            if targets.any(|target| pattern_matches(target, path)) {
+                return;
+            }
             let id = &incremental.id;
             return self.notes.push(format!("{ATTENTION}{id}: `{path}` is left over; a clean build does not make it"));
         }

@@ -1,6 +1,6 @@
 //! Findings against what the scenario demands (`[[expect.finding]]`) and tolerates (`[[known]]`).
 
-use super::compare::{Comparison, pattern_matches};
+use super::compare::{Comparison, any_clean_worked, pattern_matches};
 use super::{Finding, Standing};
 use crate::artifact::record::{Ended, ScenarioRecord};
 use crate::scenario::{Class, FindingName, Known, When, version_fits};
@@ -11,7 +11,7 @@ const NO_BUILD: &str = "all";
 /// Gives every finding its standing, and adds what was demanded or listed and did not appear, unless builds are
 /// missing in which it could have appeared.
 pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
-    let mut missing = Vec::new();
+    let (mut missing, mut fixed) = (Vec::new(), Vec::new());
     for known in record.scenario.known.iter().filter(|known| applies(record, known)) {
         let mut seen = false;
         for finding in &mut comparison.findings {
@@ -39,7 +39,7 @@ pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
                 what,
             ));
         } else {
-            comparison.notes.push(format!("fixed? {what}"));
+            fixed.push(format!("fixed? {what}"));
         }
     }
     // A list that is out of date can be demanded too; what is demanded stands over what is tolerated.
@@ -71,6 +71,8 @@ pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
         || comparison.findings.iter().any(|f| f.name.class() == Class::Inconclusive && f.standing == Standing::New);
     if cut_short {
         comparison.findings.retain(|finding| finding.build != NO_BUILD);
+    } else if any_clean_worked(record) {
+        comparison.notes.append(&mut fixed);
     }
 }
 
@@ -119,8 +121,6 @@ fn applies(record: &ScenarioRecord, known: &Known) -> bool {
 
 /// Whether the sources are a release that does not move: then a fault that is gone is an error in the list.
 fn pinned(record: &ScenarioRecord) -> bool {
-    let tree = &record.scenario.tree;
-    let of_kernel = tree.kernel.as_deref().unwrap_or(crate::scenario::GRAFT_KERNEL);
-    let srctree = if record.scenario.is_graft() { of_kernel } else { tree.srctree.as_str() };
+    let srctree = record.scenario.kernel_source();
     srctree == "mini" || srctree.starts_with("debian:") || srctree.contains(".tar")
 }

@@ -106,6 +106,20 @@ fn a_no_op_that_runs_something_costs_and_passes() {
 }
 
 #[test]
+fn a_no_op_that_does_much_names_the_first_of_it() {
+    let names: Vec<String> = (10..40).map(|n| format!("{n}.o")).collect();
+    let labels: Vec<String> = names.iter().map(|name| format!("CC {name}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    let mut builds = twice(&[("a.ko", "1")]);
+    builds.insert(1, build("control/noop-1", &[("a.ko", "1")]).printed(&labels).wrote(&names));
+    let judgement = finds(&record("", builds), Verdict::Passed, &["noop.ran@control/noop-1:CC 10.o"]);
+    let detail = &judgement.findings[0].detail;
+    assert_eq!((detail[0].as_str(), detail[20].as_str()), ("| CC 10.o", "| ... and 10 more"));
+    assert_eq!(detail[21], "written again: 10.o, 11.o, 12.o, 13.o, 14.o, 15.o and 24 more");
+}
+
+#[test]
 fn a_no_op_that_fails() {
     let mut builds = twice(&[("a.ko", "1")]);
     builds.insert(1, build("control/noop-1", &[]).failed(Status::Exit(2)));
@@ -233,6 +247,16 @@ fn what_a_clean_build_does_not_make_is_a_note() {
     let builds = edited(build("edit-1/incremental", &[("a.ko", "2"), ("old.ko", "1")]), oracle("2"));
     let judgement = finds(&record(EDIT, builds.clone()), Verdict::Passed, &[]);
     assert!(judgement.notes[0].contains("`old.ko` is left over"), "{judgement:#?}");
+    // Where a finding about it is demanded, the scenario says so itself.
+    let demanded =
+        format!("{EDIT}changes = [\"old.ko\"]\n[[expect.finding]]\nfinding = \"expect.unmet\"\ntarget = \"old.ko\"\n");
+    let mut same = builds.clone();
+    for build in &mut same[..2] {
+        let old = builds[2].artifact("old.ko").expect("made").clone();
+        build.artifacts.push(old);
+    }
+    let judgement = finds(&record(&demanded, same), Verdict::Passed, &["expect.unmet@edit-1:old.ko expected"]);
+    assert!(judgement.notes.is_empty(), "{judgement:#?}");
     let goals = format!("{EDIT}goals = [\"modules\"]\n");
     assert!(finds(&record(&goals, builds), Verdict::Passed, &[]).notes.is_empty());
 }
@@ -258,6 +282,24 @@ fn what_an_edit_demands() {
     let note = &judgement.notes[0];
     assert!(note.starts_with("attention: `skips = \"CC [M]  a.o\"`"), "{note}");
     assert!(note.ends_with("did you mean `CC [M] a.o`?"), "{note}");
+}
+
+#[test]
+fn where_no_clean_build_worked_nothing_is_said_of_what_was_not_seen() {
+    let failed = |id: &str| build(id, &[]).failed(Status::Exit(2)).printed(&["HOSTCC scripts/basic/fixdep"]);
+    let text = format!(
+        "[tree]\nsrctree = \"graft\"\nkernel = \"git:/linux@v6.12\"\n{EDIT}skips = [\"LD [M] *\"]\n\
+         [[known]]\nfinding = \"rebuild.stale\"\nwhy = \"a test\"\n"
+    );
+    let builds = vec![failed("control/clean"), failed("experiment/clean")];
+    let both = ["build.failed@control/clean:", "build.failed@experiment/clean:"];
+    let judgement = finds(&record(&text, builds), Verdict::Inconclusive, &both);
+    assert!(judgement.notes.is_empty(), "{judgement:#?}");
+    // With builds that worked all three are said.
+    let judgement = judged(&record(&text, edited(inc("2").printed(&["CC a.o"]), oracle("2"))));
+    for note in ["attention: `skips", "each clean build prepared itself", "fixed? "] {
+        assert!(judgement.notes.iter().any(|have| have.starts_with(note)), "{note}: {judgement:#?}");
+    }
 }
 
 #[test]

@@ -108,16 +108,16 @@ why = ""
         [
             "3:1: error: unknown key `wyh` at the top",
             "4:11: error: cannot extend `nowhere.toml`: no such file",
-            "8:23: error: no symbol `NO_SUCH` in this tree",
+            "8:13: error: no symbol `NO_SUCH` in this tree",
             "11:8: error: `jobs` must be an integer, not a string",
             "15:8: error: path `../x` leaves the tree by `..`",
-            "21:11: error: `init/main.c` holds the text not at all, not once",
+            "21:11: error: `init/main.c` does not hold the text",
             "26:8: error: `init/mian.c` is not in the tree",
             "27:1: error: unknown key `apend` in `edit`",
             "31:8: error: `file` must be a string, not an integer",
             "36:8: error: `init/mian.c` is not in the tree",
             "37:12: error: not TOML: invalid basic string, expected `\"`",
-            "41:38: error: no symbol `NO_SUCH_THING` in this tree",
+            "41:22: error: no symbol `NO_SUCH_THING` in this tree",
             "47:11: error: no finding is called `rebuild.stael`",
             "48:7: error: a tolerated fault needs its reason",
         ]
@@ -207,7 +207,7 @@ fn edits_that_do_not_apply() {
     );
     refused(
         &edit("file = \"init/main.c\"\nreplace = \"no such text\"\nwith = \"x\"\n"),
-        &["not at all, not once", "quote it exactly"],
+        &["`init/main.c` does not hold the text", "quote it exactly"],
     );
     refused(&edit("file = \"init/mian.c\"\ntouch = true\n"), &["not in the tree", "did you mean `init/main.c`?"]);
     refused(&edit("file = \"init/main.c\"\nrename = \"init/version.c\"\n"), &["is there already"]);
@@ -217,20 +217,60 @@ fn edits_that_do_not_apply() {
     refused(&edit("goals = []\n"), &["the edit changes nothing"]);
     refused(&edit("undo = \"edit-9\"\n"), &["no earlier edit is called `edit-9`"]);
     refused(&edit("patch = \"nowhere.patch\"\n"), &["cannot read the patch `nowhere.patch`"]);
-    refused(&edit("patch = \"not\\na patch\\n\"\n"), &["the patch is no unified diff"]);
+    refused(&edit("patch = \"not\\na patch\\n\"\n"), &["the patch is no unified diff: no valid patches found\n"]);
+    let header = "--- a/init/main.c\\n+++ b/init/main.c\\n@@ -1,x @@\\n-a\\n+b\\n";
+    let says = "the patch is no unified diff: unable to parse hunk header\n";
+    refused(&edit(&format!("patch = \"{header}\"\n")), &[says]);
     refused(&edit("id = \"a b\"\nfile = \"init/main.c\"\ntouch = true\n"), &["`a b` cannot name an edit"]);
+}
+
+#[test]
+fn places_that_cannot_be() {
+    let file = |path: &str| format!("{MINI}[[tree.file]]\npath = \"{path}\"\ntext = \"\"\n");
+    refused(&file("Makefile/x"), &["bad.toml:5:8", "`Makefile/x` lies below `Makefile`, which is a file"]);
+    refused(&file("scripts"), &["bad.toml:5:8", "`scripts` is a directory", "name a file"]);
+    let renamed = |to: &str| format!("{MINI}[[edit]]\nfile = \"init/main.c\"\nrename = \"{to}\"\n");
+    refused(&renamed("scripts"), &["bad.toml:6:10", "`scripts` is a directory"]);
+    refused(&renamed("Makefile/main.c"), &["bad.toml:6:10", "which is a file"]);
+    let patch = "--- /dev/null\n+++ b/Makefile/x\n@@ -0,0 +1 @@\n+x\n";
+    let message = "the patch creates what cannot be a file: `Makefile/x` lies below `Makefile`, which is a file";
+    refused(&format!("{MINI}[[edit]]\npatch = '''\n{patch}'''\n"), &["bad.toml:5:9", message]);
+    let lab = Lab::new();
+    lab.write("scenarios/t/over/scripts", "").scenario("bad", &format!("{MINI}overlay = \"over\"\n"));
+    checked(&lab, "scenarios/t/bad.toml").says(&["bad.toml:4:11", "in `over`: `scripts` is a directory of the tree"]);
+    let within = "lie one within the other";
+    refused(&format!("{MINI}at = \"/build/obj/src\"\n"), &["bad.toml:4:6", "`/build/obj/src`", within]);
+    let experiment = |keys: &str| format!("{MINI}[experiment]\n{keys}\n");
+    refused(&experiment("srctree = \"/build/obj/src\""), &["bad.toml:5:11", within]);
+    refused(&experiment("objtree = \"/build\""), &["bad.toml:5:11", within, "`/build/src`"]);
+    let same = "srctree = \"/build/x\"\nobjtree = \"/build/x\"";
+    refused(&experiment(same), &["bad.toml:5:11", within]);
+    let lab = Lab::new();
+    lab.scenario("in-tree", &format!("{MINI}at = \"/build/obj/src\"\n[make]\nobjtree = \"in-tree\"\n"));
+    lab.scenario("beside", &experiment("srctree = \"/build/objects\"\nobjtree = \"/build/src\""));
+    lab.run(&["check"]).exits(0);
+}
+
+#[test]
+fn a_value_of_a_symbol_is_one_line() {
+    let value = "LOCALVERSION = \"a\\nCONFIG_NET=y\"";
+    refused(&format!("{MINI}symbols = {{ {value} }}\n"), &["bad.toml:4:28", "holds a line break"]);
+    refused(&format!("{MINI}[[edit]]\nconfig = {{ {value} }}\n"), &["bad.toml:5:27", "holds a line break"]);
 }
 
 #[test]
 fn symbols_that_do_not_exist() {
     refused(
         &format!("{MINI}[tree.symbols]\nLOG_LEVLE = \"2\"\n"),
-        &["no symbol `LOG_LEVLE` in this tree", "did you mean `LOG_LEVEL`?", "bad.toml:5:"],
+        &["no symbol `LOG_LEVLE` in this tree", "did you mean `LOG_LEVEL`?", "bad.toml:5:1:"],
     );
-    refused(&format!("{MINI}[[edit]]\nconfig = {{ NO_SUCH_THING = \"y\" }}\n"), &["no symbol `NO_SUCH_THING`", ":5:"]);
+    refused(
+        &format!("{MINI}[[edit]]\nconfig = {{ NO_SUCH_THING = \"y\" }}\n"),
+        &["no symbol `NO_SUCH_THING`", ":5:12:"],
+    );
     refused(
         &format!("{MINI}[[edit]]\nconfig = {{ CONFIG_NET = \"n\" }}\n"),
-        &["written with its prefix", "write `NET`"],
+        &["written with its prefix", "write `NET`", ":5:12:"],
     );
     let lab = Lab::new();
     lab.write("scenarios/t/x.config", "CONFIG_NET=y\nCONFIG_NOT_THERE=y\n");
@@ -299,7 +339,8 @@ fn bytes_that_are_no_scenario() {
 fn a_kernel_goes_with_a_graft() {
     refused(&format!("{MINI}kernel = \"debian:6.12\"\n"), &["`kernel` goes with `srctree = \"graft\"`"]);
     refused("[tree]\nsrctree = \"graft\"\nkernel = \"mini\"\n", &["bad.toml:4:10", "`mini` is no kernel"]);
-    refused("[tree]\nsrctree = \"graft\"\nkernel = \"./nowhere\"\n", &["nowhere"]);
+    refused("[tree]\nsrctree = \"graft\"\nkernel = \"./nowhere\"\n", &["bad.toml:4:10", "nowhere"]);
+    refused("[tree]\nsrctree = \"graft\"\nkernel = \"git:./nowhere@v6.12\"\n", &["bad.toml:4:10", "nowhere"]);
     refused(&format!("{MINI}arch = \"x86\"\n"), &["`arch` goes with `srctree = \"graft\"`"]);
     refused("[tree]\nsrctree = \"graft\"\narch = \"sparc\"\n", &["bad.toml:4:8", "sparc"]);
 }

@@ -56,17 +56,22 @@ fn a_clean_build_that_misses_a_file_of_the_kernel_names_it() {
     }
 }
 
-#[test]
-fn an_edit_that_does_not_fit_a_revision_cannot_be_tested_and_one_that_fits_no_directory_is_wrong() {
-    let lab = Lab::new();
-    whole(&lab);
-    kernel(&lab, "all:\n");
+/// Makes the kernel a repository of one commit.
+fn commit(lab: &Lab) {
     for args in
         [vec!["init", "-q"], vec!["add", "-A"], vec!["-c", "user.name=x", "-c", "user.email=x", "commit", "-qm1"]]
     {
         let done = std::process::Command::new("git").args(args).current_dir(lab.path("linux")).status();
         assert!(done.is_ok_and(|status| status.success()));
     }
+}
+
+#[test]
+fn an_edit_that_does_not_fit_a_revision_cannot_be_tested_and_one_that_fits_no_directory_is_wrong() {
+    let lab = Lab::new();
+    whole(&lab);
+    kernel(&lab, "all:\n");
+    commit(&lab);
     let edit = |kernel: &str| {
         format!(
             "[tree]\nsrctree = \"graft\"\nkernel = \"{kernel}\"\n[[edit]]\nfile = \"Makefile\"\nreplace = \"later\"\nwith = \"x\"\n"
@@ -77,11 +82,69 @@ fn an_edit_that_does_not_fit_a_revision_cannot_be_tested_and_one_that_fits_no_di
     assert_eq!(ran.code, 4, "{ran}");
     let reason = report.scenarios[0].reason.as_deref().unwrap_or_default();
     assert!(
-        reason.starts_with("an edit does not fit `HEAD`: ") && reason.contains("`Makefile` holds the text not at all"),
+        reason.starts_with("the scenario does not fit `HEAD`: ")
+            && reason.contains("`Makefile` does not hold the text"),
         "{reason}"
     );
     assert_eq!(lab.run(&["check", "t/git"]).code, 0);
     lab.run(&["run", "t/dir"]).exits(2).says(&["later"]);
+}
+
+#[test]
+fn a_symbol_that_a_revision_does_not_have_or_cannot_set_cannot_be_tested_there() {
+    let lab = Lab::new();
+    whole(&lab);
+    // `A` has no prompt: the configuration does not keep it.
+    kernel(&lab, "graft_defconfig olddefconfig:\n\techo > $(O)/.config\nall:\nprepare scripts:\n\t@:\n");
+    commit(&lab);
+    let with = |kernel: &str, symbol: &str| {
+        format!("[tree]\nsrctree = \"graft\"\nkernel = \"{kernel}\"\nsymbols = {{ {symbol} = \"y\" }}\n")
+    };
+    for (symbol, why) in [("LATER", "no symbol `LATER` in this tree"), ("A", "symbol `A` was asked to be `y`")] {
+        lab.scenario("git", &with("git:../../linux@HEAD", symbol)).scenario("dir", &with("../../linux", symbol));
+        let (ran, report) = lab.report(&["t/git"]);
+        assert_eq!(ran.code, 4, "{ran}");
+        assert_eq!(told(&report.scenarios[0]).0, Verdict::Inconclusive, "{ran}");
+        let reason = report.scenarios[0].reason.as_deref().unwrap_or_default();
+        assert!(reason.contains(why), "{reason}");
+        let ran = lab.run(&["run", "t/dir"]).exits(2);
+        assert!(format!("{ran}").contains(why), "{ran}");
+    }
+}
+
+#[test]
+fn a_symbol_of_another_architecture_is_refused_and_one_of_the_scenarios_own_is_suggested() {
+    let lab = Lab::new();
+    whole(&lab);
+    kernel(&lab, "all:\n");
+    lab.write("linux/arch/x86/Kconfig", "config X86_KERNEL_IBT\n\tbool \"ibt\"\n");
+    lab.write("linux/arch/s390/Kconfig", "config MARCH_Z13\n\tbool \"z13\"\n");
+    let check = |symbol: &str, more: &str| {
+        let tree = format!("[tree]\nsrctree = \"graft\"\nkernel = \"../../linux\"\nsymbols = {{ {symbol} = \"y\" }}\n");
+        lab.scenario("symbol", &format!("{tree}{more}"));
+        lab.run(&["check", "t/symbol"])
+    };
+    check("X86_KERNEL_IBT", "").exits(2).says(&[
+        "symbol.toml:5:13: error: symbol `X86_KERNEL_IBT` is one of arch/x86, and this graft is built with ARCH=graft",
+        "`arch = \"x86\"` under `[tree]`",
+    ]);
+    check("MARCH_Z13", "").exits(2).says(&["is one of arch/s390"]);
+    let own = "[[tree.file]]\npath = \"Kconfig.own\"\ntext = \"config OWN_PROBE\\n\\tbool \\\"own\\\"\\n\"\n";
+    check("OWN_PORBE", own).exits(2).says(&["did you mean `OWN_PROBE`?"]);
+    check("X86_KERNEL_IBT", "[make]\nvars = { ARCH = \"x86_64\" }\n").exits(0);
+    let other = check("MARCH_Z14", "").exits(2);
+    assert!(!other.err.contains("MARCH_Z13"), "it cannot be set either: {other}");
+}
+
+#[test]
+fn the_head_of_a_bisection_that_is_not_going_on_has_a_hint() {
+    let lab = Lab::new();
+    whole(&lab);
+    kernel(&lab, "all:\n");
+    commit(&lab);
+    lab.scenario("head", "[tree]\nsrctree = \"graft\"\nkernel = \"git:../../linux@BISECT_HEAD\"\n");
+    let says = ["head.toml:4:10: error: ", "no bisection is going on", "bisect start --no-checkout"];
+    lab.run(&["check", "t/head"]).exits(2).says(&says);
 }
 
 /// Builds `out` from whether `.git` is in sight, twice with the sources as they are.

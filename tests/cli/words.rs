@@ -31,6 +31,7 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["run", "--disk-budget", "lots"],
         &["run", "--time-budget", "0s"],
         &["run", "--quiet", "--verbose"],
+        &["run", "--json", "-"],
         &["noop"],
         &["noop", "--", "make", "--dry-run"],
         &["incremental", "--", "make"],
@@ -46,6 +47,14 @@ fn a_wrong_command_line_is_a_usage_error() {
         assert_eq!(ran.code, 2, "{arguments:?}: {ran}");
         assert!(!ran.err.is_empty() && ran.out.is_empty(), "{arguments:?}: {ran}");
     }
+}
+
+#[test]
+fn a_report_on_standard_output_has_its_own_option() {
+    let lab = Lab::new();
+    lab.scenario("one", MINI);
+    lab.run(&["run", "--json", "-"]).exits(2).says(&["--format json"]);
+    assert!(!lab.path("-").exists());
 }
 
 #[test]
@@ -89,6 +98,33 @@ fn good_scenarios_are_valid_and_nothing_is_built() {
     assert!(!lab.path("state").exists());
     let json: Json = serde_json::from_str(&lab.run(&["check", "--format", "json"]).exits(0).out).expect("JSON");
     assert_eq!(json["scenarios"], 1);
+}
+
+#[test]
+fn a_scenario_whose_kernel_is_not_there_is_valid_as_far_as_can_be_told() {
+    let lab = Lab::new();
+    lab.scenario("far", "[tree]\nsrctree = \"debian:6.12\"\n");
+    let ran = lab.run(&["check"]).exits(0);
+    assert!(ran.out.ends_with("\n1 scenario is valid as far as can be told without its kernel\n"), "{ran}");
+    lab.scenario("near", MINI);
+    let ran = lab.run(&["check"]).exits(0);
+    let last = "\n2 scenarios are valid, 1 of them as far as can be told without its kernel\n";
+    assert!(ran.out.ends_with(last), "{ran}");
+    lab.scenario("further", "[tree]\nsrctree = \"graft\"\nkernel = \"debian:7.3\"\n");
+    let ran = lab.run(&["check", "--tier", "kernel,graft"]).exits(0);
+    assert!(ran.out.ends_with("\n2 scenarios are valid as far as can be told without their kernels\n"), "{ran}");
+}
+
+#[test]
+fn a_tool_that_nobody_has_is_noted() {
+    let lab = Lab::new();
+    lab.scenario("tool", &format!("{MINI}[toolchain]\nmake = \"4.4\"\npahole = \"1.31\"\n"));
+    let ran = lab.run(&["check"]).exits(0);
+    for word in ["t/tool: it would be skipped: no pahole 1.31", "pahole-1.30, pahole-1.32", "\n1 scenario is valid\n"] {
+        assert!(ran.out.contains(word), "`{word}`: {ran}");
+    }
+    let json: Json = serde_json::from_str(&lab.run(&["check", "--format", "json"]).exits(0).out).expect("JSON");
+    assert_eq!(json["notes"][0][0], "t/tool");
 }
 
 /// TOML as JSON, for a validator that knows only that.
@@ -150,19 +186,47 @@ fn the_schema_refuses_what_check_refuses() {
     }
 }
 
+/// The command on a host whose programs are all gone, but for this one.
+fn without_programs(command: &std::process::Command) -> std::process::Command {
+    const HIDE: &str = "for dir in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin; do
+        mount -t tmpfs none $dir || exit 99; done; exec \"$@\"";
+    let mut bare = std::process::Command::new("unshare");
+    // The last directory that is hidden holds `mount` itself.
+    bare.args(["--map-root-user", "--mount", "sh", "-c", HIDE, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bare.env(name, value),
+            None => bare.env_remove(name),
+        };
+    }
+    if let Some(dir) = command.get_current_dir() {
+        bare.current_dir(dir);
+    }
+    bare
+}
+
 #[test]
 fn without_tools_the_missing_ones_are_named() {
     let lab = Lab::new();
     lab.scenario("one", MINI);
-    let mut command = lab.command(&["run"]);
-    let ran = crate::lab::Ran::of(command.env("PATH", "/nonexistent").output().expect("it starts"));
+    let output = without_programs(&lab.command(&["run"])).output().expect("unshare");
     // Everything was skipped: nothing was compared.
-    let ran = ran.exits(4);
+    let ran = crate::lab::Ran::of(output).exits(4);
     for word in ["make", "gcc", "missing"] {
         assert!(ran.out.contains(word), "`{word}`: {ran}");
     }
-    let mut command = lab.command(&["run", "--require-all"]);
-    crate::lab::Ran::of(command.env("PATH", "/nonexistent").output().expect("it starts")).exits(3);
+    let output = without_programs(&lab.command(&["run", "--require-all"])).output().expect("unshare");
+    crate::lab::Ran::of(output).exits(3);
+}
+
+#[test]
+fn what_builds_run_need_not_be_on_the_users_own_path() {
+    let lab = Lab::new();
+    lab.scenario("one", MINI);
+    let mut command = lab.command(&["run"]);
+    crate::lab::Ran::of(command.env("PATH", "/nonexistent").output().expect("it starts")).exits(0);
 }
 
 #[test]
