@@ -47,8 +47,10 @@ mod image;
 mod place;
 mod processes;
 mod ptrace;
+mod steps;
 
 pub use processes::{Action, Deed, End, Process, Program, Trace};
+pub use steps::{Cmd, Content, Kind, Root, Step, kbuild, steps};
 
 /// The hidden subcommand under which the harness's own executable traces a command.
 pub const SUBCOMMAND: &str = "__trace";

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::{CliError, Session, TICK};
-use crate::report::trace::{Show, dot, perfetto, text};
-use crate::trace::{self, Trace, What};
+use crate::report::trace::{Show, dot, perfetto, steps, text};
+use crate::trace::{self, Root, Trace, TraceError, What};
 
 /// How long a command that was asked to stop may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -20,29 +20,35 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What to trace, and how to show it.
 #[derive(Debug, Clone, Args)]
 pub(super) struct TraceArgs {
-    /// For people; every detail for programs; a graph for Graphviz; a time line for Perfetto and Chrome
+    /// Processes, or what make ran step by step, for people; every detail for programs; a graph for Graphviz; a time line
+    /// for Perfetto and Chrome
     #[arg(long, value_enum, default_value = "text")]
     format: TraceFormat,
     /// Write it to this file (`-`: standard output); by default standard error, since standard output is the command's
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Show what was looked up as well, found or not: headers that would shadow others, programs along PATH
+    /// Show what was looked up as well, found or not (of steps: in vain): headers that would shadow others, programs along PATH
     #[arg(long)]
     looks: bool,
     /// Show files of the system as well: programs, libraries, headers, devices
     #[arg(long)]
     system: bool,
-    /// Tell contents of files below this directory by SHA-256, in JSON; by default the working directory
+    /// A directory of the build: contents of files in it are told by SHA-256 in JSON, and are what steps read and make;
+    /// by default the working directory
     #[arg(long, value_name = "DIR")]
-    hash: Vec<PathBuf>,
+    dir: Vec<PathBuf>,
+    /// Run nothing: show a trace that was written as JSON before
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
+    read: Option<PathBuf>,
     /// The command
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, required_unless_present = "read", value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TraceFormat {
     Text,
+    Steps,
     Json,
     Dot,
     Perfetto,
@@ -57,44 +63,56 @@ pub(super) fn trace(args: &TraceArgs, session: &mut Session<'_>) -> Result<u8, C
         })?),
         _ => None,
     };
-    let dirs = if args.hash.is_empty() { vec![cwd.clone()] } else { args.hash.clone() };
+    let dirs = if args.dir.is_empty() { vec![cwd.clone()] } else { args.dir.clone() };
     let own: Result<Vec<PathBuf>, CliError> = dirs
         .iter()
         .map(|dir| {
             cwd.join(dir).canonicalize().map_err(|error| {
-                CliError::usage(format!("cannot find `{}`: {error}", dir.display()), "`--hash` takes a directory")
+                CliError::usage(format!("cannot find `{}`: {error}", dir.display()), "`--dir` takes a directory")
             })
         })
         .collect();
     let own = own?;
-    let own: Vec<&std::path::Path> = own.iter().map(PathBuf::as_path).collect();
-    let dir = tempfile::tempdir()?;
-    let out = dir.path().join("trace.json");
-    let line = trace::wrap(std::env::current_exe()?.as_os_str(), What::All, &out, &own, &args.command);
-    let status = watched(&line, session)?;
-    let code = match status.code() {
-        Some(code) => u8::try_from(code).unwrap_or(u8::MAX),
-        None => return Err(CliError::harness("the tracer was killed, and the command with it")),
-    };
-    let trace = match trace::read_all(&out) {
-        Ok(trace) => trace,
-        Err(error) => {
-            let hint = error.hint().map(str::to_owned);
-            let CliError::Harness { message, .. } = CliError::internal(error) else {
-                return Err(CliError::harness("no trace"));
+    let own: Vec<&Path> = own.iter().map(PathBuf::as_path).collect();
+    let roots = named(&own);
+    let (trace, code) = match &args.read {
+        Some(path) => {
+            let unusable = |error: TraceError| {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                CliError::usage(format!("{error}{cause}"), "`trace --format json -o FILE -- COMMAND` writes one")
             };
-            return Err(CliError::Harness { message, hint });
+            (trace::read_all(path).map_err(unusable)?, 0)
         }
+        None => run(&args.command, &own, session)?,
     };
     for gap in &trace.gaps {
         super::progress::note(&format!("the trace is not whole: {gap}"));
     }
     match (file, &args.output) {
-        (Some(file), _) => show(&trace, args, &mut BufWriter::new(file))?,
-        (None, Some(_)) => show(&trace, args, &mut BufWriter::new(&mut *session.out))?,
-        (None, None) => show(&trace, args, &mut BufWriter::new(io::stderr().lock()))?,
+        (Some(file), _) => show(&trace, args, &roots, &mut BufWriter::new(file))?,
+        (None, Some(_)) => show(&trace, args, &roots, &mut BufWriter::new(&mut *session.out))?,
+        (None, None) => show(&trace, args, &roots, &mut BufWriter::new(io::stderr().lock()))?,
     }
     Ok(code)
+}
+
+/// Runs a command under the tracer: its trace, and its own status.
+fn run(command: &[OsString], own: &[&Path], session: &Session<'_>) -> Result<(Trace, u8), CliError> {
+    let dir = tempfile::tempdir()?;
+    let out = dir.path().join("trace.json");
+    let line = trace::wrap(std::env::current_exe()?.as_os_str(), What::All, &out, own, command);
+    let status = watched(&line, session)?;
+    let Some(code) = status.code() else {
+        return Err(CliError::harness("the tracer was killed, and the command with it"));
+    };
+    let trace = trace::read_all(&out).map_err(|error| {
+        let hint = error.hint().map(str::to_owned);
+        match CliError::internal(error) {
+            CliError::Harness { message, .. } => CliError::Harness { message, hint },
+            other => other,
+        }
+    })?;
+    Ok((trace, u8::try_from(code).unwrap_or(u8::MAX)))
 }
 
 /// Runs the tracer to its end. What the terminal sends goes to the command as well, which may take its time over it.
@@ -113,10 +131,27 @@ fn watched(line: &[OsString], session: &Session<'_>) -> Result<ExitStatus, CliEr
     }
 }
 
-fn show(trace: &Trace, args: &TraceArgs, out: &mut dyn Write) -> Result<(), CliError> {
+/// The directories as a build's: one is told without its name, several by their own.
+fn named(dirs: &[&Path]) -> Vec<Root> {
+    let name = |dir: &Path| match dirs {
+        [_] => String::new(),
+        _ => dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned(),
+    };
+    dirs.iter().map(|dir| Root { dir: dir.to_path_buf(), name: name(dir) }).collect()
+}
+
+fn show(trace: &Trace, args: &TraceArgs, roots: &[Root], out: &mut dyn Write) -> Result<(), CliError> {
     let how = Show { system: args.system, looks: args.looks };
     match args.format {
         TraceFormat::Text => text(trace, how, out)?,
+        TraceFormat::Steps => {
+            let mut all = trace::steps(trace, roots);
+            trace::kbuild::name(trace, &mut all, &mut |path| {
+                let text = std::fs::read(path).ok()?;
+                Some((Root::told(roots, path), String::from_utf8_lossy(&text).into_owned()))
+            });
+            steps(trace, &all, how, out)?;
+        }
         TraceFormat::Dot => dot(trace, how, out)?,
         TraceFormat::Perfetto => perfetto(trace, out)?,
         TraceFormat::Json => {

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use super::terminal::clean;
 use crate::runner::command::shown;
-use crate::trace::{Action, Deed, Process, Trace};
+use crate::trace::{Action, Deed, Process, Step, Trace};
 
 mod dot;
 mod perfetto;
+mod steps;
 mod text;
 
 /// Where nothing that belongs to a build is made or changed.
@@ -37,6 +38,14 @@ impl Show {
 /// As writing does.
 pub fn text(trace: &Trace, show: Show, out: &mut dyn Write) -> io::Result<()> {
     text::write(trace, show, out)
+}
+
+/// As the steps of a build with what each read and made, for people.
+///
+/// # Errors
+/// As writing does.
+pub fn steps(trace: &Trace, steps: &[Step], show: Show, out: &mut dyn Write) -> io::Result<()> {
+    steps::write(trace, steps, show, out)
 }
 
 /// As a graph of processes and the files between them, in the language of Graphviz (<https://graphviz.org/doc/info/lang.html>).

@@ -15,13 +15,35 @@ use std::path::{Path, PathBuf};
 
 use super::{Action, Deed, End, Process, Program, Trace};
 
+pub mod kbuild;
+
 /// A directory of the build, and how paths in it are told: `/build/obj` as `obj`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
     /// Where it was.
     pub dir: PathBuf,
-    /// Its name in reports.
+    /// Its name in reports; if empty, paths in it are told as they are below it.
     pub name: String,
+}
+
+impl Root {
+    /// A path as it is told: below a root by that root's name, else as it is.
+    #[must_use]
+    pub fn told(roots: &[Self], path: &Path) -> String {
+        Self::inside(roots, path).unwrap_or_else(|| path.to_string_lossy().into_owned())
+    }
+
+    fn inside(roots: &[Self], path: &Path) -> Option<String> {
+        roots.iter().find_map(|root| {
+            let below = path.strip_prefix(&root.dir).ok()?.to_string_lossy();
+            Some(match (root.name.as_str(), below.as_ref()) {
+                ("", "") => ".".to_owned(),
+                ("", below) => below.to_owned(),
+                (name, "") => name.to_owned(),
+                (name, below) => format!("{name}/{below}"),
+            })
+        })
+    }
 }
 
 /// What a child of make is.
@@ -46,6 +68,17 @@ pub struct Content {
     pub sha256: Option<String>,
 }
 
+/// `cmd_X` of a makefile.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cmd {
+    /// With `cmd_`.
+    pub name: String,
+    /// The makefile, below a root by that root's name.
+    pub file: String,
+    /// The line of its assignment, from 1.
+    pub line: usize,
+}
+
 /// One child of make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
@@ -55,6 +88,11 @@ pub struct Step {
     pub command: String,
     /// What kbuild prints of it, e.g. `LD [M] crypto/md5.ko`: from the command, whether it was printed or not.
     pub label: Option<String>,
+    /// What kbuild calls the command: see [`kbuild::name`].
+    pub cmd: Option<Cmd>,
+    /// The file that it is there to make, `$@` of its rule, as far as it shows: whose `.cmd` file it wrote, what its label
+    /// names, or the only file that it made.
+    pub target: Option<String>,
     /// The working directory.
     pub cwd: String,
     /// The step inside which its make ran, by number.
@@ -89,10 +127,10 @@ pub struct Step {
 const TEMPORARY: [&str; 5] = ["/tmp", "/var/tmp", "/dev", "/proc", "/run"];
 
 impl Step {
-    /// A name for people: the label, or the beginning of the command.
+    /// A name for people: the label, or the command.
     #[must_use]
     pub fn name(&self) -> String {
-        self.label.clone().unwrap_or_else(|| self.command.chars().take(80).collect())
+        self.label.clone().unwrap_or_else(|| kbuild::body(&self.command).to_owned())
     }
 }
 
@@ -106,10 +144,8 @@ pub fn steps(trace: &Trace, roots: &[Root]) -> Vec<Step> {
             groups.entry(*top).or_default().push(number);
         }
     }
-    let mut made: Vec<(u32, Step)> = groups
-        .iter()
-        .map(|(top, processes)| (*top, Making { trace, roots }.step(*top, processes)))
-        .collect();
+    let mut made: Vec<(u32, Step)> =
+        groups.iter().map(|(top, processes)| (*top, Making { trace, roots }.step(*top, processes))).collect();
     // Which step a make ran in: that of the make's own process.
     let outer = |top: u32| {
         let make = trace.processes[top as usize].parent?;
@@ -198,7 +234,9 @@ impl Making<'_> {
             kind: if program.is_some_and(|program| program.captured) { Kind::Query } else { Kind::Recipe },
             label: label(&command),
             command,
-            cwd: program.map_or_else(String::new, |program| self.told(trace.path(program.cwd))),
+            cmd: None,
+            target: None,
+            cwd: program.map_or_else(String::new, |program| Root::told(self.roots, trace.path(program.cwd))),
             within: None,
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -218,6 +256,7 @@ impl Making<'_> {
         let mut actions: Vec<&Action> = acting.flat_map(|process| &process.actions).collect();
         actions.sort_by_key(|action| action.at);
         self.fold(&actions, &mut step);
+        step.target = target(&step);
         step
     }
 
@@ -228,11 +267,17 @@ impl Making<'_> {
         let mut read: BTreeMap<u32, u32> = BTreeMap::new();
         let mut removed: BTreeSet<u32> = BTreeSet::new();
         let mut missing: BTreeSet<u32> = BTreeSet::new();
+        let mut updated: BTreeSet<u32> = BTreeSet::new();
         for action in actions {
             let mine = |content: Option<u32>| content.is_some_and(|content| own.contains(&content));
             match (action.deed, action.content) {
                 (Deed::Read, Some(content)) if !mine(action.content) => _ = read.entry(action.path).or_insert(content),
                 (Deed::Create | Deed::Update, Some(content)) => {
+                    // What was there, and was nobody's of this step, goes on in what is written now.
+                    let held = holds.get(&action.path).copied().flatten();
+                    if action.deed == Deed::Update && !held.is_some_and(|held| own.contains(&held)) {
+                        updated.insert(action.path);
+                    }
                     own.insert(content);
                     holds.insert(action.path, Some(content));
                 }
@@ -273,7 +318,7 @@ impl Making<'_> {
             let Some(number) = number else { continue };
             match self.place(*path) {
                 Where::Tree(name) => {
-                    if read.get(path).is_some_and(|before| before != number) {
+                    if updated.contains(path) || read.get(path).is_some_and(|before| before != number) {
                         step.in_place.push(name.clone());
                     }
                     step.outputs.push(self.content(name, *number));
@@ -308,23 +353,30 @@ impl Making<'_> {
 
     fn place(&self, path: u32) -> Where {
         let path = self.trace.path(path);
-        match self.in_root(path) {
+        match Root::inside(self.roots, path) {
             Some(told) => Where::Tree(told),
             None if TEMPORARY.iter().any(|dir| path.starts_with(dir)) => Where::Temporary,
             None => Where::Host(path.to_string_lossy().into_owned()),
         }
     }
+}
 
-    fn told(&self, path: &Path) -> String {
-        self.in_root(path).unwrap_or_else(|| path.to_string_lossy().into_owned())
-    }
-
-    fn in_root(&self, path: &Path) -> Option<String> {
-        self.roots.iter().find_map(|root| {
-            let below = path.strip_prefix(&root.dir).ok()?.to_string_lossy();
-            Some(if below.is_empty() { root.name.clone() } else { format!("{}/{below}", root.name) })
-        })
-    }
+/// Which of its outputs a step is there to make.
+fn target(step: &Step) -> Option<String> {
+    let outputs = || step.outputs.iter().map(|output| output.path.as_str());
+    // kbuild keeps the command of `dir/x` in `dir/.x.cmd` (scripts/Kbuild.include, `dot-target`).
+    let of_cmd = |path: &str| {
+        let (dir, name) = path.rsplit_once('/').map_or(("", path), |(dir, name)| (dir, name));
+        let name = name.strip_prefix('.')?.strip_suffix(".cmd")?;
+        Some(if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") })
+    };
+    let labelled = step.label.as_deref().and_then(|label| label.rsplit(' ').next());
+    let by_label = || {
+        let word = labelled?;
+        outputs().find(|path| *path == word || path.strip_suffix(word).is_some_and(|dir| dir.ends_with('/')))
+    };
+    let only = || outputs().next().filter(|_| step.outputs.len() == 1);
+    outputs().find_map(of_cmd).or_else(|| by_label().or_else(only).map(str::to_owned))
 }
 
 /// What make gave to the shell (`SHELL -c TEXT`), or the words of what it started itself.

@@ -56,7 +56,7 @@ fn what_cannot_be_written_is_said_before_anything_runs() {
     let output = trace(&dir, &["-o", "no/where", "--", "touch", "ran"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("no/where") && !dir.path().join("ran").exists());
-    let output = trace(&dir, &["--hash", "nowhere", "--", "touch", "ran"]);
+    let output = trace(&dir, &["--dir", "nowhere", "--", "touch", "ran"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(!dir.path().join("ran").exists());
 }

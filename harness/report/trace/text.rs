@@ -61,7 +61,7 @@ fn one(trace: &Trace, show: Show, here: &Path, number: usize, depth: usize, out:
     Ok(())
 }
 
-fn time(micros: u64) -> String {
+pub(super) fn time(micros: u64) -> String {
     match micros {
         0..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
         _ => format!("{:.2} s", micros as f64 / 1e6),
