@@ -107,10 +107,11 @@ fn walk(dir: &Path) -> Result<Option<std::path::PathBuf>, std::io::Error> {
         if path.ends_with("trace.json") {
             return Ok(Some(path));
         }
-        if path.is_dir() && !path.is_symlink() {
-            if let Some(found) = walk(&path)? {
-                return Ok(Some(found));
-            }
+        if path.is_dir()
+            && !path.is_symlink()
+            && let Some(found) = walk(&path)?
+        {
+            return Ok(Some(found));
         }
     }
     Ok(None)

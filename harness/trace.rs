@@ -50,7 +50,8 @@ mod ptrace;
 mod steps;
 
 pub use processes::{Action, Deed, End, Process, Program, Trace};
-pub use steps::{Cmd, Content, Kind, Root, Step, kbuild, steps};
+
+pub use steps::{Cmd, Comparison, Content, Differs, Kind, Root, Step, compare, kbuild, steps};
 
 /// The hidden subcommand under which the harness's own executable traces a command.
 pub const SUBCOMMAND: &str = "__trace";

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::{CliError, Session, TICK};
-use crate::report::trace::{Show, dot, perfetto, steps, text};
-use crate::trace::{self, Root, Trace, TraceError, What};
+use crate::report::trace::{Show, against, dot, perfetto, steps, text};
+use crate::trace::{self, Root, Step, Trace, TraceError, What};
 
 /// How long a command that was asked to stop may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,6 +40,10 @@ pub(super) struct TraceArgs {
     /// Run nothing: show a trace that was written as JSON before
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     read: Option<PathBuf>,
+    /// Say where the build parts from another, of which this is the trace as JSON: which steps got the same and made
+    /// something else
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    against: Option<PathBuf>,
     /// The command
     #[arg(last = true, required_unless_present = "read", value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -75,25 +79,38 @@ pub(super) fn trace(args: &TraceArgs, session: &mut Session<'_>) -> Result<u8, C
     let own = own?;
     let own: Vec<&Path> = own.iter().map(PathBuf::as_path).collect();
     let roots = named(&own);
+    let before = args.against.as_deref().map(earlier).transpose()?;
     let (trace, code) = match &args.read {
-        Some(path) => {
-            let unusable = |error: TraceError| {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                CliError::usage(format!("{error}{cause}"), "`trace --format json -o FILE -- COMMAND` writes one")
-            };
-            (trace::read_all(path).map_err(unusable)?, 0)
-        }
+        Some(path) => (earlier(path)?, 0),
         None => run(&args.command, &own, session)?,
     };
     for gap in &trace.gaps {
         super::progress::note(&format!("the trace is not whole: {gap}"));
     }
     match (file, &args.output) {
-        (Some(file), _) => show(&trace, args, &roots, &mut BufWriter::new(file))?,
-        (None, Some(_)) => show(&trace, args, &roots, &mut BufWriter::new(&mut *session.out))?,
-        (None, None) => show(&trace, args, &roots, &mut BufWriter::new(io::stderr().lock()))?,
+        (Some(file), _) => show(&trace, before.as_ref(), args, &roots, &mut BufWriter::new(file))?,
+        (None, Some(_)) => show(&trace, before.as_ref(), args, &roots, &mut BufWriter::new(&mut *session.out))?,
+        (None, None) => show(&trace, before.as_ref(), args, &roots, &mut BufWriter::new(io::stderr().lock()))?,
     }
     Ok(code)
+}
+
+/// A trace that was written before.
+fn earlier(path: &Path) -> Result<Trace, CliError> {
+    trace::read_all(path).map_err(|error: TraceError| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        CliError::usage(format!("{error}{cause}"), "`trace --format json -o FILE -- COMMAND` writes one")
+    })
+}
+
+/// Its steps, named by the makefiles as they are now.
+fn named_steps(trace: &Trace, roots: &[Root]) -> Vec<Step> {
+    let mut all = trace::steps(trace, roots);
+    trace::kbuild::name(trace, &mut all, &mut |path| {
+        let text = std::fs::read(path).ok()?;
+        Some((Root::told(roots, path), String::from_utf8_lossy(&text).into_owned()))
+    });
+    all
 }
 
 /// Runs a command under the tracer: its trace, and its own status.
@@ -140,18 +157,21 @@ fn named(dirs: &[&Path]) -> Vec<Root> {
     dirs.iter().map(|dir| Root { dir: dir.to_path_buf(), name: name(dir) }).collect()
 }
 
-fn show(trace: &Trace, args: &TraceArgs, roots: &[Root], out: &mut dyn Write) -> Result<(), CliError> {
+fn show(
+    trace: &Trace,
+    before: Option<&Trace>,
+    args: &TraceArgs,
+    roots: &[Root],
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    if let Some(before) = before {
+        against(&named_steps(before, roots), &named_steps(trace, roots), out)?;
+        return Ok(out.flush()?);
+    }
     let how = Show { system: args.system, looks: args.looks };
     match args.format {
         TraceFormat::Text => text(trace, how, out)?,
-        TraceFormat::Steps => {
-            let mut all = trace::steps(trace, roots);
-            trace::kbuild::name(trace, &mut all, &mut |path| {
-                let text = std::fs::read(path).ok()?;
-                Some((Root::told(roots, path), String::from_utf8_lossy(&text).into_owned()))
-            });
-            steps(trace, &all, how, out)?;
-        }
+        TraceFormat::Steps => steps(trace, &named_steps(trace, roots), how, out)?,
         TraceFormat::Dot => dot(trace, how, out)?,
         TraceFormat::Perfetto => perfetto(trace, out)?,
         TraceFormat::Json => {

@@ -7,6 +7,7 @@ use super::terminal::clean;
 use crate::runner::command::shown;
 use crate::trace::{Action, Deed, Process, Step, Trace};
 
+mod against;
 mod dot;
 mod perfetto;
 mod steps;
@@ -46,6 +47,14 @@ pub fn text(trace: &Trace, show: Show, out: &mut dyn Write) -> io::Result<()> {
 /// As writing does.
 pub fn steps(trace: &Trace, steps: &[Step], show: Show, out: &mut dyn Write) -> io::Result<()> {
     steps::write(trace, steps, show, out)
+}
+
+/// Where two builds part, of which these are the steps, for people.
+///
+/// # Errors
+/// As writing does.
+pub fn against(first: &[Step], second: &[Step], out: &mut dyn Write) -> io::Result<()> {
+    against::write(first, second, out)
 }
 
 /// As a graph of processes and the files between them, in the language of Graphviz (<https://graphviz.org/doc/info/lang.html>).

@@ -15,7 +15,10 @@ use std::path::{Path, PathBuf};
 
 use super::{Action, Deed, End, Process, Program, Trace};
 
+mod compare;
 pub mod kbuild;
+
+pub use compare::{Comparison, Differs, compare};
 
 /// A directory of the build, and how paths in it are told: `/build/obj` as `obj`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -60,3 +60,39 @@ fn what_cannot_be_written_is_said_before_anything_runs() {
     assert_eq!(output.status.code(), Some(2));
     assert!(!dir.path().join("ran").exists());
 }
+
+#[test]
+fn two_builds_part_at_the_step_that_makes_the_difference() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
+    write(
+        "Makefile",
+        "all: x y\nx: stamp\n\tcp stamp x\nstamp:\n\tdate +%N > stamp\ny: in\n\tcp in y\n\tsed -i s/1/2/ y\n",
+    );
+    write("in", "1\n");
+    let record = |to: &str| {
+        let output = trace(&dir, &["--format", "json", "-o", to, "--", "sh", "-c", "rm -f x y stamp; make"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    };
+    record("a.json");
+    record("b.json");
+    let output = trace(&dir, &["--read", "b.json", "--against", "a.json", "-o", "-"]);
+    insta::assert_snapshot!(text(&output.stdout), @r"
+    4 steps in both builds, 2 with the same inputs and outputs
+
+    got the same and made something else (1):
+      date +%N > stamp
+        - makes another stamp
+
+    got something else (1), the first:
+      cp stamp x
+        - reads another stamp
+        - makes another x
+    ");
+    write("in", "11\n");
+    record("c.json");
+    let output = trace(&dir, &["--read", "c.json", "--against", "b.json", "-o", "-"]);
+    assert!(text(&output.stdout).contains("the sources differ:\n    - in\n"), "{}", text(&output.stdout));
+    let output = trace(&dir, &["--read", "Makefile", "-o", "-"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
