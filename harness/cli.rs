@@ -21,12 +21,14 @@ pub mod host;
 mod judge;
 pub mod load;
 mod progress;
+mod replay;
 pub mod run;
 mod shell;
 pub mod snapshots;
 mod state;
 mod toolchain;
 mod trace;
+mod traced;
 
 pub use error::CliError;
 
@@ -83,6 +85,8 @@ enum Command {
     Twice(adhoc::AdhocArgs),
     /// Run any command and say what every process below it read, wrote, renamed and removed
     Trace(trace::TraceArgs),
+    /// Trace a build in the tree here, then run steps of it again on their own output: is each idempotent?
+    Replay(replay::ReplayArgs),
 }
 
 /// Which scenarios.
@@ -389,5 +393,6 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::Incremental(args) => adhoc::incremental(&args, session),
         Command::Twice(args) => adhoc::twice(&args, session),
         Command::Trace(args) => trace::trace(&args, session),
+        Command::Replay(args) => replay::replay(&args, session),
     }
 }

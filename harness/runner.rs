@@ -22,7 +22,7 @@ use crate::scenario::{ObjTree, OracleWhen, Scenario, Tier, TreeKind};
 use crate::tree::TreePlan;
 
 mod blame;
-pub(crate) mod command;
+mod command;
 mod copy;
 mod execute;
 mod instance;
@@ -31,6 +31,7 @@ mod labels;
 mod making;
 pub mod prepared;
 mod preparing;
+pub mod replay;
 pub mod slots;
 mod status;
 

@@ -49,7 +49,7 @@ mod processes;
 mod ptrace;
 mod steps;
 
-pub use processes::{Action, Deed, End, Process, Program, Trace};
+pub use processes::{Action, Deed, End, Environment, Process, Program, Trace};
 
 pub use steps::{Cmd, Comparison, Content, Differs, Kind, Root, Step, compare, kbuild, steps};
 

@@ -25,7 +25,7 @@ pub struct Options {
 }
 
 /// Text that came from a build or a file, without what a terminal would obey (console_codes(4)).
-pub(super) fn clean(text: &str) -> Cow<'_, str> {
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     let obeyed = |c: char| c.is_control() && c != '\t';
     if !text.contains(obeyed) {
         return Cow::Borrowed(text);

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::terminal::clean;
-use crate::runner::command::shown;
+use crate::runner::shown;
 use crate::trace::{Action, Deed, Process, Step, Trace};
 
 mod against;
@@ -117,7 +117,7 @@ mod tests {
             file: 0,
             argv: argv.iter().map(Into::into).collect(),
             cwd: 1,
-            env: String::new(),
+            env: 0,
             captured,
         };
         let act = |at, deed, path, other| Action { at, deed, path, other, content: None };

@@ -28,9 +28,16 @@ pub struct Trace {
     pub paths: Vec<PathBuf>,
     /// The contents, by number: the SHA-256 in hexadecimal digits, of files in the directories that this was asked for.
     pub contents: Vec<Option<String>>,
+    /// The environments of programs, by number.
+    pub environments: Vec<Environment>,
     /// Why that is not everything; empty if it is.
     pub gaps: BTreeSet<Gap>,
 }
+
+/// Environment variables, each as `NAME=value`, sorted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Environment(#[serde(with = "wire::list")] pub Vec<OsString>);
 
 /// One process: from fork(2) to its end, through every program that it ran.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,8 +84,8 @@ pub struct Program {
     pub argv: Vec<OsString>,
     /// Path number of the working directory at that time.
     pub cwd: u32,
-    /// SHA-256 of the environment, sorted, in hexadecimal digits.
-    pub env: String,
+    /// Number of the environment.
+    pub env: u32,
     /// Whether its standard output is a pipe that its parent's is not: somebody reads it, as make does of `$(shell)`.
     pub captured: bool,
 }
@@ -217,21 +224,22 @@ impl Trace {
     /// It is not a whole trace of this version.
     pub fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
         use serde::de::Error;
-        let File { format, paths, contents, gaps, processes } = serde_json::from_slice(text)?;
+        let File { format, paths, contents, environments, gaps, processes } = serde_json::from_slice(text)?;
         if format != FORMAT {
             return Err(Error::custom(format!("format `{format}`, expected `{FORMAT}`")));
         }
         let paths = paths.into_iter().map(|Name(path)| path).collect();
-        let trace = Self { processes, paths, contents, gaps };
+        let trace = Self { processes, paths, contents, environments, gaps };
         trace.check().map_err(Error::custom)?;
         Ok(trace)
     }
 
     fn check(&self) -> Result<(), String> {
         let path = |number: u32| (number as usize) < self.paths.len();
+        let env = |number: u32| (number as usize) < self.environments.len();
         for (own, process) in self.processes.iter().enumerate() {
             let fine = process.parent.is_none_or(|parent| (parent as usize) < own)
-                && process.programs.iter().all(|program| path(program.file) && path(program.cwd))
+                && process.programs.iter().all(|it| path(it.file) && path(it.cwd) && env(it.env))
                 && process.actions.iter().all(|action| {
                     path(action.path)
                         && action.other.is_none_or(path)
@@ -253,6 +261,7 @@ struct File {
     gaps: BTreeSet<Gap>,
     paths: Vec<Name>,
     contents: Vec<Option<String>>,
+    environments: Vec<Environment>,
     processes: Vec<Process>,
 }
 
@@ -263,6 +272,7 @@ impl File {
             gaps: trace.gaps.clone(),
             paths: trace.paths.iter().cloned().map(Name).collect(),
             contents: trace.contents.clone(),
+            environments: trace.environments.clone(),
             processes: trace.processes.clone(),
         }
     }
@@ -283,7 +293,7 @@ mod tests {
             file: 0,
             argv: vec!["cc".into(), OsString::from_vec(b"\xff".to_vec())],
             cwd: 1,
-            env: "e".into(),
+            env: 0,
             captured: false,
         };
         let read = Action { at: 1, deed: Deed::Read, path: 2, other: None, content: Some(0) };
@@ -294,6 +304,7 @@ mod tests {
             processes: vec![command, child],
             paths: vec!["/bin/cc".into(), "/".into(), OsString::from_vec(b"/a\xff\n".to_vec()).into()],
             contents: vec![Some("00".into())],
+            environments: vec![Environment(vec!["A=b".into()])],
             gaps: [Gap::Outlived { program: "x".into() }].into(),
         }
     }
@@ -319,5 +330,6 @@ mod tests {
         assert!(refused(&|trace| trace.processes[1].actions[0].content = Some(1)));
         assert!(refused(&|trace| trace.processes[1].parent = Some(1)));
         assert!(refused(&|trace| trace.processes[0].programs[0].cwd = 9));
+        assert!(refused(&|trace| trace.processes[0].programs[0].env = 1));
     }
 }

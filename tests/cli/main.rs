@@ -11,6 +11,7 @@ mod graft;
 mod honest;
 mod lab;
 mod records;
+mod replay;
 mod signals;
 mod trace;
 mod words;

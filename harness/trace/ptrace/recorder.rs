@@ -5,7 +5,7 @@
 //! is hashed before the call goes on, every other one at the end.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -19,8 +19,7 @@ use super::files::Files;
 use super::names::{directory, magic, needed, real, running};
 use super::{Birth, Next, Watch, memory, unreadable};
 use crate::trace::place::place;
-use crate::trace::{Action, Deed, End, Gap, Process, Program, Trace};
-use crate::tree::source::sha256;
+use crate::trace::{Action, Deed, End, Environment, Gap, Process, Program, Trace};
 
 /// Where no build changes anything: a file that could be read once can be read again.
 const SYSTEM: [&str; 6] = ["/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc"];
@@ -56,6 +55,8 @@ pub(super) struct Recorder {
     done: Vec<HashMap<(Deed, u32), Option<u32>>>,
     /// Processor time with that of children, until these are taken away.
     usage: Vec<u64>,
+    /// The numbers of environments.
+    environments: HashMap<Environment, u32>,
     /// Files of the system by the names they were opened by.
     system: HashMap<Vec<u8>, PathBuf>,
     /// The number of the next action.
@@ -121,8 +122,11 @@ impl Watch for Recorder {
         let argv = argv.strip_suffix(b"\0").unwrap_or(&argv);
         let argv = argv.split(|byte| *byte == 0).map(|word| OsStr::from_bytes(word).to_owned()).collect();
         let environ = fs::read(format!("/proc/{task}/environ")).unwrap_or_default();
-        let mut environ: Vec<&[u8]> = environ.split(|byte| *byte == 0).collect();
+        let environ = environ.split(|byte| *byte == 0).filter(|variable| !variable.is_empty());
+        let mut environ: Vec<OsString> = environ.map(|variable| OsStr::from_bytes(variable).to_owned()).collect();
         environ.sort_unstable();
+        let count = self.environments.len();
+        let env = *self.environments.entry(Environment(environ)).or_insert(u32::try_from(count).unwrap_or(u32::MAX));
         let cwd = directory(&format!("/proc/{task}/cwd")).ok().flatten().unwrap_or_default();
         let exe = running(task).or_else(|| started.clone()).unwrap_or_default();
         let program = Program {
@@ -130,7 +134,7 @@ impl Watch for Recorder {
             file: self.files.name(&exe),
             argv,
             cwd: self.files.name(&cwd),
-            env: sha256(&environ.join(&0)),
+            env,
             captured: self.captured(task, process),
         };
         self.trace.processes[process].programs.push(program);
@@ -181,6 +185,7 @@ impl Recorder {
             running: HashMap::new(),
             done: Vec::new(),
             usage: Vec::new(),
+            environments: HashMap::new(),
             system: HashMap::new(),
             next: 0,
         };
@@ -206,7 +211,11 @@ impl Recorder {
             process.cpu = usage.saturating_sub(children);
         }
         let (paths, contents) = self.files.finish();
-        Trace { paths, contents, ..self.trace }
+        let mut environments = vec![Environment::default(); self.environments.len()];
+        for (environment, number) in self.environments {
+            environments[number as usize] = environment;
+        }
+        Trace { paths, contents, environments, ..self.trace }
     }
 
     fn add(&mut self, pid: pid_t, parent: Option<usize>) -> usize {

@@ -21,7 +21,7 @@ impl Story {
         let (file, cwd) = (self.path(file), self.path("/o"));
         self.at += 1;
         let argv = argv.iter().map(Into::into).collect();
-        let program = Program { at: self.at, file, argv, cwd, env: String::new(), captured };
+        let program = Program { at: self.at, file, argv, cwd, env: 0, captured };
         let began = u64::from(self.at);
         let process =
             Process { parent, began, ended: began + 10, cpu: 1, programs: vec![program], ..Process::default() };

@@ -1,0 +1,140 @@
+//! A build under the tracer, with its steps: what `trace` shows and `replay` runs again.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::{CliError, Session, TICK};
+use crate::trace::{self, Root, Step, Trace, TraceError, What};
+
+/// How long a command that was asked to stop may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where a build is, and whether it is made.
+#[derive(Debug, Clone, Args)]
+pub(super) struct BuildArgs {
+    /// A directory of the build: contents of files in it are told by SHA-256 in JSON, and are what steps read and make;
+    /// by default the working directory
+    #[arg(long, value_name = "DIR")]
+    dir: Vec<PathBuf>,
+    /// Run nothing: take a trace that was written as JSON before
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
+    read: Option<PathBuf>,
+}
+
+/// A traced build.
+pub(super) struct Build {
+    pub(super) trace: Trace,
+    /// Its steps, named by the makefiles as they are now.
+    pub(super) steps: Vec<Step>,
+    /// Its directories, without symbolic links.
+    pub(super) dirs: Vec<PathBuf>,
+    roots: Vec<Root>,
+    /// The command's own status; 0 of one that was traced before.
+    pub(super) code: u8,
+}
+
+impl Build {
+    /// Traces the command, or takes the trace that is asked for.
+    pub(super) fn get(args: &BuildArgs, command: &[OsString], session: &Session<'_>) -> Result<Self, CliError> {
+        match &args.read {
+            Some(path) => Self::of(args, path),
+            None => {
+                let dirs = directories(args)?;
+                let own: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
+                let (trace, code) = run(command, &own, session)?;
+                Ok(Self::new(trace, dirs, code))
+            }
+        }
+    }
+
+    /// A trace that was written before.
+    pub(super) fn of(args: &BuildArgs, path: &Path) -> Result<Self, CliError> {
+        let trace = trace::read_all(path).map_err(|error: TraceError| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            CliError::usage(format!("{error}{cause}"), "`trace --format json -o FILE -- COMMAND` writes one")
+        })?;
+        Ok(Self::new(trace, directories(args)?, 0))
+    }
+
+    fn new(trace: Trace, dirs: Vec<PathBuf>, code: u8) -> Self {
+        for gap in &trace.gaps {
+            super::progress::note(&format!("the trace is not whole: {gap}"));
+        }
+        let roots = named(&dirs);
+        let mut steps = trace::steps(&trace, &roots);
+        trace::kbuild::name(&trace, &mut steps, &mut |path| {
+            let text = std::fs::read(path).ok()?;
+            Some((Root::told(&roots, path), String::from_utf8_lossy(&text).into_owned()))
+        });
+        Self { trace, steps, dirs, roots, code }
+    }
+
+    /// Where a file is that is told in this way.
+    pub(super) fn place(&self, told: &str) -> PathBuf {
+        let below = |root: &Root| match root.name.as_str() {
+            "" => Some(root.dir.join(told)),
+            name => Some(root.dir.join(told.strip_prefix(name)?.strip_prefix('/')?)),
+        };
+        self.roots.iter().find_map(below).unwrap_or_else(|| told.into())
+    }
+}
+
+fn directories(args: &BuildArgs) -> Result<Vec<PathBuf>, CliError> {
+    let cwd = std::env::current_dir()?;
+    let dirs = if args.dir.is_empty() { vec![cwd.clone()] } else { args.dir.clone() };
+    let real = |dir: &PathBuf| {
+        cwd.join(dir).canonicalize().map_err(|error| {
+            CliError::usage(format!("cannot find `{}`: {error}", dir.display()), "`--dir` takes a directory")
+        })
+    };
+    dirs.iter().map(real).collect()
+}
+
+/// The directories as a build's: one is told without its name, several by their own.
+fn named(dirs: &[PathBuf]) -> Vec<Root> {
+    let name = |dir: &Path| match dirs {
+        [_] => String::new(),
+        _ => dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned(),
+    };
+    dirs.iter().map(|dir| Root { dir: dir.clone(), name: name(dir) }).collect()
+}
+
+/// Runs a command under the tracer: its trace, and its own status.
+fn run(command: &[OsString], own: &[&Path], session: &Session<'_>) -> Result<(Trace, u8), CliError> {
+    let dir = tempfile::tempdir()?;
+    let out = dir.path().join("trace.json");
+    let line = trace::wrap(std::env::current_exe()?.as_os_str(), What::All, &out, own, command);
+    let status = watched(&line, session)?;
+    let Some(code) = status.code() else {
+        return Err(CliError::harness("the tracer was killed, and the command with it"));
+    };
+    let trace = trace::read_all(&out).map_err(|error| {
+        let hint = error.hint().map(str::to_owned);
+        match CliError::internal(error) {
+            CliError::Harness { message, .. } => CliError::Harness { message, hint },
+            other => other,
+        }
+    })?;
+    Ok((trace, u8::try_from(code).unwrap_or(u8::MAX)))
+}
+
+/// Runs the tracer to its end. What the terminal sends goes to the command as well, which may take its time over it.
+fn watched(line: &[OsString], session: &Session<'_>) -> Result<ExitStatus, CliError> {
+    let mut child = Command::new(&line[0]).args(&line[1..]).spawn()?;
+    let mut asked: Option<Instant> = None;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if session.cancel.load(Ordering::Relaxed) && asked.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+            // Everything that is traced dies with it.
+            child.kill()?;
+        }
+        std::thread::sleep(if asked.is_some() { TICK } else { Duration::from_millis(2) });
+    }
+}
