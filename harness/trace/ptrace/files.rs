@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::tree::source::sha256_file;
 
+/// Larger files are not hashed: no build of a kernel makes one, but by holes.
+const LARGEST: u64 = 4 << 30;
+
 pub(super) struct Files {
     /// Where contents are hashed.
     own: Vec<PathBuf>,
@@ -99,7 +102,8 @@ impl Files {
 
     /// What a file holds may be lost with the next call.
     pub(super) fn preserve(&mut self, path: &Path) {
-        if !self.is_own(path) || !fs::symlink_metadata(path).is_ok_and(|data| data.is_file()) {
+        let hashable = |data: fs::Metadata| data.is_file() && data.len() <= LARGEST;
+        if !self.is_own(path) || !fs::symlink_metadata(path).is_ok_and(hashable) {
             return;
         }
         let content = self.current(path) as usize;
@@ -149,6 +153,16 @@ mod tests {
         let (c, d) = (files.written(a), files.current(b));
         assert_eq!(files.rename(a, b, true), Some(c));
         assert_eq!((files.current(a), files.current(b)), (d, c));
+    }
+
+    #[test]
+    fn a_hole_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hole");
+        fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        let mut files = Files::new(vec![dir.path().to_owned()]);
+        files.current(&path);
+        assert_eq!(files.finish().1, [None]);
     }
 
     #[test]
