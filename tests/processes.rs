@@ -245,6 +245,20 @@ fn a_file_is_known_by_one_name_however_it_was_reached() {
 }
 
 #[test]
+fn a_link_that_leads_nowhere_is_there_itself() {
+    let lab = Lab::new();
+    std::os::unix::fs::symlink("nowhere", lab.here.join("link")).unwrap();
+    let traced = lab.c(r#"
+        struct stat s; char text[9]; must(lstat("link", &s)); must(readlink("link", text, 9));
+        must(fstatat(AT_FDCWD, "link", &s, AT_SYMLINK_NOFOLLOW)); stat("link", &s);
+    "#);
+    traced.command(&["missing link"]);
+    let found =
+        |action: &&trace::Action| action.deed == Deed::Found && traced.trace.path(action.path).ends_with("link");
+    assert_eq!(traced.trace.processes[0].actions.iter().filter(found).count(), 1);
+}
+
+#[test]
 fn a_directory_is_listed_only_if_its_names_are_read() {
     let lab = Lab::new();
     lab.write("d/x", "");

@@ -18,6 +18,19 @@ pub(super) struct Call {
     pub(super) does: Option<Does>,
 }
 
+impl Call {
+    /// Whether it looks at a symbolic link rather than at what that leads to.
+    pub(super) fn looks_at_link(&self, args: &[u64; 6]) -> bool {
+        let asked = |flags: u64| flags & u64::from(libc::AT_SYMLINK_NOFOLLOW.cast_unsigned()) != 0;
+        match self.name {
+            "lstat" | "readlink" | "readlinkat" | "lgetxattr" | "llistxattr" => true,
+            "newfstatat" | "faccessat2" => asked(args[3]),
+            "statx" => asked(args[2]),
+            _ => false,
+        }
+    }
+}
+
 /// What a system call tells.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Tells {

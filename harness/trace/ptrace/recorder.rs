@@ -270,7 +270,8 @@ impl Recorder {
         if let Some(flags) = flags {
             return Ok(self.opening(task, named, flags as c_int));
         }
-        let there = fs::metadata(&named).is_ok();
+        let link = call.looks_at_link(args);
+        let there = if link { fs::symlink_metadata(&named).is_ok() } else { fs::metadata(&named).is_ok() };
         match how {
             How::Exec if there => drop(self.running.insert(task, named)),
             _ => self.tell(task, if there { Deed::Found } else { Deed::Missing }, &named),
