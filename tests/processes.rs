@@ -259,6 +259,41 @@ fn a_link_that_leads_nowhere_is_there_itself() {
 }
 
 #[test]
+fn a_name_is_followed_anew_when_it_leads_elsewhere() {
+    let lab = Lab::new();
+    for name in ["d/a", "e/a", "f", "g"] {
+        lab.write(name, name);
+    }
+    let link = |to: &str, at: &str| std::os::unix::fs::symlink(to, lab.here.join(at)).unwrap();
+    link("d", "dir");
+    link("f", "file");
+    let traced = lab.c(r#"
+        #define look(name) close(open(name, O_RDONLY))
+        look("dir/a"); look("dir/a"); must(unlink("dir")); must(symlink("e", "dir")); look("dir/a");
+        look("file"); look("file"); must(rename("g", "file")); look("file");
+        look("f"); must(unlink("f")); look("f"); must(creat("f", 0644)); look("f");
+        look("d/a"); must(rename("d", "d2")); look("d/a"); must(rename("e", "d")); look("d/a");
+    "#);
+    traced.command(&[
+        "read d/a",
+        "remove dir",
+        "symlink dir e",
+        "read e/a",
+        "read f",
+        "rename g file",
+        "read file",
+        "remove f",
+        "missing f",
+        "create f",
+        "read f",
+        "rename d d2",
+        "missing d/a",
+        "rename e d",
+        "read d/a",
+    ]);
+}
+
+#[test]
 fn a_directory_is_listed_only_if_its_names_are_read() {
     let lab = Lab::new();
     lab.write("d/x", "");

@@ -21,7 +21,7 @@ use super::{Birth, Next, Watch, memory, unreadable};
 use crate::trace::place::place;
 use crate::trace::{Action, Deed, End, Environment, Gap, Process, Program, Trace};
 
-/// Where no build changes anything: a file that could be read once can be read again.
+/// Where files are read that no build has made: it need not be waited for what comes of the first look at them either.
 const SYSTEM: [&str; 6] = ["/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc"];
 
 /// A call that is under way.
@@ -57,8 +57,11 @@ pub(super) struct Recorder {
     usage: Vec<u64>,
     /// The numbers of environments.
     environments: HashMap<Environment, u32>,
-    /// Files of the system by the names they were opened by.
-    system: HashMap<Vec<u8>, PathBuf>,
+    /// Files that were opened for reading, by the names that this was done by. Most reads are of headers and libraries that
+    /// many processes read: what could be opened by a name once can be again, until names change.
+    readable: HashMap<OsString, PathBuf>,
+    /// The names, by file.
+    names: HashMap<PathBuf, Vec<OsString>>,
     /// The number of the next action.
     next: u32,
 }
@@ -186,7 +189,8 @@ impl Recorder {
             done: Vec::new(),
             usage: Vec::new(),
             environments: HashMap::new(),
-            system: HashMap::new(),
+            readable: HashMap::new(),
+            names: HashMap::new(),
             next: 0,
         };
         let process = recorder.add(command, None);
@@ -283,7 +287,7 @@ impl Recorder {
         let has = |flag: c_int| flags & flag == flag;
         let reads = flags & libc::O_ACCMODE == libc::O_RDONLY && !has(libc::O_TRUNC) && !has(libc::O_CREAT);
         let system = || SYSTEM.iter().any(|dir| path.starts_with(dir));
-        if reads && let Some(file) = self.system.get(path.as_os_str().as_bytes()) {
+        if reads && let Some(file) = self.readable.get(path.as_os_str()) {
             let file = file.clone();
             self.read(task, &file);
             return Next::Go;
@@ -304,7 +308,7 @@ impl Recorder {
             let file = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
             if rustix::fs::access(&file, rustix::fs::Access::READ_OK).is_ok() {
                 self.read(task, &file);
-                self.system.insert(path.into_os_string().into_encoded_bytes(), file);
+                self.can_be_read(path, file);
                 return Next::Go;
             }
         }
@@ -327,7 +331,12 @@ impl Recorder {
             return self.tell(task, Deed::Update, &path);
         }
         if mode == libc::O_RDONLY && flags & libc::O_TRUNC == 0 && existed {
-            return self.read(task, &path);
+            self.read(task, &path);
+            // By a descriptor of the task's own another task would not find it.
+            if flags & libc::O_NOFOLLOW == 0 && !named.starts_with("/dev") {
+                self.can_be_read(named.to_owned(), path);
+            }
+            return;
         }
         if flags & libc::O_TRUNC != 0 || !existed {
             return self.write(task, Deed::Create, &path);
@@ -352,6 +361,7 @@ impl Recorder {
                     Change::Other(Deed::RemoveDir, path)
                 } else {
                     self.files.preserve(&path);
+                    self.forget(&path);
                     Change::Remove(path)
                 }
             }
@@ -361,6 +371,8 @@ impl Recorder {
                     return Ok(Next::Go);
                 };
                 self.files.preserve(&to);
+                self.forget(&from);
+                self.forget(&to);
                 Change::Rename { from, to, exchange: flags & libc::RENAME_EXCHANGE != 0 }
             }
             Does::Link(from, to, flags) => {
@@ -414,6 +426,9 @@ impl Recorder {
 
     fn other(&mut self, task: pid_t, deed: Deed, name: Name, args: &[u64; 6]) -> io::Result<Next> {
         let Some(path) = self.entry(task, name, args)? else { return Ok(Next::Go) };
+        if deed == Deed::Mode {
+            self.forget(&path);
+        }
         self.pending.insert(task, Pending::Change(Change::Other(deed, path)));
         Ok(Next::Return)
     }
@@ -431,10 +446,13 @@ impl Recorder {
     fn changed(&mut self, task: pid_t, change: Change) {
         match change {
             Change::Remove(path) => {
+                // Another task may have opened it since the call was entered.
+                self.forget_file(&path);
                 let content = self.files.take(&path);
                 self.act(task, Deed::Remove, &path, None, content);
             }
             Change::Rename { from, to, exchange } => {
+                self.forget_file(&from);
                 let content = self.files.rename(&from, &to, exchange);
                 self.act(task, Deed::Rename, &from, Some(&to), content);
             }
@@ -446,10 +464,7 @@ impl Recorder {
             Change::Cut { path, length } => {
                 self.write(task, if length == 0 { Deed::Create } else { Deed::Update }, &path);
             }
-            Change::Other(deed, path) => {
-                self.system.clear();
-                self.tell(task, deed, &path);
-            }
+            Change::Other(deed, path) => self.tell(task, deed, &path),
         }
     }
 
@@ -479,11 +494,32 @@ impl Recorder {
             if known == Some(content) {
                 return;
             }
-        } else if SYSTEM.iter().any(|dir| path.starts_with(dir)) {
-            self.system.clear();
         }
         let at = self.number();
         self.trace.processes[process].actions.push(Action { at, deed, path: number, other, content });
+    }
+
+    fn can_be_read(&mut self, name: PathBuf, file: PathBuf) {
+        self.names.entry(file.clone()).or_default().push(name.clone().into_os_string());
+        self.readable.insert(name.into_os_string(), file);
+    }
+
+    /// Before a name goes away or gets to lead elsewhere: a link or a directory can be part of any name, a file has few.
+    fn forget(&mut self, path: &Path) {
+        match fs::symlink_metadata(path) {
+            Ok(data) if data.is_file() => self.forget_file(path),
+            Ok(_) => {
+                self.readable.clear();
+                self.names.clear();
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn forget_file(&mut self, path: &Path) {
+        for name in self.names.remove(path).unwrap_or_default() {
+            self.readable.remove(&name);
+        }
     }
 
     /// The path that a call names; none for one that the kernel refuses, or takes for the descriptor alone.
