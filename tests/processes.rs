@@ -178,7 +178,6 @@ fn what_fails_is_no_read_and_no_write() {
         "missing missing",
         "missing no/dir",
         "missing there/below",
-        "missing there",
         "missing missing2",
         "missing nowhere",
     ]);
@@ -242,6 +241,28 @@ fn a_file_is_known_by_one_name_however_it_was_reached() {
         "update d/e/f",
         "create d/e/new",
     ]);
+}
+
+#[test]
+fn what_a_call_would_have_replaced_is_hashed_only_if_it_works() {
+    let lab = Lab::new();
+    let traced = lab.c(r#"
+        int f = open("o", O_WRONLY | O_CREAT, 0644); must(write(f, "a", 1));
+        open("o", O_CREAT | O_EXCL | O_WRONLY, 0644); rename("nonexistent", "o"); rmdir("o");
+        must(write(f, "b", 1)); must(close(f));
+    "#);
+    traced.command(&["create o"]);
+    let content = traced.trace.processes[0].actions.iter().rev().find_map(|action| action.content);
+    let sha256_of_ab = "fb8e20fc2e4c3f248c60c39bd652f3c1347298bb977b8b4d5903b85055620603";
+    assert_eq!(traced.trace.digest(content), Some(sha256_of_ab));
+}
+
+#[test]
+fn what_the_command_leaves_behind_is_traced_to_its_end() {
+    let lab = Lab::new();
+    let traced = lab.sh("{ sleep 1.3; echo x > late; } > /dev/null 2>&1 & exit 3");
+    assert_eq!(traced.all().last().map(String::as_str), Some("create late"));
+    assert_eq!(traced.trace.processes[0].end, Some(End::Exit(3)));
 }
 
 #[test]

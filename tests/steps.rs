@@ -147,6 +147,17 @@ fn labels_are_told_where_kbuild_prints_them() {
 }
 
 #[test]
+fn programs_that_make_starts_itself_keep_all_their_words() {
+    let text = "all:\n\tgrep -c x in\n\tgcc -c a.c\n\tsh -ec 'cp in out'\n\tmkdir d.tmp; cp in d.tmp/x; mv d.tmp d\n";
+    let lab = Lab::new(&[("Makefile", text), ("in", "x\n"), ("a.c", "int x;\n")]);
+    let steps = lab.build(&["make"]);
+    let commands: Vec<&str> = steps.iter().map(|step| step.command.as_str()).collect();
+    assert_eq!(commands, ["cp in out", "gcc -c a.c", "grep -c x in", "mkdir d.tmp; cp in d.tmp/x; mv d.tmp d"]);
+    let outputs: Vec<&str> = steps[3].outputs.iter().map(|output| output.path.as_str()).collect();
+    assert_eq!((outputs, steps[3].removed.len()), (vec!["d/x"], 0));
+}
+
+#[test]
 fn makefiles_that_are_not_kbuilds_have_steps_too() {
     let text = "out: in\n\tcp in out\n\tsed -i s/a/b/ out\n\t@rm -f nothing; sort out -o out\n\tcc -E - < /dev/null > /dev/null\n";
     let lab = Lab::new(&[("Makefile", text), ("in", "a\n")]);

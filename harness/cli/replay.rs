@@ -8,10 +8,12 @@ use clap::Args;
 use super::traced::{Build, BuildArgs};
 use super::{CliError, Session};
 use crate::artifact::{Artifact, describe, diff_parts};
+use crate::report::terminal::clean;
 use crate::runner::replay::{Again, Replay, ReplayError};
-use crate::sandbox::scratch::Scratch;
+use crate::sandbox::scratch::{Scratch, sweep};
 use crate::sandbox::{Sandbox, Status};
 use crate::trace::{Kind, Step};
+use crate::tree::source::sha256_file;
 use crate::verdict::pattern_matches;
 
 /// What to replay.
@@ -61,6 +63,8 @@ pub(super) fn replay(args: &ReplayArgs, session: &mut Session<'_>) -> Result<u8,
     let exe = std::env::current_exe()?;
     let sandbox = Sandbox::new(exe);
     let base = std::env::temp_dir();
+    // What an earlier one left when it was killed.
+    let _ = sweep(&base);
     let scratch = Scratch::create(&base).map_err(|error| CliError::host(error.to_string(), error.hint()))?;
     let (mut changed, mut told) = (0, 0);
     for (number, step) in chosen.iter().enumerate() {
@@ -128,6 +132,16 @@ fn one(
         }
         before.push((&output.path, path, artifact));
     }
+    let own = |path: &String| step.outputs.iter().any(|output| output.path == *path);
+    for input in step.inputs.iter().filter(|input| !own(&input.path)) {
+        let now = sha256_file(&build.place(&input.path), &mut |_| {}).ok();
+        if now.is_none() && build.place(&input.path).symlink_metadata().is_err() {
+            return not(format!("`{}`, which it read, is there no more", input.path));
+        }
+        if input.sha256.is_some() && now != input.sha256 {
+            return not(format!("`{}` is not what the step read", input.path));
+        }
+    }
     let again = Again { argv: &program.argv, cwd: build.trace.path(program.cwd), env, dirs: &build.dirs };
     let failed = |error: ReplayError| match error {
         ReplayError::Sandbox(error) => CliError::sandbox(error),
@@ -145,6 +159,9 @@ fn one(
             return not(format!("run {run} fails{last}"));
         }
         for (name, path, artifact) in &mut before {
+            if !replay.has_written(path) {
+                return not(format!("it did not write `{name}` again"));
+            }
             let now = replay.place(path).and_then(|place| describe(&place, name).ok());
             match now {
                 Some(now) if now.sha256 == artifact.sha256 => {}
@@ -161,20 +178,20 @@ fn one(
 
 fn write_one(step: &Step, told: &Told, times: u32, session: &mut Session<'_>) -> Result<(), CliError> {
     let name: String = step.name().chars().take(200).collect();
-    let name = crate::report::terminal::clean(&name).into_owned();
+    let name = clean(&name).into_owned();
     match told {
         Told::Idempotent => writeln!(session.out, "{name}: idempotent")?,
         Told::NotReplayable(why) => {
-            writeln!(session.out, "{name}: not replayable: {}", crate::report::terminal::clean(why))?;
+            writeln!(session.out, "{name}: not replayable: {}", clean(why))?;
         }
         Told::Changed(changes) => {
             let runs: std::collections::BTreeSet<u32> = changes.iter().map(|(_, run, _)| *run).collect();
             writeln!(session.out, "{name}: not idempotent: {} of {times} runs change its output", runs.len())?;
             if let Some(cmd) = &step.cmd {
-                writeln!(session.out, "  {}, {}:{}", cmd.name, cmd.file, cmd.line)?;
+                writeln!(session.out, "  {}, {}:{}", clean(&cmd.name), clean(&cmd.file), cmd.line)?;
             }
             for (path, run, how) in changes {
-                writeln!(session.out, "  - run {run}: {path}: {}", crate::report::terminal::clean(how))?;
+                writeln!(session.out, "  - run {run}: {}: {}", clean(path), clean(how))?;
             }
         }
     }

@@ -48,6 +48,9 @@ enum TraceFormat {
 }
 
 pub(super) fn trace(args: &TraceArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    // Read before anything is written, which can be the same file.
+    let before = args.against.as_deref().map(|path| Build::of(&args.build, path)).transpose()?;
+    let recorded = args.build.recorded()?;
     // Opened before anything runs, as a shell would.
     let file = match &args.output {
         Some(path) if path.as_os_str() != "-" => Some(File::create(path).map_err(|error| {
@@ -55,8 +58,10 @@ pub(super) fn trace(args: &TraceArgs, session: &mut Session<'_>) -> Result<u8, C
         })?),
         _ => None,
     };
-    let before = args.against.as_deref().map(|path| Build::of(&args.build, path)).transpose()?;
-    let build = Build::get(&args.build, &args.command, session)?;
+    let build = match recorded {
+        Some(build) => build,
+        None => Build::get(&args.build, &args.command, session)?,
+    };
     match (file, &args.output) {
         (Some(file), _) => show(&build, before.as_ref(), args, &mut BufWriter::new(file))?,
         (None, Some(_)) => show(&build, before.as_ref(), args, &mut BufWriter::new(&mut *session.out))?,
@@ -71,7 +76,7 @@ fn show(build: &Build, before: Option<&Build>, args: &TraceArgs, out: &mut dyn W
         against(&before.steps, &build.steps, out)?;
         return Ok(out.flush()?);
     }
-    let how = Show { system: args.system, looks: args.looks };
+    let how = Show { system: args.system, looks: args.looks, dirs: &build.dirs };
     match args.format {
         TraceFormat::Text => text(trace, how, out)?,
         TraceFormat::Steps => steps(trace, &build.steps, how, out)?,

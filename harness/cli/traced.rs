@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::{CliError, Session, TICK};
+use crate::report::terminal::clean;
 use crate::trace::{self, Root, Step, Trace, TraceError, What};
 
-/// How long a command that was asked to stop may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a command that the terminal has asked to stop may take before it is asked again.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long it may take then.
+const LAST: Duration = Duration::from_secs(5);
 
 /// Where a build is, and whether it is made.
 #[derive(Debug, Clone, Args)]
@@ -24,6 +27,13 @@ pub(super) struct BuildArgs {
     /// Run nothing: take a trace that was written as JSON before
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     read: Option<PathBuf>,
+}
+
+impl BuildArgs {
+    /// The trace that was written before, if one is asked for.
+    pub(super) fn recorded(&self) -> Result<Option<Build>, CliError> {
+        self.read.as_deref().map(|path| Build::of(self, path)).transpose()
+    }
 }
 
 /// A traced build.
@@ -63,7 +73,7 @@ impl Build {
 
     fn new(trace: Trace, dirs: Vec<PathBuf>, code: u8) -> Self {
         for gap in &trace.gaps {
-            super::progress::note(&format!("the trace is not whole: {gap}"));
+            super::progress::note(&clean(&format!("the trace is not whole: {gap}")));
         }
         let roots = named(&dirs);
         let mut steps = trace::steps(&trace, &roots);
@@ -85,7 +95,7 @@ impl Build {
 }
 
 fn directories(args: &BuildArgs) -> Result<Vec<PathBuf>, CliError> {
-    let cwd = std::env::current_dir()?;
+    let cwd = std::env::current_dir().map_err(|error| CliError::harness(format!("no working directory: {error}")))?;
     let dirs = if args.dir.is_empty() { vec![cwd.clone()] } else { args.dir.clone() };
     let real = |dir: &PathBuf| {
         cwd.join(dir).canonicalize().map_err(|error| {
@@ -106,7 +116,9 @@ fn named(dirs: &[PathBuf]) -> Vec<Root> {
 
 /// Runs a command under the tracer: its trace, and its own status.
 fn run(command: &[OsString], own: &[&Path], session: &Session<'_>) -> Result<(Trace, u8), CliError> {
-    let dir = tempfile::tempdir()?;
+    let dir = tempfile::tempdir().map_err(|error| {
+        CliError::host(format!("cannot make a temporary directory: {error}"), "TMPDIR names one that is there")
+    })?;
     let out = dir.path().join("trace.json");
     let line = trace::wrap(std::env::current_exe()?.as_os_str(), What::All, &out, own, command);
     let status = watched(&line, session)?;
@@ -127,14 +139,32 @@ fn run(command: &[OsString], own: &[&Path], session: &Session<'_>) -> Result<(Tr
 fn watched(line: &[OsString], session: &Session<'_>) -> Result<ExitStatus, CliError> {
     let mut child = Command::new(&line[0]).args(&line[1..]).spawn()?;
     let mut asked: Option<Instant> = None;
+    let mut told = false;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        if session.cancel.load(Ordering::Relaxed) && asked.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-            // Everything that is traced dies with it.
-            child.kill()?;
+        if session.cancel.load(Ordering::Relaxed) {
+            let since = asked.get_or_insert_with(Instant::now).elapsed();
+            if since > PATIENCE && !told {
+                told = true;
+                // A signal that came to this process alone: the tracer itself takes none.
+                terminate_children(child.id());
+            } else if since > PATIENCE + LAST {
+                // Everything that is traced dies with it.
+                child.kill()?;
+            }
         }
         std::thread::sleep(if asked.is_some() { TICK } else { Duration::from_millis(2) });
+    }
+}
+
+/// Asks the children of a process to end (proc(5), `/proc/PID/task/TID/children`).
+fn terminate_children(pid: u32) {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+        if let Some(child) = rustix::process::Pid::from_raw(child) {
+            let _ = rustix::process::kill_process(child, rustix::process::Signal::TERM);
+        }
     }
 }

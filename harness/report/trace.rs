@@ -1,7 +1,7 @@
 //! A [`Trace`] for people and for other programs. Pure: text goes to a [`Write`].
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::terminal::clean;
 use crate::runner::shown;
@@ -18,17 +18,20 @@ const SYSTEM: [&str; 10] = ["/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "
 
 /// What of a trace is shown to people; a program that reads JSON is given everything.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Show {
+pub struct Show<'d> {
+    /// The directories of the build, wherever they are.
+    pub dirs: &'d [PathBuf],
     /// Files of the system: programs, libraries, system headers, devices.
     pub system: bool,
     /// What was looked up, found or not.
     pub looks: bool,
 }
 
-impl Show {
+impl Show<'_> {
     fn wants(self, trace: &Trace, action: &Action) -> bool {
         let path = trace.path(action.path);
-        (self.system || !SYSTEM.iter().any(|dir| path.starts_with(dir)))
+        let system = || SYSTEM.iter().any(|dir| path.starts_with(dir));
+        (self.system || self.dirs.iter().any(|dir| path.starts_with(dir)) || !system())
             && (self.looks || !matches!(action.deed, Deed::Found | Deed::Missing))
     }
 }
@@ -37,7 +40,7 @@ impl Show {
 ///
 /// # Errors
 /// As writing does.
-pub fn text(trace: &Trace, show: Show, out: &mut dyn Write) -> io::Result<()> {
+pub fn text(trace: &Trace, show: Show<'_>, out: &mut dyn Write) -> io::Result<()> {
     text::write(trace, show, out)
 }
 
@@ -45,7 +48,7 @@ pub fn text(trace: &Trace, show: Show, out: &mut dyn Write) -> io::Result<()> {
 ///
 /// # Errors
 /// As writing does.
-pub fn steps(trace: &Trace, steps: &[Step], show: Show, out: &mut dyn Write) -> io::Result<()> {
+pub fn steps(trace: &Trace, steps: &[Step], show: Show<'_>, out: &mut dyn Write) -> io::Result<()> {
     steps::write(trace, steps, show, out)
 }
 
@@ -61,7 +64,7 @@ pub fn against(first: &[Step], second: &[Step], out: &mut dyn Write) -> io::Resu
 ///
 /// # Errors
 /// As writing does.
-pub fn dot(trace: &Trace, show: Show, out: &mut dyn Write) -> io::Result<()> {
+pub fn dot(trace: &Trace, show: Show<'_>, out: &mut dyn Write) -> io::Result<()> {
     dot::write(trace, show, out)
 }
 
@@ -180,7 +183,7 @@ mod tests {
             - rename a.tmp → a "b"
             - read a "b"
         "#);
-        let all = of(|out| text(&sample(), Show { system: true, looks: true }, out));
+        let all = of(|out| text(&sample(), Show { system: true, looks: true, dirs: &[] }, out));
         assert!(all.contains("read /usr/bin/make") && all.contains("missing x.h"), "{all}");
     }
 

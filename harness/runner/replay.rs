@@ -128,6 +128,16 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// Whether some round has written a file of the build, changed or not.
+    #[must_use]
+    pub fn has_written(&self, path: &Path) -> bool {
+        let written = |(number, top): (usize, &&Path)| {
+            let below = path.strip_prefix(top).ok()?;
+            Some(!overlay::shows_through(&self.scratch.join(number.to_string()).join("upper"), below))
+        };
+        self.tops.iter().enumerate().find_map(written).unwrap_or(false)
+    }
+
     /// Where a file of the build is now, if there is one.
     #[must_use]
     pub fn place(&self, path: &Path) -> Option<PathBuf> {

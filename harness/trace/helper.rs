@@ -2,7 +2,7 @@
 //!
 //! Arguments: `looks|all OUT [DIRECTORY...] -- COMMAND...`; the directories are the command's own.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ const HARNESS_ERROR: u8 = 70;
 
 /// Runs the tracer on this process's arguments. To be called first thing in `main`, while there is one thread.
 pub fn main() -> ExitCode {
+    // Who asked for the trace is gone: nobody will read it.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let args: Vec<OsString> = std::env::args_os().skip(2).collect();
     let mut halves = args.splitn(2, |arg| arg == "--");
     let (Some([what, out, own @ ..]), Some(command @ [_, ..])) = (halves.next(), halves.next()) else {
@@ -57,7 +59,7 @@ fn run(what: What, out: &Path, own: Vec<PathBuf>, command: &[OsString]) -> Resul
         }
     };
     if let Some(error) = ran.not_started {
-        say(&format!("cannot run `{}`: {error}", OsStr::display(&command[0])));
+        say(&format!("cannot run `{}`: {error}", command[0].to_string_lossy().escape_debug()));
     }
     Ok(ran.status)
 }

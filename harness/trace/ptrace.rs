@@ -101,21 +101,26 @@ pub(super) struct Ran {
 /// # Errors
 /// When no process can be had.
 pub(super) fn looks(own: Vec<PathBuf>, command: &[OsString]) -> Result<(Looked, Ran), TraceError> {
-    let (looks, ran) = run(|_| Looks::new(own), command)?;
+    let (looks, ran) = run(|_| Looks::new(own), command, Some(GRACE))?;
     Ok((looks.finish(), ran))
 }
 
-/// As [`looks`], and tells everything; the contents of files below `own` by digest.
+/// As [`looks`], and tells everything; the contents of files below `own` by digest. What the command leaves behind is traced
+/// for as long as it lives.
 ///
 /// # Errors
 /// When no process can be had.
 pub(super) fn all(own: Vec<PathBuf>, command: &[OsString]) -> Result<(Trace, Ran), TraceError> {
-    let (recorder, ran) = run(|main| Recorder::new(main, own), command)?;
+    let (recorder, ran) = run(|main| Recorder::new(main, own), command, None)?;
     Ok((recorder.finish(), ran))
 }
 
 /// Watched by what `watch` makes for the process that will become the command.
-fn run<W: Watch>(watch: impl FnOnce(pid_t) -> W, command: &[OsString]) -> Result<(W, Ran), TraceError> {
+fn run<W: Watch>(
+    watch: impl FnOnce(pid_t) -> W,
+    command: &[OsString],
+    grace: Option<Duration>,
+) -> Result<(W, Ran), TraceError> {
     let failed = |what| move |source| TraceError::Process { what, source };
     let argv: Result<Vec<CString>, _> = command.iter().map(|word| CString::new(word.as_bytes())).collect();
     let argv = argv.map_err(|error| failed("pass the command on")(error.into()))?;
@@ -138,7 +143,7 @@ fn run<W: Watch>(watch: impl FnOnce(pid_t) -> W, command: &[OsString]) -> Result
     if let Some(gap) = refused {
         tracer.watch.miss(gap);
     }
-    tracer.watch().map_err(failed("wait for the command"))?;
+    tracer.watch(grace).map_err(failed("wait for the command"))?;
     let mut said = Vec::new();
     here.read_to_end(&mut said).map_err(failed("hear from the command"))?;
     let mut not_started = None;
@@ -279,13 +284,15 @@ struct Tracer<W> {
 
 impl<W: Watch> Tracer<W> {
     /// Until the command and all below it have ended.
-    fn watch(&mut self) -> io::Result<()> {
-        while self.status.is_none() {
-            if let Some(change) = sys::wait(true)? {
-                self.handle(&change)?;
+    fn watch(&mut self, grace: Option<Duration>) -> io::Result<()> {
+        while self.status.is_none() || grace.is_none() {
+            match sys::wait(true) {
+                Ok(change) => change.map_or(Ok(()), |change| self.handle(&change))?,
+                Err(e) if e.raw_os_error() == Some(libc::ECHILD) && self.status.is_some() => return Ok(()),
+                Err(e) => return Err(e),
             }
         }
-        if self.drain(GRACE)? {
+        if self.drain(grace.unwrap_or(GRACE))? {
             return Ok(());
         }
         if self.tasks.is_empty() {

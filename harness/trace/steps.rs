@@ -191,7 +191,8 @@ fn is_make(trace: &Trace, process: &Process) -> bool {
 fn runs_make(trace: &Trace, program: &Program) -> bool {
     let named = |path: &Path| {
         let name = path.file_name().map(|name| name.as_bytes()).unwrap_or_default();
-        name == b"make" || name == b"gmake" || name.starts_with(b"make-")
+        let version = name.strip_prefix(b"make-").or(name.strip_prefix(b"gmake-")).unwrap_or_default();
+        name == b"make" || name == b"gmake" || version.first().is_some_and(u8::is_ascii_digit)
     };
     let file = trace.path(program.file);
     if named(file) {
@@ -264,54 +265,71 @@ impl Making<'_> {
     }
 
     fn fold(&self, actions: &[&Action], step: &mut Step) {
+        let path = |number: u32| self.trace.path(number).to_owned();
         // The contents that this step made, and what each path that it touched holds now.
         let mut own: HashSet<u32> = HashSet::new();
-        let mut holds: BTreeMap<u32, Option<u32>> = BTreeMap::new();
-        let mut read: BTreeMap<u32, u32> = BTreeMap::new();
-        let mut removed: BTreeSet<u32> = BTreeSet::new();
-        let mut missing: BTreeSet<u32> = BTreeSet::new();
-        let mut updated: BTreeSet<u32> = BTreeSet::new();
+        let mut holds: BTreeMap<PathBuf, Option<u32>> = BTreeMap::new();
+        let mut read: BTreeMap<PathBuf, u32> = BTreeMap::new();
+        let mut removed: BTreeSet<PathBuf> = BTreeSet::new();
+        let mut missing: BTreeSet<PathBuf> = BTreeSet::new();
+        let mut updated: BTreeSet<PathBuf> = BTreeSet::new();
         for action in actions {
             let mine = |content: Option<u32>| content.is_some_and(|content| own.contains(&content));
+            let at = path(action.path);
             match (action.deed, action.content) {
-                (Deed::Read, Some(content)) if !mine(action.content) => _ = read.entry(action.path).or_insert(content),
+                (Deed::Read, Some(content)) if !mine(action.content) => _ = read.entry(at).or_insert(content),
                 (Deed::Create | Deed::Update, Some(content)) => {
                     // What was there, and was nobody's of this step, goes on in what is written now.
-                    let held = holds.get(&action.path).copied().flatten();
+                    let held = holds.get(&at).copied().flatten();
                     if action.deed == Deed::Update && !held.is_some_and(|held| own.contains(&held)) {
-                        updated.insert(action.path);
+                        updated.insert(at.clone());
                     }
                     own.insert(content);
-                    holds.insert(action.path, Some(content));
+                    holds.insert(at, Some(content));
                 }
                 (Deed::Rename | Deed::Link, content) => {
-                    let to = action.other.unwrap_or(action.path);
+                    let to = action.other.map_or_else(|| at.clone(), path);
+                    if content.is_none() && action.deed == Deed::Rename {
+                        // A directory, or what holds nothing: all below it goes along.
+                        let below: Vec<PathBuf> = holds.keys().filter(|path| path.starts_with(&at)).cloned().collect();
+                        for old in below {
+                            let moved = old.strip_prefix(&at).map(|rest| to.join(rest)).unwrap_or_else(|_| to.clone());
+                            let held = holds.insert(old, None).flatten();
+                            holds.insert(moved, held);
+                        }
+                        if !holds.keys().any(|path| path.starts_with(&to)) {
+                            removed.insert(at);
+                        }
+                        continue;
+                    }
+                    let here = holds.get(&at).is_some_and(|held| held.is_some() && *held == content);
                     // What was somebody else's goes on under a name of this step's.
-                    if let Some(content) = content.filter(|_| !mine(content)) {
-                        read.entry(action.path).or_insert(content);
+                    if let Some(content) = content.filter(|_| !mine(content) && !here) {
+                        read.entry(at.clone()).or_insert(content);
                     }
                     holds.insert(to, content);
                     if action.deed == Deed::Rename {
-                        if !mine(content) {
-                            removed.insert(action.path);
+                        if !mine(content) && !here {
+                            removed.insert(at.clone());
                         }
-                        holds.insert(action.path, None);
+                        holds.insert(at, None);
                     }
                 }
                 (Deed::Remove, content) => {
-                    if content.is_some() && !mine(content) {
-                        removed.insert(action.path);
+                    let here = holds.get(&at).is_some_and(Option::is_some);
+                    if content.is_some() && !mine(content) && !here {
+                        removed.insert(at.clone());
                     }
-                    holds.insert(action.path, None);
+                    holds.insert(at, None);
                 }
-                (Deed::Missing, _) => _ = missing.insert(action.path),
+                (Deed::Missing, _) => _ = missing.insert(at),
                 _ => {}
             }
         }
         let mut tools = BTreeSet::new();
         let mut strays = BTreeSet::new();
         for (path, number) in &read {
-            match self.place(*path) {
+            match self.place(path) {
                 Where::Tree(path) => step.inputs.push(self.content(path, *number)),
                 Where::Host(path) => _ = tools.insert(path),
                 Where::Temporary => {}
@@ -319,7 +337,7 @@ impl Making<'_> {
         }
         for (path, number) in &holds {
             let Some(number) = number else { continue };
-            match self.place(*path) {
+            match self.place(path) {
                 Where::Tree(name) => {
                     if updated.contains(path) || read.get(path).is_some_and(|before| before != number) {
                         step.in_place.push(name.clone());
@@ -330,9 +348,9 @@ impl Making<'_> {
                 Where::Temporary => {}
             }
         }
-        let gone = removed.iter().filter(|path| holds.get(path).is_none_or(Option::is_none));
+        let gone = removed.iter().filter(|path| holds.get(*path).is_none_or(Option::is_none));
         step.removed = self.named(gone);
-        step.missing = self.named(missing.iter().filter(|path| !holds.contains_key(path)));
+        step.missing = self.named(missing.iter().filter(|path| !holds.contains_key(*path)));
         step.tools = tools.into_iter().collect();
         step.strays = strays.into_iter().collect();
         step.inputs.sort();
@@ -341,8 +359,8 @@ impl Making<'_> {
     }
 
     /// Those of the paths that are in the build, sorted.
-    fn named<'p>(&self, paths: impl Iterator<Item = &'p u32>) -> Vec<String> {
-        let in_tree = |path: &u32| match self.place(*path) {
+    fn named<'p>(&self, paths: impl Iterator<Item = &'p PathBuf>) -> Vec<String> {
+        let in_tree = |path: &PathBuf| match self.place(path) {
             Where::Tree(path) => Some(path),
             Where::Host(_) | Where::Temporary => None,
         };
@@ -354,8 +372,7 @@ impl Making<'_> {
         Content { path, number, sha256: self.trace.digest(Some(number)).map(str::to_owned) }
     }
 
-    fn place(&self, path: u32) -> Where {
-        let path = self.trace.path(path);
+    fn place(&self, path: &Path) -> Where {
         match Root::inside(self.roots, path) {
             Some(told) => Where::Tree(told),
             None if TEMPORARY.iter().any(|dir| path.starts_with(dir)) => Where::Temporary,
@@ -388,13 +405,21 @@ fn command(process: &Process) -> String {
     let words: Vec<String> = program.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     match words.as_slice() {
         // `.SHELLFLAGS` is `-c` unless a makefile says otherwise, often `-ec` or `-euo pipefail -c`.
-        [_, flags @ .., text]
-            if flags.iter().any(|flag| flag.starts_with('-') && !flag.starts_with("--") && flag.ends_with('c')) =>
+        [shell, flags @ .., text]
+            if is_shell(shell)
+                && flags.iter().all(|flag| flag.starts_with('-') || flag == "pipefail" || flag == "errexit")
+                && flags.last().is_some_and(|flag| !flag.starts_with("--") && flag.ends_with('c')) =>
         {
             text.clone()
         }
         words => words.join(" "),
     }
+}
+
+/// Whether a program is a shell, by its name.
+fn is_shell(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    matches!(name, "sh" | "ash" | "bash" | "dash" | "ksh" | "mksh" | "yash" | "zsh" | "busybox")
 }
 
 /// What kbuild's `quiet_cmd` prints of a command, which is part of it: `echo '  CC [M]  crypto/md5.o';`

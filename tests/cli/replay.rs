@@ -67,7 +67,7 @@ fn steps_that_rewrite_a_file_are_run_again_on_it() {
     for line in [
         "sed -i s/1/2/ same: idempotent",
         "echo more >> counts: not idempotent: 3 of 3 runs change its output",
-        "cat once.tmp once > once.new && mv once.new once: not replayable: run 1 fails",
+        "cat once.tmp once > once.new && mv once.new once: not replayable: `once.tmp`, which it read, is there no more",
         "sed -i s/1/3/ late: not replayable: `late` was written again by `echo end >> late`",
     ] {
         assert!(said.contains(line), "`{line}`: {said}");
@@ -93,6 +93,30 @@ fn any_step_can_be_named_and_a_trace_be_taken() {
     let output = lab.run(&["replay", "--read", "t.json", "sed*same"]);
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     assert!(text(&output.stdout).contains("is not what the step left"), "{output:?}");
+}
+
+#[test]
+fn what_a_replay_cannot_tell_it_does_not() {
+    if !able() {
+        return;
+    }
+    let lab = Lab::new();
+    let text = "all:\n\tcat n >/dev/null; date +%N > n\n\tcat m >/dev/null; test -e flag || date +%N > m; touch flag\n\
+                \tcat k >/dev/null; cp in k\n\techo 2 > in\n";
+    lab.write("Makefile", text);
+    for name in ["n", "m", "k"] {
+        lab.write(name, "0\n");
+    }
+    let output = lab.run(&["replay", "--", "make", "-s"]);
+    let said = text_of(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("date +%N > n: not idempotent: 2 of 2 runs"), "{said}");
+    assert!(said.contains("touch flag: not replayable: it did not write `m` again"), "{said}");
+    assert!(said.contains("cp in k: not replayable: `in` is not what the step read"), "{said}");
+}
+
+fn text_of(output: &Output) -> &str {
+    text(&output.stdout)
 }
 
 #[test]

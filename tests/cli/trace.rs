@@ -93,6 +93,9 @@ fn two_builds_part_at_the_step_that_makes_the_difference() {
     record("c.json");
     let output = trace(&dir, &["--read", "c.json", "--against", "b.json", "-o", "-"]);
     assert!(text(&output.stdout).contains("the sources differ:\n    - in\n"), "{}", text(&output.stdout));
+    let output = trace(&dir, &["--read", "c.json", "--format", "json", "-o", "c.json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    Trace::parse(&std::fs::read(dir.path().join("c.json")).expect("there")).expect("still whole");
     let output = trace(&dir, &["--read", "Makefile", "-o", "-"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }

@@ -9,7 +9,7 @@ use crate::trace::{Deed, Trace};
 const COMMAND: usize = 60;
 
 /// Processes that touched no file that is shown are left out: they only start others.
-pub(super) fn write(trace: &Trace, show: Show, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(trace: &Trace, show: Show<'_>, out: &mut dyn Write) -> io::Result<()> {
     let first = trace.processes.first().and_then(|process| process.programs.first());
     let here = first.map_or(Path::new("/"), |program| trace.path(program.cwd));
     let mut files: BTreeMap<u32, String> = BTreeMap::new();

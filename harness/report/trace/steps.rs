@@ -7,7 +7,7 @@ use crate::trace::{End, Kind, Step, Trace, kbuild};
 /// Longer commands are cut: the whole is in the JSON.
 const COMMAND: usize = 400;
 
-pub(super) fn write(trace: &Trace, steps: &[Step], show: Show, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(trace: &Trace, steps: &[Step], show: Show<'_>, out: &mut dyn Write) -> io::Result<()> {
     for step in steps {
         one(step, show, out)?;
     }
@@ -20,7 +20,7 @@ pub(super) fn write(trace: &Trace, steps: &[Step], show: Show, out: &mut dyn Wri
     Ok(())
 }
 
-fn one(step: &Step, show: Show, out: &mut dyn Write) -> io::Result<()> {
+fn one(step: &Step, show: Show<'_>, out: &mut dyn Write) -> io::Result<()> {
     let kind = match step.kind {
         Kind::Recipe => "",
         Kind::Descent => ", runs a make",

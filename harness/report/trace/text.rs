@@ -7,7 +7,7 @@ use crate::trace::{End, Trace};
 /// Longer command lines are cut: the whole is in the JSON.
 const COMMAND: usize = 400;
 
-pub(super) fn write(trace: &Trace, show: Show, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(trace: &Trace, show: Show<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); trace.processes.len()];
     let mut tops = Vec::new();
     for (number, process) in trace.processes.iter().enumerate() {
@@ -29,7 +29,7 @@ pub(super) fn write(trace: &Trace, show: Show, out: &mut dyn Write) -> io::Resul
     Ok(())
 }
 
-fn one(trace: &Trace, show: Show, here: &Path, number: usize, depth: usize, out: &mut dyn Write) -> io::Result<()> {
+fn one(trace: &Trace, show: Show<'_>, here: &Path, number: usize, depth: usize, out: &mut dyn Write) -> io::Result<()> {
     let process = &trace.processes[number];
     let indent = "  ".repeat(depth);
     let end = match process.end {

@@ -100,16 +100,22 @@ impl Files {
         Some(content)
     }
 
-    /// What a file holds may be lost with the next call.
-    pub(super) fn preserve(&mut self, path: &Path) {
+    /// What a file holds, which may be lost with the next call: the content, and its digest if it is not known yet.
+    pub(super) fn preserve(&mut self, path: &Path) -> Option<(u32, String)> {
         let hashable = |data: fs::Metadata| data.is_file() && data.len() <= LARGEST;
         if !self.is_own(path) || !fs::symlink_metadata(path).is_ok_and(hashable) {
-            return;
+            return None;
         }
-        let content = self.current(path) as usize;
-        if self.contents[content].is_none() {
-            self.contents[content] = sha256_file(path, &mut |_| {}).ok();
+        let content = self.current(path);
+        if self.contents[content as usize].is_some() {
+            return None;
         }
+        Some((content, sha256_file(path, &mut |_| {}).ok()?))
+    }
+
+    /// It was lost, and this was its digest.
+    pub(super) fn lost(&mut self, (content, digest): (u32, String)) {
+        self.contents[content as usize] = Some(digest);
     }
 
     fn is_own(&self, path: &Path) -> bool {
@@ -122,7 +128,9 @@ impl Files {
         holds.sort_unstable();
         for (path, _) in holds {
             let path = self.paths[path as usize].clone();
-            self.preserve(&path);
+            if let Some(last) = self.preserve(&path) {
+                self.lost(last);
+            }
         }
         (self.paths, self.contents)
     }
@@ -171,7 +179,8 @@ mod tests {
         let path = dir.path().join("a");
         let mut files = Files::new(vec![dir.path().to_owned()]);
         fs::write(&path, "one").unwrap();
-        files.preserve(&path);
+        let before = files.preserve(&path).unwrap();
+        files.lost(before);
         files.written(&path);
         fs::write(&path, "two").unwrap();
         files.current(Path::new("/etc/passwd"));

@@ -16,13 +16,14 @@ use libc::{c_int, pid_t};
 
 use super::calls::{Call, Does, How, Name, Tells};
 use super::files::Files;
-use super::names::{directory, magic, needed, real, running};
+use super::names::{directory, magic, needed, program, real, running};
 use super::{Birth, Next, Watch, memory, unreadable};
 use crate::trace::place::place;
 use crate::trace::{Action, Deed, End, Environment, Gap, Process, Program, Trace};
 
-/// Where files are read that no build has made: it need not be waited for what comes of the first look at them either.
-const SYSTEM: [&str; 6] = ["/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc"];
+/// `ENOENT` and `ENOTDIR`, as calls return them.
+const NO_ENTRY: i64 = libc::ENOENT as i64;
+const NO_DIRECTORY: i64 = libc::ENOTDIR as i64;
 
 /// A call that is under way.
 enum Pending {
@@ -49,6 +50,8 @@ pub(super) struct Recorder {
     /// Which process a task belongs to.
     tasks: HashMap<pid_t, usize>,
     pending: HashMap<pid_t, Pending>,
+    /// Digests of what the call of a task will have replaced, if it works.
+    going: HashMap<pid_t, Vec<(u32, String)>>,
     /// What a task is about to run.
     running: HashMap<pid_t, PathBuf>,
     /// What each process has done already, so that it is told once.
@@ -73,6 +76,7 @@ impl Watch for Recorder {
 
     fn call(&mut self, task: pid_t, call: &'static Call, args: &[u64; 6]) -> Next {
         self.pending.remove(&task);
+        self.going.remove(&task);
         match self.entered(task, call, args) {
             Ok(next) => next,
             Err(error) => {
@@ -83,8 +87,16 @@ impl Watch for Recorder {
     }
 
     fn returned(&mut self, task: pid_t, value: i64) {
+        for lost in self.going.remove(&task).filter(|_| value >= 0).into_iter().flatten() {
+            self.files.lost(lost);
+        }
         match self.pending.remove(&task) {
-            Some(Pending::Open { path, .. }) if value < 0 => self.tell(task, Deed::Missing, &path),
+            // Other errors are of the caller's doing: that it may not, or must not be there, or that a signal came.
+            Some(Pending::Open { path, .. }) if value < 0 => {
+                if matches!(-value, NO_ENTRY | NO_DIRECTORY) {
+                    self.tell(task, Deed::Missing, &path);
+                }
+            }
             Some(Pending::Open { path, flags, existed }) => self.opened(task, value, &path, flags, existed),
             Some(Pending::Change(change)) if value >= 0 => self.changed(task, change),
             _ => {}
@@ -132,7 +144,7 @@ impl Watch for Recorder {
         let env = *self.environments.entry(Environment(environ)).or_insert(u32::try_from(count).unwrap_or(u32::MAX));
         let cwd = directory(&format!("/proc/{task}/cwd")).ok().flatten().unwrap_or_default();
         let exe = running(task).or_else(|| started.clone()).unwrap_or_default();
-        let program = Program {
+        let run = Program {
             at: self.number(),
             file: self.files.name(&exe),
             argv,
@@ -140,7 +152,7 @@ impl Watch for Recorder {
             env,
             captured: self.captured(task, process),
         };
-        self.trace.processes[process].programs.push(program);
+        self.trace.processes[process].programs.push(run);
         let (files, _) =
             needed(task, started.unwrap_or_else(|| exe.clone()), &mut |base, name| place(base, name, &mut real).path);
         for file in files.into_iter().chain([exe]) {
@@ -185,6 +197,7 @@ impl Recorder {
             files: Files::new(own),
             tasks: HashMap::new(),
             pending: HashMap::new(),
+            going: HashMap::new(),
             running: HashMap::new(),
             done: Vec::new(),
             usage: Vec::new(),
@@ -260,7 +273,13 @@ impl Recorder {
             How::As(_) | How::Exec => None,
             How::Open(flags) => Some(args[flags]),
             // struct open_how of <linux/openat2.h>: flags, mode, resolve
-            How::OpenAs(how) => Some(memory::words::<3>(task, args[how])?[0]),
+            How::OpenAs(how) => {
+                let [flags, _, resolve] = memory::words(task, args[how])?;
+                if resolve & libc::RESOLVE_IN_ROOT != 0 {
+                    self.miss(Gap::Moved { program: program(task), call: call.name.to_owned() });
+                }
+                Some(flags)
+            }
         };
         let named = match self.named(task, dir, address)? {
             Some(path) => path,
@@ -286,7 +305,6 @@ impl Recorder {
     fn opening(&mut self, task: pid_t, path: PathBuf, flags: c_int) -> Next {
         let has = |flag: c_int| flags & flag == flag;
         let reads = flags & libc::O_ACCMODE == libc::O_RDONLY && !has(libc::O_TRUNC) && !has(libc::O_CREAT);
-        let system = || SYSTEM.iter().any(|dir| path.starts_with(dir));
         if reads && let Some(file) = self.readable.get(path.as_os_str()) {
             let file = file.clone();
             self.read(task, &file);
@@ -304,16 +322,8 @@ impl Recorder {
             self.tell(task, Deed::Found, &path);
             return Next::Go;
         }
-        if reads && system() {
-            let file = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
-            if rustix::fs::access(&file, rustix::fs::Access::READ_OK).is_ok() {
-                self.read(task, &file);
-                self.can_be_read(path, file);
-                return Next::Go;
-            }
-        }
         if !reads && existed && !unnamed {
-            self.files.preserve(&fs::canonicalize(&path).unwrap_or_else(|_| path.clone()));
+            self.preserve(task, &fs::canonicalize(&path).unwrap_or_else(|_| path.clone()));
         }
         self.pending.insert(task, Pending::Open { path, flags, existed: existed && !unnamed });
         Next::Return
@@ -360,7 +370,7 @@ impl Recorder {
                 if removes_dir {
                     Change::Other(Deed::RemoveDir, path)
                 } else {
-                    self.files.preserve(&path);
+                    self.preserve(task, &path);
                     self.forget(&path);
                     Change::Remove(path)
                 }
@@ -370,7 +380,7 @@ impl Recorder {
                 let (Some(from), Some(to)) = (self.entry(task, from, args)?, self.entry(task, to, args)?) else {
                     return Ok(Next::Go);
                 };
-                self.files.preserve(&to);
+                self.preserve(task, &to);
                 self.forget(&from);
                 self.forget(&to);
                 Change::Rename { from, to, exchange: flags & libc::RENAME_EXCHANGE != 0 }
@@ -396,7 +406,7 @@ impl Recorder {
             Does::Truncate(name) => {
                 let Some(path) = self.at(task, name, args)? else { return Ok(Next::Go) };
                 let path = fs::canonicalize(&path).unwrap_or(path);
-                self.files.preserve(&path);
+                self.preserve(task, &path);
                 Change::Cut { path, length: args[1] }
             }
             Does::MakeDir(name) => return self.other(task, Deed::MakeDir, name, args),
@@ -497,6 +507,12 @@ impl Recorder {
         }
         let at = self.number();
         self.trace.processes[process].actions.push(Action { at, deed, path: number, other, content });
+    }
+
+    /// What a file holds may be lost with the call that is entered.
+    fn preserve(&mut self, task: pid_t, path: &Path) {
+        let going = self.files.preserve(path);
+        self.going.entry(task).or_default().extend(going);
     }
 
     fn can_be_read(&mut self, name: PathBuf, file: PathBuf) {
