@@ -126,6 +126,7 @@ mod tests {
         let act = |at, deed, path, other| Action { at, deed, path, other, content: None };
         let process = |parent, began, ended, programs, actions| Process {
             parent,
+            born: 0,
             pid: 10,
             began,
             ended,

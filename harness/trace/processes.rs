@@ -47,6 +47,8 @@ pub struct Process {
     pub parent: Option<u32>,
     /// Its id where it ran.
     pub pid: i32,
+    /// When it came to be, on the scale of [`Action::at`]: all of its parent's that has a smaller number was before.
+    pub born: u32,
     /// When it came to be, in microseconds since the command was started.
     pub began: u64,
     /// When it had ended.
@@ -194,6 +196,20 @@ impl Trace {
     #[must_use]
     pub fn path(&self, number: u32) -> &Path {
         self.paths.get(number as usize).map_or(Path::new(""), PathBuf::as_path)
+    }
+
+    /// The program that a process ran at a time on the scale of [`Action::at`]; before it ran one of its own, its parent's.
+    #[must_use]
+    pub fn program(&self, process: u32, at: u32) -> Option<&Program> {
+        let mut process = self.processes.get(process as usize)?;
+        let mut at = at;
+        loop {
+            if let Some(program) = process.programs.iter().rev().find(|program| program.at <= at) {
+                return Some(program);
+            }
+            at = process.born;
+            process = self.processes.get(process.parent? as usize)?;
+        }
     }
 
     /// The SHA-256 of a content, if it is known.

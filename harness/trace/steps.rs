@@ -170,11 +170,10 @@ pub fn steps(trace: &Trace, roots: &[Root]) -> Vec<Step> {
 
 /// Of each process the child of make that it is, or is below; none of the command itself and what is above all makes.
 fn tops(trace: &Trace) -> Vec<Option<u32>> {
-    let makes: Vec<bool> = trace.processes.iter().map(|process| is_make(trace, process)).collect();
     let mut tops: Vec<Option<u32>> = Vec::with_capacity(trace.processes.len());
     for (number, process) in (0..).zip(&trace.processes) {
         let top = match process.parent {
-            Some(parent) if makes[parent as usize] => Some(number),
+            Some(parent) if runs_make(trace, trace.program(parent, process.born)) => Some(number),
             Some(parent) => tops[parent as usize],
             None => None,
         };
@@ -183,12 +182,9 @@ fn tops(trace: &Trace) -> Vec<Option<u32>> {
     tops
 }
 
-/// Whether a process came to run make.
-fn is_make(trace: &Trace, process: &Process) -> bool {
-    process.programs.last().is_some_and(|program| runs_make(trace, program))
-}
-
-fn runs_make(trace: &Trace, program: &Program) -> bool {
+/// Whether this program is make.
+fn runs_make(trace: &Trace, program: Option<&Program>) -> bool {
+    let Some(program) = program else { return false };
     let named = |path: &Path| {
         let name = path.file_name().map(|name| name.as_bytes()).unwrap_or_default();
         let version = name.strip_prefix(b"make-").or(name.strip_prefix(b"gmake-")).unwrap_or_default();
@@ -256,8 +252,12 @@ impl Making<'_> {
             end: first.end,
         };
         // A make below keeps to itself what it reads.
-        let acting = all().filter(|process| !is_make(trace, process));
-        let mut actions: Vec<&Action> = acting.flat_map(|process| &process.actions).collect();
+        let of = |number: &u32| {
+            let number = *number;
+            let actions = trace.processes[number as usize].actions.iter();
+            actions.filter(move |action| !runs_make(trace, trace.program(number, action.at)))
+        };
+        let mut actions: Vec<&Action> = processes.iter().flat_map(of).collect();
         actions.sort_by_key(|action| action.at);
         self.fold(&actions, &mut step);
         step.target = target(&step);

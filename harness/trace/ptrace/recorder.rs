@@ -237,7 +237,8 @@ impl Recorder {
 
     fn add(&mut self, pid: pid_t, parent: Option<usize>) -> usize {
         let parent = parent.and_then(|parent| u32::try_from(parent).ok());
-        self.trace.processes.push(Process { parent, pid, began: self.now(), ..Process::default() });
+        let born = self.next;
+        self.trace.processes.push(Process { parent, pid, born, began: self.now(), ..Process::default() });
         self.done.push(HashMap::new());
         self.usage.push(0);
         self.trace.processes.len() - 1

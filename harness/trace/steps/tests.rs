@@ -23,8 +23,9 @@ impl Story {
         let argv = argv.iter().map(Into::into).collect();
         let program = Program { at: self.at, file, argv, cwd, env: 0, captured };
         let began = u64::from(self.at);
+        let born = self.at - 1;
         let process =
-            Process { parent, began, ended: began + 10, cpu: 1, programs: vec![program], ..Process::default() };
+            Process { parent, born, began, ended: began + 10, cpu: 1, programs: vec![program], ..Process::default() };
         self.trace.processes.push(process);
         u32::try_from(self.trace.processes.len() - 1).unwrap()
     }
@@ -156,4 +157,26 @@ fn labels_are_what_kbuild_prints() {
     assert_eq!(of("echo '  gcc -Wp -c x.c'; gcc"), None, "as with V=1");
     assert_eq!(of("echo '  '; x"), None);
     assert_eq!(of("echo '  OK'"), None);
+}
+
+#[test]
+fn a_recipe_that_becomes_a_make_in_the_end_is_one_step_until_then() {
+    let mut story = Story::default();
+    let make = story.make(None);
+    let shell = story.sh(make, "python3 x; exec make");
+    let python = story.process(Some(shell), "/usr/bin/python3", &["python3"], false);
+    story.act(python, Deed::Create, "/o/made", None, Some(0));
+    story.act(shell, Deed::Create, "/o/by-shell", None, Some(1));
+    let program = story.trace.processes[make as usize].programs[0].clone();
+    story.at += 1;
+    story.trace.processes[shell as usize].programs.push(Program { at: story.at, ..program });
+    story.act(shell, Deed::Read, "/o/Makefile", None, Some(2));
+    let inner = story.sh(shell, "cc");
+    story.act(inner, Deed::Create, "/o/inner", None, Some(3));
+    let steps = story.steps();
+    let by = |command: &str| steps.iter().find(|step| step.command == command).unwrap();
+    assert_eq!(steps.len(), 2);
+    assert_eq!(paths(&by("python3 x; exec make").outputs), ["obj/by-shell", "obj/made"]);
+    assert_eq!(paths(&by("python3 x; exec make").inputs), [""; 0]);
+    assert_eq!((paths(&by("cc").outputs), by("python3 x; exec make").kind), (vec!["obj/inner"], Kind::Descent));
 }
