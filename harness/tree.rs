@@ -26,9 +26,9 @@ pub(crate) use change::replace;
 pub use lower::{Beside, Lower, LowerFile};
 
 /// Where the build sees the source tree if the scenario does not say otherwise.
-const SRC: &str = "/build/src";
+pub(crate) const SRC: &str = "/build/src";
 /// Where it sees the object tree.
-const OBJ: &str = "/build/obj";
+pub(crate) const OBJ: &str = "/build/obj";
 
 /// The mode of a file that a scenario writes without naming one.
 const DEFAULT_MODE: u32 = 0o644;

@@ -6,15 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::sandbox;
 use crate::scenario::{Scenario, TreeKind};
 use crate::tree::source::tools::Unpacked;
-use crate::tree::{State, TreePlan};
+use crate::tree::{OBJ, SRC, State, TreePlan};
 
 /// Where programs of the scenario's own are seen, first on `PATH`.
 pub(super) const TOOLS: &str = "/build/tools";
-/// Where the source tree is seen.
-pub(super) const SRC: &str = "/build/src";
-/// Where the object tree is seen.
-pub(super) const OBJ: &str = "/build/obj";
-
 /// What is compared in a kbuild tree if the scenario says nothing else.
 pub const ARTIFACTS: &[&str] = &[
     "*.ko",
