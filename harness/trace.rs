@@ -296,8 +296,7 @@ impl TraceError {
 /// # Errors
 /// When there is no whole result.
 pub fn read_all(path: &Path) -> Result<Trace, TraceError> {
-    let text = std::fs::read(path).map_err(|source| TraceError::Read { path: path.to_owned(), source })?;
-    Trace::parse(&text).map_err(|source| TraceError::Parse { path: path.to_owned(), source })
+    read_as(path, Trace::parse)
 }
 
 /// Reads what a tracer left behind of looks.
@@ -305,6 +304,10 @@ pub fn read_all(path: &Path) -> Result<Trace, TraceError> {
 /// # Errors
 /// When there is no whole result.
 pub fn read(path: &Path) -> Result<Looked, TraceError> {
+    read_as(path, parse)
+}
+
+fn read_as<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>) -> Result<T, TraceError> {
     let text = std::fs::read(path).map_err(|source| TraceError::Read { path: path.to_owned(), source })?;
     parse(&text).map_err(|source| TraceError::Parse { path: path.to_owned(), source })
 }

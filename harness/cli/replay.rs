@@ -60,12 +60,11 @@ pub(super) fn replay(args: &ReplayArgs, session: &mut Session<'_>) -> Result<u8,
         };
         return Err(CliError::Nothing { message: message.into(), hint: Some(hint.into()) });
     }
-    let exe = std::env::current_exe()?;
-    let sandbox = Sandbox::new(exe);
-    let base = std::env::temp_dir();
+    let sandbox = Sandbox::new(build.host.exe.clone());
+    let base = &build.host.paths.scratch;
     // What an earlier one left when it was killed.
-    let _ = sweep(&base);
-    let scratch = Scratch::create(&base).map_err(|error| CliError::host(error.to_string(), error.hint()))?;
+    let _ = sweep(base);
+    let scratch = Scratch::create(base).map_err(|error| CliError::host(error.to_string(), error.hint()))?;
     let (mut changed, mut told) = (0, 0);
     for (number, step) in chosen.iter().enumerate() {
         let dir = scratch.path().join(number.to_string());
@@ -134,8 +133,9 @@ fn one(
     }
     let own = |path: &String| step.outputs.iter().any(|output| output.path == *path);
     for input in step.inputs.iter().filter(|input| !own(&input.path)) {
-        let now = sha256_file(&build.place(&input.path), &mut |_| {}).ok();
-        if now.is_none() && build.place(&input.path).symlink_metadata().is_err() {
+        let path = build.place(&input.path);
+        let now = sha256_file(&path, &mut |_| {}).ok();
+        if now.is_none() && path.symlink_metadata().is_err() {
             return not(format!("`{}`, which it read, is there no more", input.path));
         }
         if input.sha256.is_some() && now != input.sha256 {
@@ -152,8 +152,8 @@ fn one(
     let log = dir.join("log");
     let mut changes = Vec::new();
     for run in 1..=times {
-        let round = replay.round(sandbox, &log, &session.cancel).map_err(failed)?;
-        if round.status != Some(Status::Exited(0)) {
+        let status = replay.round(sandbox, &log, &session.cancel).map_err(failed)?;
+        if status != Some(Status::Exited(0)) {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
             let last = said.lines().last().map(|line| format!(": {line}")).unwrap_or_default();
             return not(format!("run {run} fails{last}"));

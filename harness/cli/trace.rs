@@ -50,7 +50,7 @@ enum TraceFormat {
 pub(super) fn trace(args: &TraceArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
     // Read before anything is written, which can be the same file.
     let before = args.against.as_deref().map(|path| Build::of(&args.build, path)).transpose()?;
-    let recorded = args.build.recorded()?;
+    let recorded = Build::recorded(&args.build)?;
     // Opened before anything runs, as a shell would.
     let file = match &args.output {
         Some(path) if path.as_os_str() != "-" => Some(File::create(path).map_err(|error| {
@@ -60,13 +60,14 @@ pub(super) fn trace(args: &TraceArgs, session: &mut Session<'_>) -> Result<u8, C
     };
     let build = match recorded {
         Some(build) => build,
-        None => Build::get(&args.build, &args.command, session)?,
+        None => Build::traced(&args.build, &args.command, session)?,
     };
-    match (file, &args.output) {
-        (Some(file), _) => show(&build, before.as_ref(), args, &mut BufWriter::new(file))?,
-        (None, Some(_)) => show(&build, before.as_ref(), args, &mut BufWriter::new(&mut *session.out))?,
-        (None, None) => show(&build, before.as_ref(), args, &mut BufWriter::new(io::stderr().lock()))?,
-    }
+    let out: Box<dyn Write + '_> = match (file, &args.output) {
+        (Some(file), _) => Box::new(file),
+        (None, Some(_)) => Box::new(&mut *session.out),
+        (None, None) => Box::new(io::stderr().lock()),
+    };
+    show(&build, before.as_ref(), args, &mut BufWriter::new(out))?;
     Ok(build.code)
 }
 

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::host::Host;
+use super::run::capture_without_tools;
 use super::{CliError, Session, TICK};
 use crate::report::terminal::clean;
 use crate::trace::{self, Root, Step, Trace, TraceError, What};
@@ -29,13 +31,6 @@ pub(super) struct BuildArgs {
     read: Option<PathBuf>,
 }
 
-impl BuildArgs {
-    /// The trace that was written before, if one is asked for.
-    pub(super) fn recorded(&self) -> Result<Option<Build>, CliError> {
-        self.read.as_deref().map(|path| Build::of(self, path)).transpose()
-    }
-}
-
 /// A traced build.
 pub(super) struct Build {
     pub(super) trace: Trace,
@@ -44,22 +39,33 @@ pub(super) struct Build {
     /// Its directories, without symbolic links.
     pub(super) dirs: Vec<PathBuf>,
     roots: Vec<Root>,
+    /// Where it was traced, or is looked at.
+    pub(super) host: Host,
     /// The command's own status; 0 of one that was traced before.
     pub(super) code: u8,
 }
 
 impl Build {
-    /// Traces the command, or takes the trace that is asked for.
+    /// The trace that is asked for, or else one of the command.
     pub(super) fn get(args: &BuildArgs, command: &[OsString], session: &Session<'_>) -> Result<Self, CliError> {
-        match &args.read {
-            Some(path) => Self::of(args, path),
-            None => {
-                let dirs = directories(args)?;
-                let own: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
-                let (trace, code) = run(command, &own, session)?;
-                Ok(Self::new(trace, dirs, code))
-            }
+        match Self::recorded(args)? {
+            Some(build) => Ok(build),
+            None => Self::traced(args, command, session),
         }
+    }
+
+    /// The trace that was written before, if one is asked for.
+    pub(super) fn recorded(args: &BuildArgs) -> Result<Option<Self>, CliError> {
+        args.read.as_deref().map(|path| Self::of(args, path)).transpose()
+    }
+
+    /// Runs the command and traces it.
+    pub(super) fn traced(args: &BuildArgs, command: &[OsString], session: &Session<'_>) -> Result<Self, CliError> {
+        let host = capture_without_tools()?;
+        let dirs = directories(args, &host)?;
+        let own: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
+        let (trace, code) = run(command, &own, &host, session)?;
+        Ok(Self::new(trace, dirs, host, code))
     }
 
     /// A trace that was written before.
@@ -68,10 +74,11 @@ impl Build {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             CliError::usage(format!("{error}{cause}"), "`trace --format json -o FILE -- COMMAND` writes one")
         })?;
-        Ok(Self::new(trace, directories(args)?, 0))
+        let host = capture_without_tools()?;
+        Ok(Self::new(trace, directories(args, &host)?, host, 0))
     }
 
-    fn new(trace: Trace, dirs: Vec<PathBuf>, code: u8) -> Self {
+    fn new(trace: Trace, dirs: Vec<PathBuf>, host: Host, code: u8) -> Self {
         for gap in &trace.gaps {
             super::progress::note(&clean(&format!("the trace is not whole: {gap}")));
         }
@@ -81,7 +88,7 @@ impl Build {
             let text = std::fs::read(path).ok()?;
             Some((Root::told(&roots, path), String::from_utf8_lossy(&text).into_owned()))
         });
-        Self { trace, steps, dirs, roots, code }
+        Self { trace, steps, dirs, roots, host, code }
     }
 
     /// Where a file is that is told in this way.
@@ -94,8 +101,8 @@ impl Build {
     }
 }
 
-fn directories(args: &BuildArgs) -> Result<Vec<PathBuf>, CliError> {
-    let cwd = std::env::current_dir().map_err(|error| CliError::harness(format!("no working directory: {error}")))?;
+fn directories(args: &BuildArgs, host: &Host) -> Result<Vec<PathBuf>, CliError> {
+    let cwd = &host.cwd;
     let dirs = if args.dir.is_empty() { vec![cwd.clone()] } else { args.dir.clone() };
     let real = |dir: &PathBuf| {
         cwd.join(dir).canonicalize().map_err(|error| {
@@ -115,12 +122,12 @@ fn named(dirs: &[PathBuf]) -> Vec<Root> {
 }
 
 /// Runs a command under the tracer: its trace, and its own status.
-fn run(command: &[OsString], own: &[&Path], session: &Session<'_>) -> Result<(Trace, u8), CliError> {
-    let dir = tempfile::tempdir().map_err(|error| {
+fn run(command: &[OsString], own: &[&Path], host: &Host, session: &Session<'_>) -> Result<(Trace, u8), CliError> {
+    let dir = tempfile::tempdir_in(&host.paths.scratch).map_err(|error| {
         CliError::host(format!("cannot make a temporary directory: {error}"), "TMPDIR names one that is there")
     })?;
     let out = dir.path().join("trace.json");
-    let line = trace::wrap(std::env::current_exe()?.as_os_str(), What::All, &out, own, command);
+    let line = trace::wrap(host.exe.as_os_str(), What::All, &out, own, command);
     let status = watched(&line, session)?;
     let Some(code) = status.code() else {
         return Err(CliError::harness("the tracer was killed, and the command with it"));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::terminal::clean;
 use crate::runner::shown;
-use crate::trace::{Action, Deed, Process, Step, Trace};
+use crate::trace::{Action, Deed, End, Process, Step, Trace};
 
 mod against;
 mod dot;
@@ -91,6 +91,30 @@ fn command(trace: &Trace, process: &Process) -> String {
     format!("{copy}{}", clean(&shown(&words)))
 }
 
+/// The working directory of the command, from which paths are told.
+fn here(trace: &Trace) -> &Path {
+    let first = trace.processes.first().and_then(|process| process.programs.first());
+    first.map_or(Path::new("/"), |program| trace.path(program.cwd))
+}
+
+/// How something ended, if there is anything to say of that.
+fn ended(end: Option<End>) -> String {
+    match end {
+        Some(End::Exit(0)) => String::new(),
+        Some(End::Exit(code)) => format!(", exit {code}"),
+        Some(End::Signal(signal)) => format!(", killed by signal {signal}"),
+        None => ", did not end".to_owned(),
+    }
+}
+
+/// Microseconds, for people.
+fn time(micros: u64) -> String {
+    match micros {
+        0..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
+        _ => format!("{:.2} s", micros as f64 / 1e6),
+    }
+}
+
 /// A path as seen from a directory.
 fn seen_from(dir: &Path, path: &Path) -> String {
     let short = match path.strip_prefix(dir) {
@@ -112,7 +136,7 @@ fn cut(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::{End, Program};
+    use crate::trace::Program;
 
     fn sample() -> Trace {
         let program = |at, argv: &[&str], captured| Program {

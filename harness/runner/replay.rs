@@ -52,13 +52,6 @@ pub enum ReplayError {
     Stopped,
 }
 
-/// How a round ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Round {
-    /// The command's status.
-    pub status: Option<Status>,
-}
-
 /// Where a replay's files are.
 #[derive(Debug)]
 pub struct Replay<'a> {
@@ -77,25 +70,25 @@ impl<'a> Replay<'a> {
         let tops: Vec<&Path> = again.dirs.iter().map(PathBuf::as_path).collect();
         let inside = |dir: &Path| tops.iter().any(|top| dir != *top && dir.starts_with(top));
         let tops: Vec<&Path> = tops.iter().copied().filter(|dir| !inside(dir)).collect();
-        for number in 0..tops.len() {
+        let replay = Self { again, scratch, tops };
+        for number in 0..replay.tops.len() {
             for part in ["upper", "work"] {
-                let dir = scratch.join(number.to_string()).join(part);
-                fs::create_dir_all(dir).map_err(|source| ReplayError::Io { what: "make a directory", source })?;
+                let made = fs::create_dir_all(replay.part(number, part));
+                made.map_err(|source| ReplayError::Io { what: "make a directory", source })?;
             }
         }
-        Ok(Self { again, scratch, tops })
+        Ok(replay)
     }
 
-    /// Runs the command once more. What it prints is added to `log`.
+    /// Runs the command once more: its status. What it prints is added to `log`.
     ///
     /// # Errors
     /// It could not be run.
-    pub fn round(&self, sandbox: &Sandbox, log: &Path, cancel: &AtomicBool) -> Result<Round, ReplayError> {
-        let part = |number: usize, part: &str| self.scratch.join(number.to_string()).join(part);
+    pub fn round(&self, sandbox: &Sandbox, log: &Path, cancel: &AtomicBool) -> Result<Option<Status>, ReplayError> {
         let mounts = self.tops.iter().enumerate().map(|(number, dir)| Mount::Overlay {
             lower: vec![dir.to_path_buf()],
-            upper: part(number, "upper"),
-            work: part(number, "work"),
+            upper: self.part(number, "upper"),
+            work: self.part(number, "work"),
             at: dir.to_path_buf(),
         });
         let spec = Spec {
@@ -124,27 +117,33 @@ impl<'a> Replay<'a> {
         };
         match outcome.error {
             Some(error) => Err(ReplayError::Refused(error)),
-            None => Ok(Round { status: outcome.commands.first().map(|command| command.status) }),
+            None => Ok(outcome.commands.first().map(|command| command.status)),
         }
     }
 
     /// Whether some round has written a file of the build, changed or not.
     #[must_use]
     pub fn has_written(&self, path: &Path) -> bool {
-        let written = |(number, top): (usize, &&Path)| {
-            let below = path.strip_prefix(top).ok()?;
-            Some(!overlay::shows_through(&self.scratch.join(number.to_string()).join("upper"), below))
-        };
-        self.tops.iter().enumerate().find_map(written).unwrap_or(false)
+        self.overlay(path).is_some_and(|(upper, _, below)| !overlay::shows_through(&upper, below))
     }
 
     /// Where a file of the build is now, if there is one.
     #[must_use]
     pub fn place(&self, path: &Path) -> Option<PathBuf> {
+        let (upper, lower, below) = self.overlay(path)?;
+        overlay::shown(&upper, lower, below)
+    }
+
+    /// The upper and lower directory of the overlay that a file is in, and its path below them.
+    fn overlay<'p>(&self, path: &'p Path) -> Option<(PathBuf, &'a Path, &'p Path)> {
         let found =
-            self.tops.iter().enumerate().find_map(|(number, top)| Some((number, top, path.strip_prefix(top).ok()?)));
-        let (number, top, below) = found?;
-        overlay::shown(&self.scratch.join(number.to_string()).join("upper"), top, below)
+            |(number, top): (usize, &&'a Path)| Some((self.part(number, "upper"), *top, path.strip_prefix(top).ok()?));
+        self.tops.iter().enumerate().find_map(found)
+    }
+
+    /// A directory of the overlay with this number.
+    fn part(&self, number: usize, part: &str) -> PathBuf {
+        self.scratch.join(number.to_string()).join(part)
     }
 }
 

@@ -413,6 +413,15 @@ impl<W: Watch> Tracer<W> {
     }
 }
 
+/// The flags of an openat2(2), of `struct open_how` in <linux/openat2.h>: flags, mode, resolve.
+fn open_how(watch: &mut impl Watch, task: pid_t, call: &Call, address: u64) -> io::Result<u64> {
+    let [flags, _, resolve] = memory::words(task, address)?;
+    if resolve & libc::RESOLVE_IN_ROOT != 0 {
+        watch.miss(Gap::Moved { program: program(task), call: call.name.to_owned() });
+    }
+    Ok(flags)
+}
+
 /// What a call is about cannot be found out.
 fn unreadable(watch: &mut impl Watch, task: pid_t, what: &str, error: &io::Error) {
     // Killed while it was stopped: the call is not made.

@@ -269,15 +269,25 @@ impl Making<'_> {
         // The contents that this step made, and what each path that it touched holds now.
         let mut own: HashSet<u32> = HashSet::new();
         let mut holds: BTreeMap<PathBuf, Option<u32>> = BTreeMap::new();
-        let mut read: BTreeMap<PathBuf, u32> = BTreeMap::new();
+        // Most of what is done is reading, and what was read was so under the name that it had then.
+        let mut read: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut missing: BTreeSet<u32> = BTreeSet::new();
         let mut removed: BTreeSet<PathBuf> = BTreeSet::new();
-        let mut missing: BTreeSet<PathBuf> = BTreeSet::new();
         let mut updated: BTreeSet<PathBuf> = BTreeSet::new();
         for action in actions {
             let mine = |content: Option<u32>| content.is_some_and(|content| own.contains(&content));
+            if !action.deed.changes() {
+                match (action.deed, action.content) {
+                    (Deed::Read, Some(content)) if !mine(action.content) => {
+                        _ = read.entry(action.path).or_insert(content)
+                    }
+                    (Deed::Missing, _) => _ = missing.insert(action.path),
+                    _ => {}
+                }
+                continue;
+            }
             let at = path(action.path);
             match (action.deed, action.content) {
-                (Deed::Read, Some(content)) if !mine(action.content) => _ = read.entry(at).or_insert(content),
                 (Deed::Create | Deed::Update, Some(content)) => {
                     // What was there, and was nobody's of this step, goes on in what is written now.
                     let held = holds.get(&at).copied().flatten();
@@ -305,7 +315,7 @@ impl Making<'_> {
                     let here = holds.get(&at).is_some_and(|held| held.is_some() && *held == content);
                     // What was somebody else's goes on under a name of this step's.
                     if let Some(content) = content.filter(|_| !mine(content) && !here) {
-                        read.entry(at.clone()).or_insert(content);
+                        read.entry(action.path).or_insert(content);
                     }
                     holds.insert(to, content);
                     if action.deed == Deed::Rename {
@@ -322,10 +332,11 @@ impl Making<'_> {
                     }
                     holds.insert(at, None);
                 }
-                (Deed::Missing, _) => _ = missing.insert(at),
                 _ => {}
             }
         }
+        let read: BTreeMap<&Path, u32> =
+            read.into_iter().map(|(path, content)| (self.trace.path(path), content)).collect();
         let mut tools = BTreeSet::new();
         let mut strays = BTreeSet::new();
         for (path, number) in &read {
@@ -339,7 +350,7 @@ impl Making<'_> {
             let Some(number) = number else { continue };
             match self.place(path) {
                 Where::Tree(name) => {
-                    if updated.contains(path) || read.get(path).is_some_and(|before| before != number) {
+                    if updated.contains(path) || read.get(path.as_path()).is_some_and(|before| before != number) {
                         step.in_place.push(name.clone());
                     }
                     step.outputs.push(self.content(name, *number));
@@ -349,8 +360,9 @@ impl Making<'_> {
             }
         }
         let gone = removed.iter().filter(|path| holds.get(*path).is_none_or(Option::is_none));
-        step.removed = self.named(gone);
-        step.missing = self.named(missing.iter().filter(|path| !holds.contains_key(*path)));
+        step.removed = self.named(gone.map(PathBuf::as_path));
+        let missing = missing.into_iter().map(|path| self.trace.path(path));
+        step.missing = self.named(missing.filter(|path| !holds.contains_key(*path)));
         step.tools = tools.into_iter().collect();
         step.strays = strays.into_iter().collect();
         step.inputs.sort();
@@ -359,8 +371,8 @@ impl Making<'_> {
     }
 
     /// Those of the paths that are in the build, sorted.
-    fn named<'p>(&self, paths: impl Iterator<Item = &'p PathBuf>) -> Vec<String> {
-        let in_tree = |path: &PathBuf| match self.place(path) {
+    fn named<'p>(&self, paths: impl Iterator<Item = &'p Path>) -> Vec<String> {
+        let in_tree = |path: &Path| match self.place(path) {
             Where::Tree(path) => Some(path),
             Where::Host(_) | Where::Temporary => None,
         };

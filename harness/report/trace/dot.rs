@@ -1,8 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::path::Path;
 
-use super::{Show, command, cut, seen_from};
+use super::{Show, command, cut, here, seen_from};
 use crate::trace::{Deed, Trace};
 
 /// A box is as wide as its text.
@@ -10,8 +9,7 @@ const COMMAND: usize = 60;
 
 /// Processes that touched no file that is shown are left out: they only start others.
 pub(super) fn write(trace: &Trace, show: Show<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let first = trace.processes.first().and_then(|process| process.programs.first());
-    let here = first.map_or(Path::new("/"), |program| trace.path(program.cwd));
+    let here = here(trace);
     let mut files: BTreeMap<u32, String> = BTreeMap::new();
     let mut edges: BTreeSet<(bool, usize, u32)> = BTreeSet::new();
     for (number, process) in trace.processes.iter().enumerate() {

@@ -1,8 +1,8 @@
 use std::io::{self, Write};
 
-use super::{Show, cut};
+use super::{Show, cut, ended, time};
 use crate::report::terminal::clean;
-use crate::trace::{End, Kind, Step, Trace, kbuild};
+use crate::trace::{Kind, Step, Trace, kbuild};
 
 /// Longer commands are cut: the whole is in the JSON.
 const COMMAND: usize = 400;
@@ -26,14 +26,9 @@ fn one(step: &Step, show: Show<'_>, out: &mut dyn Write) -> io::Result<()> {
         Kind::Descent => ", runs a make",
         Kind::Query => ", asked by a makefile",
     };
-    let end = match step.end {
-        Some(End::Exit(0)) => String::new(),
-        Some(End::Exit(code)) => format!(", exit {code}"),
-        Some(End::Signal(signal)) => format!(", killed by signal {signal}"),
-        None => ", did not end".to_owned(),
-    };
-    let wall = super::text::time(step.ended.saturating_sub(step.began));
-    let cpu = super::text::time(step.cpu);
+    let end = ended(step.end);
+    let wall = time(step.ended.saturating_sub(step.began));
+    let cpu = time(step.cpu);
     writeln!(out, "{}  [{wall}, cpu {cpu}{end}{kind}]", clean(&cut(&step.name(), COMMAND)))?;
     if let Some(cmd) = &step.cmd {
         writeln!(out, "  {}, {}:{}", clean(&cmd.name), clean(&cmd.file), cmd.line)?;

@@ -1,8 +1,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::{Show, command, cut, seen_from};
-use crate::trace::{End, Trace};
+use super::{Show, command, cut, ended, here, seen_from, time};
+use crate::trace::Trace;
 
 /// Longer command lines are cut: the whole is in the JSON.
 const COMMAND: usize = 400;
@@ -16,8 +16,7 @@ pub(super) fn write(trace: &Trace, show: Show<'_>, out: &mut dyn Write) -> io::R
             None => tops.push(number),
         }
     }
-    let first = trace.processes.first().and_then(|process| process.programs.first());
-    let here = first.map_or(Path::new("/"), |program| trace.path(program.cwd));
+    let here = here(trace);
     let mut open: Vec<(usize, usize)> = tops.into_iter().rev().map(|number| (number, 0)).collect();
     while let Some((number, depth)) = open.pop() {
         one(trace, show, here, number, depth, out)?;
@@ -32,12 +31,7 @@ pub(super) fn write(trace: &Trace, show: Show<'_>, out: &mut dyn Write) -> io::R
 fn one(trace: &Trace, show: Show<'_>, here: &Path, number: usize, depth: usize, out: &mut dyn Write) -> io::Result<()> {
     let process = &trace.processes[number];
     let indent = "  ".repeat(depth);
-    let end = match process.end {
-        Some(End::Exit(0)) => String::new(),
-        Some(End::Exit(code)) => format!(", exit {code}"),
-        Some(End::Signal(signal)) => format!(", killed by signal {signal}"),
-        None => ", did not end".to_owned(),
-    };
+    let end = ended(process.end);
     let wall = process.ended.saturating_sub(process.began);
     let read = if process.programs.last().is_some_and(|program| program.captured) { ", output read" } else { "" };
     writeln!(
@@ -59,11 +53,4 @@ fn one(trace: &Trace, show: Show<'_>, here: &Path, number: usize, depth: usize, 
         writeln!(out)?;
     }
     Ok(())
-}
-
-pub(super) fn time(micros: u64) -> String {
-    match micros {
-        0..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
-        _ => format!("{:.2} s", micros as f64 / 1e6),
-    }
 }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use libc::{c_int, pid_t};
 
 use super::calls::{self, Call, How, Tells};
-use super::names::{directory, magic, needed, program, real, running};
-use super::{Next, Watch, memory, unreadable};
+use super::names::{base, directory, needed, real, running, start};
+use super::{Next, Watch, memory, open_how, unreadable};
 use crate::trace::place::{Place, place};
 use crate::trace::{Event, Fold, Gap, Look, Looked};
 
@@ -75,14 +75,7 @@ impl Looks {
         let look = match how {
             How::As(look) => Some(look),
             How::Open(flags) => calls::open(args[flags]),
-            How::OpenAs(how) => {
-                // struct open_how of <linux/openat2.h>: flags, mode, resolve
-                let [flags, _, resolve] = memory::words(task, args[how])?;
-                if resolve & libc::RESOLVE_IN_ROOT != 0 {
-                    self.miss(Gap::Moved { program: program(task), call: call.name.to_owned() });
-                }
-                calls::open(flags)
-            }
+            How::OpenAs(how) => calls::open(open_how(self, task, call, args[how])?),
             How::Exec => Some(Look::Read),
         };
         let Some(look) = look else { return Ok(()) };
@@ -90,10 +83,6 @@ impl Looks {
             // The kernel refuses it, or takes it for the descriptor alone.
             return Ok(());
         }
-        let base = match dir {
-            None | Some(libc::AT_FDCWD) => format!("/proc/{task}/cwd"),
-            Some(fd) => format!("/proc/{task}/fd/{fd}"),
-        };
         let path = match memory::path(task, address)? {
             // Most looks are such: a name in full, from the search for a header or a library. A name that is known is
             // normalised and stands for itself.
@@ -104,22 +93,12 @@ impl Looks {
             {
                 return Ok(());
             }
-            Some(name) => {
-                let base = match name.first() {
-                    Some(b'/') => PathBuf::from("/"),
-                    _ => match directory(&base)? {
-                        Some(base) => base,
-                        None => return Ok(()),
-                    },
-                };
-                // The directory may be one of /proc itself.
-                match magic(task, base.join(OsStr::from_bytes(&name)).as_os_str().as_bytes()) {
-                    Some(name) => self.place(Path::new("/"), &name),
-                    None => self.place(&base, &name),
-                }
-            }
+            Some(name) => match start(task, dir, name)? {
+                Some((base, name)) => self.place(&base, &name),
+                None => return Ok(()),
+            },
             // The descriptor itself is run (fexecve(3)), which may have been opened with O_PATH.
-            None if matches!(how, How::Exec) => match directory(&base)? {
+            None if matches!(how, How::Exec) => match directory(&base(task, dir))? {
                 Some(path) => path,
                 None => return Ok(()),
             },

@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use libc::pid_t;
+use libc::{c_int, pid_t};
 
 use crate::trace::image::{Image, image};
 
@@ -40,7 +40,7 @@ pub(super) fn directory(link: &str) -> io::Result<Option<PathBuf>> {
 
 /// A name that means something else to each process: `/proc/self`, `/dev/fd`, and in them the links that lead to a file
 /// without its name (proc(5)). `None` when it is no such name.
-pub(super) fn magic(task: pid_t, name: &[u8]) -> Option<Vec<u8>> {
+fn magic(task: pid_t, name: &[u8]) -> Option<Vec<u8>> {
     let mut parts = name.strip_prefix(b"/")?.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
     let mut part = || parts.next();
     let mut number = None;
@@ -75,6 +75,30 @@ pub(super) fn magic(task: pid_t, name: &[u8]) -> Option<Vec<u8>> {
         path.extend(part);
     }
     Some(path)
+}
+
+/// The link of `/proc` that leads to where relative names start: the working directory, or the one of a descriptor.
+pub(super) fn base(task: pid_t, dir: Option<c_int>) -> String {
+    match dir {
+        None | Some(libc::AT_FDCWD) => format!("/proc/{task}/cwd"),
+        Some(fd) => format!("/proc/{task}/fd/{fd}"),
+    }
+}
+
+/// From which directory, and by which name, what a call names is found; `None` where it starts at nothing.
+pub(super) fn start(task: pid_t, dir: Option<c_int>, name: Vec<u8>) -> io::Result<Option<(PathBuf, Vec<u8>)>> {
+    let base = match name.first() {
+        Some(b'/') => PathBuf::from("/"),
+        _ => match directory(&base(task, dir))? {
+            Some(base) => base,
+            None => return Ok(None),
+        },
+    };
+    // The directory may be one of /proc itself.
+    Ok(Some(match magic(task, base.join(OsStr::from_bytes(&name)).as_os_str().as_bytes()) {
+        Some(name) => (PathBuf::from("/"), name),
+        None => (base, name),
+    }))
 }
 
 /// Where a component of a path leads that is a link; for `place`.

@@ -16,8 +16,8 @@ use libc::{c_int, pid_t};
 
 use super::calls::{Call, Does, How, Name, Tells};
 use super::files::Files;
-use super::names::{directory, magic, needed, program, real, running};
-use super::{Birth, Next, Watch, memory, unreadable};
+use super::names::{base, directory, needed, real, running, start};
+use super::{Birth, Next, Watch, memory, open_how, unreadable};
 use crate::trace::place::place;
 use crate::trace::{Action, Deed, End, Environment, Gap, Process, Program, Trace};
 
@@ -264,23 +264,15 @@ impl Recorder {
 
     /// A call is entered.
     fn entered(&mut self, task: pid_t, call: &Call, args: &[u64; 6]) -> io::Result<Next> {
-        let by = |dir: Option<usize>, path: usize| (dir.map(|argument| args[argument] as c_int), args[path]);
         if let Some(does) = call.does {
             return self.changing(task, does, args);
         }
         let Tells::Path { dir, path, how } = call.tells else { return Ok(Next::Go) };
-        let (dir, address) = by(dir, path);
+        let (dir, address) = (dir.map(|argument| args[argument] as c_int), args[path]);
         let flags = match how {
             How::As(_) | How::Exec => None,
             How::Open(flags) => Some(args[flags]),
-            // struct open_how of <linux/openat2.h>: flags, mode, resolve
-            How::OpenAs(how) => {
-                let [flags, _, resolve] = memory::words(task, args[how])?;
-                if resolve & libc::RESOLVE_IN_ROOT != 0 {
-                    self.miss(Gap::Moved { program: program(task), call: call.name.to_owned() });
-                }
-                Some(flags)
-            }
+            How::OpenAs(how) => Some(open_how(self, task, call, args[how])?),
         };
         let named = match self.named(task, dir, address)? {
             Some(path) => path,
@@ -446,9 +438,7 @@ impl Recorder {
 
     /// Something is done to an open file, which can hardly fail.
     fn of_descriptor(&mut self, task: pid_t, deed: Deed, fd: c_int) -> io::Result<Next> {
-        if let Some(path) = directory(&format!("/proc/{task}/fd/{fd}"))?
-            && !path.starts_with("/proc")
-        {
+        if let Some(path) = directory(&format!("/proc/{task}/fd/{fd}"))? {
             self.tell(task, deed, &path);
         }
         Ok(Next::Go)
@@ -545,18 +535,7 @@ impl Recorder {
             return Ok(None);
         }
         let Some(name) = memory::path(task, address)? else { return Ok(None) };
-        let base = match name.first() {
-            Some(b'/') => PathBuf::from("/"),
-            _ => match directory(&base(task, dir))? {
-                Some(base) => base,
-                None => return Ok(None),
-            },
-        };
-        let name = match magic(task, base.join(OsStr::from_bytes(&name)).as_os_str().as_bytes()) {
-            Some(name) => return Ok(Some(place(Path::new("/"), &name, &mut real).path)),
-            None => name,
-        };
-        Ok(Some(place(&base, &name, &mut real).path))
+        Ok(start(task, dir, name)?.map(|(base, name)| place(&base, &name, &mut real).path))
     }
 
     fn at(&mut self, task: pid_t, name: Name, args: &[u64; 6]) -> io::Result<Option<PathBuf>> {
@@ -568,13 +547,5 @@ impl Recorder {
         let Some(path) = self.at(task, name, args)? else { return Ok(None) };
         let entry = path.parent().and_then(|dir| fs::canonicalize(dir).ok()).zip(path.file_name());
         Ok(Some(entry.map_or_else(|| path.clone(), |(dir, name)| dir.join(name))))
-    }
-}
-
-/// Where relative names start.
-fn base(task: pid_t, dir: Option<c_int>) -> String {
-    match dir {
-        None | Some(libc::AT_FDCWD) => format!("/proc/{task}/cwd"),
-        Some(fd) => format!("/proc/{task}/fd/{fd}"),
     }
 }

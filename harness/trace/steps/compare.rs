@@ -3,7 +3,7 @@
 //! A step is guilty if it got the same and gave something else. One that got something else passes on what another did;
 //! where that is a file that no step made, the sources differed.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::{Content, Kind, Step};
 
@@ -66,10 +66,8 @@ pub fn compare(first: &[Step], second: &[Step]) -> Comparison {
     comparison.only_first = there.into_values().flatten().collect();
     comparison.only_first.sort_by_key(|number| (first[*number].began, *number));
     comparison.both = pairs.len();
-    let mut made: BTreeMap<&str, ()> = BTreeMap::new();
-    for output in first.iter().chain(second).flat_map(|step| &step.outputs) {
-        made.insert(&output.path, ());
-    }
+    let made: BTreeSet<&str> =
+        first.iter().chain(second).flat_map(|step| &step.outputs).map(|output| output.path.as_str()).collect();
     for (a, b) in pairs {
         let (Some(inputs), Some(outputs)) =
             (differ(&first[a].inputs, &second[b].inputs), differ(&first[a].outputs, &second[b].outputs))
@@ -80,7 +78,7 @@ pub fn compare(first: &[Step], second: &[Step]) -> Comparison {
         if inputs.is_empty() && outputs.is_empty() {
             continue;
         }
-        let sources = inputs.iter().filter(|path| !made.contains_key(path.as_str()));
+        let sources = inputs.iter().filter(|path| !made.contains(path.as_str()));
         comparison.sources.extend(sources.cloned());
         let in_place = outputs.iter().filter(|path| second[b].in_place.contains(path)).cloned().collect();
         let guilty = inputs.is_empty();
