@@ -7,6 +7,7 @@
 //! Paths are absolute. Of a file that was opened, the path is the one by which the kernel knows it, without symbolic links
 //! (proc(5), `/proc/PID/fd`); of a look-up, the one that the process named, with `.` and `..` taken out.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -218,20 +219,20 @@ impl Trace {
         self.contents.get(content? as usize)?.as_deref()
     }
 
-    /// As a file's content.
-    ///
-    /// # Errors
-    /// None that a trace can cause.
-    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(&File::of(self))
-    }
-
     /// Writes it as a file's content.
     ///
     /// # Errors
     /// As writing does.
     pub fn write(&self, to: impl std::io::Write) -> Result<(), serde_json::Error> {
-        serde_json::to_writer(to, &File::of(self))
+        let file = File {
+            format: FORMAT,
+            gaps: Cow::Borrowed(&self.gaps),
+            paths: Cow::Borrowed(&self.paths),
+            contents: Cow::Borrowed(&self.contents),
+            environments: Cow::Borrowed(&self.environments),
+            processes: Cow::Borrowed(&self.processes),
+        };
+        serde_json::to_writer(to, &file)
     }
 
     /// Reads a file's content, and checks that every number in it stands for something.
@@ -244,8 +245,13 @@ impl Trace {
         if format != FORMAT {
             return Err(Error::custom(format!("format `{format}`, expected `{FORMAT}`")));
         }
-        let paths = paths.into_iter().map(|Name(path)| path).collect();
-        let trace = Self { processes, paths, contents, environments, gaps };
+        let trace = Self {
+            processes: processes.into_owned(),
+            paths: paths.into_owned(),
+            contents: contents.into_owned(),
+            environments: environments.into_owned(),
+            gaps: gaps.into_owned(),
+        };
         trace.check().map_err(Error::custom)?;
         Ok(trace)
     }
@@ -269,34 +275,22 @@ impl Trace {
     }
 }
 
-/// A trace as a file.
+/// A trace as a file. It is large, so that it is not copied to be written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct File<'t> {
     format: u32,
-    gaps: BTreeSet<Gap>,
-    paths: Vec<Name>,
-    contents: Vec<Option<String>>,
-    environments: Vec<Environment>,
-    processes: Vec<Process>,
+    gaps: Cow<'t, BTreeSet<Gap>>,
+    #[serde(serialize_with = "wire::list::serialize", deserialize_with = "owned")]
+    paths: Cow<'t, [PathBuf]>,
+    contents: Cow<'t, [Option<String>]>,
+    environments: Cow<'t, [Environment]>,
+    processes: Cow<'t, [Process]>,
 }
 
-impl File {
-    fn of(trace: &Trace) -> Self {
-        Self {
-            format: FORMAT,
-            gaps: trace.gaps.clone(),
-            paths: trace.paths.iter().cloned().map(Name).collect(),
-            contents: trace.contents.clone(),
-            environments: trace.environments.clone(),
-            processes: trace.processes.clone(),
-        }
-    }
+fn owned<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Cow<'static, [PathBuf]>, D::Error> {
+    wire::list::deserialize(from).map(Cow::Owned)
 }
-
-#[derive(Serialize, Deserialize)]
-#[serde(transparent)]
-struct Name(#[serde(with = "wire::single")] PathBuf);
 
 #[cfg(test)]
 mod tests {
@@ -325,10 +319,16 @@ mod tests {
         }
     }
 
+    fn json(trace: &Trace) -> Vec<u8> {
+        let mut text = Vec::new();
+        trace.write(&mut text).unwrap();
+        text
+    }
+
     #[test]
     fn a_trace_survives_its_file() {
         let trace = sample();
-        let text = trace.to_json().unwrap();
+        let text = json(&trace);
         assert_eq!(Trace::parse(&text).unwrap(), trace);
         assert!(String::from_utf8(text).unwrap().contains(r#"[2,"rename",2,1,0]"#));
     }
@@ -338,7 +338,7 @@ mod tests {
         let refused = |change: &dyn Fn(&mut Trace)| {
             let mut trace = sample();
             change(&mut trace);
-            Trace::parse(&trace.to_json().unwrap()).is_err()
+            Trace::parse(&json(&trace)).is_err()
         };
         assert!(!refused(&|_| ()));
         assert!(refused(&|trace| trace.processes[1].actions[0].path = 3));
