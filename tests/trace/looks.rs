@@ -1,5 +1,4 @@
 //! The tracer on real processes: whatever way a program looks at a file, it is seen, and what cannot be seen is said.
-#![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -9,14 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::lab::Lab;
 use kbuild_repro::sandbox::{self, Isolation, Mount, Sandbox, Spec, Status};
 use kbuild_repro::trace::{self, Gap, Look, Looked, What};
-
-/// An empty directory that commands are traced in.
-struct Lab {
-    dir: tempfile::TempDir,
-    here: PathBuf,
-}
 
 struct Traced {
     looked: Looked,
@@ -25,44 +19,8 @@ struct Traced {
 }
 
 impl Lab {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        // As the kernel names it.
-        let here = dir.path().canonicalize().unwrap().join("work");
-        fs::create_dir(&here).unwrap();
-        Self { dir, here }
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.here.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        path
-    }
-
-    /// A C program; `None` where the compiler or a library is not to be had.
-    fn compile(&self, name: &str, source: &str, flags: &[&str]) -> Option<PathBuf> {
-        let (from, to) = (self.dir.path().join(format!("{name}.c")), self.dir.path().join(name));
-        fs::write(&from, source).unwrap();
-        let output = Command::new("cc").args(["-D_GNU_SOURCE", "-o"]).arg(&to).arg(&from).args(flags).output().ok()?;
-        if output.status.success() {
-            return Some(to);
-        }
-        eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
-        None
-    }
-
-    fn program(&self, name: &str, source: &str) -> PathBuf {
-        self.compile(name, source, &["-pthread"]).expect("a C compiler")
-    }
-
     fn trace(&self, command: &[&dyn AsRef<OsStr>]) -> Traced {
-        let out = self.dir.path().join("out.json");
-        let words: Vec<OsString> = command.iter().map(|word| AsRef::<OsStr>::as_ref(*word).to_owned()).collect();
-        let own = [self.here.join("own")];
-        let own: Vec<&Path> = own.iter().map(PathBuf::as_path).collect();
-        let line = trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), What::Looks, &out, &own, &words);
-        let output = Command::new(&line[0]).args(&line[1..]).current_dir(&self.here).output().unwrap();
+        let (out, output) = self.run(What::Looks, &self.here.join("own"), command);
         let looked = trace::read(&out).unwrap_or_else(|e| panic!("{e}: {output:?}"));
         Traced { looked, output, here: self.here.clone() }
     }

@@ -1,18 +1,10 @@
 //! The whole trace of real programs: exactly what each process read, wrote, renamed and removed, and nothing else.
-#![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use crate::lab::Lab;
 use kbuild_repro::trace::{self, Deed, End, Process, Trace, What};
-
-/// An empty directory that commands are traced in; contents of files in it are told by digest.
-struct Lab {
-    dir: tempfile::TempDir,
-    here: PathBuf,
-}
 
 struct Traced {
     trace: Trace,
@@ -20,43 +12,8 @@ struct Traced {
 }
 
 impl Lab {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let here = dir.path().canonicalize().unwrap().join("work");
-        fs::create_dir(&here).unwrap();
-        Self { dir, here }
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.here.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    /// A C program outside the directory; `None` where the compiler or a library is not to be had.
-    fn compile(&self, source: &str, flags: &[&str]) -> Option<PathBuf> {
-        let (from, to) = (self.dir.path().join("program.c"), self.dir.path().join("program"));
-        fs::write(&from, source).unwrap();
-        let output = Command::new("cc").args(["-D_GNU_SOURCE", "-o"]).arg(&to).arg(&from).args(flags).output().unwrap();
-        if output.status.success() {
-            return Some(to);
-        }
-        eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
-        None
-    }
-
-    fn trace(&self, command: &[&dyn AsRef<OsStr>]) -> Traced {
-        let out = self.dir.path().join("out.json");
-        let words: Vec<OsString> = command.iter().map(|word| AsRef::<OsStr>::as_ref(*word).to_owned()).collect();
-        let line =
-            trace::wrap(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), What::All, &out, &[self.here.as_path()], &words);
-        let output = Command::new(&line[0])
-            .args(&line[1..])
-            .current_dir(&self.here)
-            .env("LC_ALL", "C")
-            .env_remove("MAKEFLAGS")
-            .output()
-            .unwrap();
+    fn everything(&self, command: &[&dyn AsRef<OsStr>]) -> Traced {
+        let (out, output) = self.run(What::All, &self.here, command);
         let trace = trace::read_all(&out).unwrap_or_else(|e| panic!("{e}: {output:?}"));
         assert_eq!(trace.gaps, [].into(), "{output:?}");
         Traced { trace, here: self.here.clone() }
@@ -64,11 +21,11 @@ impl Lab {
 
     fn c(&self, body: &str) -> Traced {
         let source = format!("{HEAD}\nint main(int argc, char **argv) {{ {body}\nreturn 0; }}");
-        self.trace(&[&self.compile(&source, &["-pthread"]).expect("a C compiler")])
+        self.everything(&[&self.program("program", &source)])
     }
 
-    fn sh(&self, script: &str) -> Traced {
-        self.trace(&[&"sh", &"-c", &script])
+    fn script(&self, script: &str) -> Traced {
+        self.everything(&[&"sh", &"-c", &script])
     }
 }
 
@@ -260,7 +217,7 @@ fn what_a_call_would_have_replaced_is_hashed_only_if_it_works() {
 #[test]
 fn what_the_command_leaves_behind_is_traced_to_its_end() {
     let lab = Lab::new();
-    let traced = lab.sh("{ sleep 1.3; echo x > late; } > /dev/null 2>&1 & exit 3");
+    let traced = lab.script("{ sleep 1.3; echo x > late; } > /dev/null 2>&1 & exit 3");
     assert_eq!(traced.all().last().map(String::as_str), Some("create late"));
     assert_eq!(traced.trace.processes[0].end, Some(End::Exit(3)));
 }
@@ -416,7 +373,7 @@ fn threads_are_their_process() {
             pthread_create(&last, 0, leave, 0); for (;;) pause();
         }}"#
     );
-    let traced = lab.trace(&[&lab.compile(&source, &["-pthread"]).unwrap()]);
+    let traced = lab.everything(&[&lab.compile("program", &source, &["-pthread"]).unwrap()]);
     assert_eq!(traced.trace.processes.len(), 1);
     let mut did = traced.of(&traced.trace.processes[0]);
     assert_eq!(did.pop().as_deref(), Some("create after"));
@@ -431,8 +388,8 @@ fn a_static_program_reads_only_what_it_opens() {
     let lab = Lab::new();
     lab.write("a", "");
     let source = format!("{HEAD}\nint main(void) {{ must(open(\"a\", O_RDONLY)); return 0; }}");
-    let Some(program) = lab.compile(&source, &["-static"]) else { return };
-    let traced = lab.trace(&[&program]);
+    let Some(program) = lab.compile("program", &source, &["-static"]) else { return };
+    let traced = lab.everything(&[&program]);
     let read = traced.trace.processes[0].actions.iter().filter(|action| action.deed == Deed::Read);
     let read: Vec<_> = read.map(|action| traced.trace.path(action.path)).collect();
     assert_eq!(read, [program.canonicalize().unwrap(), lab.here.join("a")]);
@@ -442,7 +399,7 @@ fn a_static_program_reads_only_what_it_opens() {
 fn a_pipeline_of_a_shell_is_told_by_process() {
     let lab = Lab::new();
     lab.write("in", "b\na\n");
-    let traced = lab.sh("cat < in | sort > out; head -n1 out >> log; test -e nothing; cd /; exit 4");
+    let traced = lab.script("cat < in | sort > out; head -n1 out >> log; test -e nothing; cd /; exit 4");
     assert_eq!(traced.by("cat"), ["read in"], "opened by the shell before it became cat");
     assert_eq!(traced.by("sort"), ["create out"]);
     assert_eq!(traced.by("head"), ["read out"]);
@@ -459,7 +416,7 @@ fn make_runs_its_recipes_below_itself() {
     lab.write("sub.mk", "$(of).o: $(of)\n\tsort $< > $@\n");
     lab.write("version", "1\n");
     lab.write("in", "x\n");
-    let traced = lab.trace(&[&"make", &"-j2"]);
+    let traced = lab.everything(&[&"make", &"-j2"]);
     let of = |word: &str| -> Vec<Vec<String>> {
         let runs = |process: &&Process| {
             process.programs.last().is_some_and(|program| program.argv.iter().any(|argument| argument == word))
@@ -488,7 +445,7 @@ fn a_compiler_names_headers_that_would_shadow_others() {
     lab.write("second/h.h", "#define X 1\n");
     lab.write("first/other.h", "");
     lab.write("a.c", "#include <h.h>\nint x = X;\nint main(void) { return !x; }\n");
-    let traced = lab.sh("cc -Ifirst -Isecond -c a.c -o a.o && cc a.o -o a && ./a");
+    let traced = lab.script("cc -Ifirst -Isecond -c a.c -o a.o && cc a.o -o a && ./a");
     let cc1 = traced.by("cc1");
     let expected = ["read a.c", "missing first/h.h", "read second/h.h"];
     assert_eq!(cc1.iter().filter(|line| expected.contains(&line.as_str())).collect::<Vec<_>>(), expected);
@@ -502,7 +459,7 @@ fn a_compiler_names_headers_that_would_shadow_others() {
 fn what_one_process_writes_another_reads_as_the_same_content() {
     let lab = Lab::new();
     lab.write("a", "old");
-    let traced = lab.sh("cat a > b; mv b c; cat c > /dev/null; echo new > a; cat a c > d");
+    let traced = lab.script("cat a > b; mv b c; cat c > /dev/null; echo new > a; cat a c > d");
     let action = |deed: Deed, name: &str, nth: usize| {
         let mut all: Vec<trace::Action> =
             traced.trace.processes.iter().flat_map(|process| process.actions.iter().copied()).collect();
