@@ -13,9 +13,11 @@ mod absent;
 mod cause;
 mod compare;
 mod expect;
+mod guilt;
 mod snapshots;
 
 pub use compare::pattern_matches;
+pub use guilt::{Cause, Fault};
 pub use snapshots::{Accepted, snapshot_path, unreferenced, variant_name};
 
 /// How a note begins that is shown even where all is well: a limit of what "passed" means.
@@ -96,6 +98,9 @@ pub struct Finding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Value>")]
     pub parts: Option<PartDiff>,
+    /// The step that it comes from, where the builds were traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// Further lines: the cause as far as it is known, the end of a log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detail: Vec<String>,

@@ -97,6 +97,7 @@ fn finding(record: &ScenarioRecord, name: FindingName, target: &str, build: &Bui
         edit: build.edit.map(|n| record.scenario.edit_name(n)),
         summary: String::new(),
         parts: None,
+        cause: None,
         detail: Vec::new(),
         still: Vec::new(),
         folded: Vec::new(),

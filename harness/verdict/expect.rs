@@ -91,6 +91,7 @@ fn absent(
         edit,
         summary,
         parts: None,
+        cause: None,
         detail: Vec::new(),
         still: Vec::new(),
         folded: Vec::new(),
