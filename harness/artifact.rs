@@ -31,6 +31,7 @@ pub mod recorder;
 mod shipped;
 pub mod snapshot;
 mod sparse;
+pub mod steps;
 mod walk;
 
 pub use btf::{Base, BtfError, BtfFacts};

@@ -177,6 +177,9 @@ pub struct HowArgs {
     /// matters most is run first, what is left out is said
     #[arg(long, value_name = "TIME", value_parser = amounts::parse_time)]
     pub(crate) time_budget: Option<std::time::Duration>,
+    /// Do not trace builds: faster, and findings name artifacts but no steps
+    #[arg(long, env = "KBUILD_REPRO_NO_TRACE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) no_trace: bool,
     /// A guarantee that this host cannot give is an error
     #[arg(long)]
     pub(crate) require_hermetic: bool,

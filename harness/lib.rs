@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use artifact::Bounds;
 use artifact::record::{Ended, FORMAT, LossRecord, ScenarioRecord, ToolRecord};
-use artifact::recorder::{Plan as RecorderPlan, Recorder, snapshots};
+use artifact::recorder::{Plan as RecorderPlan, Recorded, Recorder, snapshots};
 use runner::{ARTIFACTS, Context, Event, RunError, RunErrorKind};
 use scenario::{Errors, Loaded, Scenario, TreeKind};
 use tree::{Beside, Lower, TreePlan, kconfig};
@@ -95,7 +95,7 @@ pub fn run_scenario(
     };
     let order: Vec<String> =
         runner::plan(scenario, context.parts).into_iter().flat_map(|chain| chain.builds).map(|b| b.id).collect();
-    let (builds, texts) = recorder.finish(&order);
+    let Recorded { builds, texts, traces } = recorder.finish(&order);
     let variant = variant(scenario, &job.toolchain);
     ScenarioRecord {
         format: FORMAT,
@@ -111,6 +111,7 @@ pub fn run_scenario(
         wall_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         builds,
         snapshots: snapshots(texts, variant.as_deref()),
+        traces,
     }
 }
 

@@ -34,6 +34,7 @@ mod preparing;
 pub mod replay;
 pub mod slots;
 mod status;
+mod traces;
 
 pub use command::{ARTIFACTS, pinned_environment, shown};
 pub use execute::{Context, RunError, RunErrorKind, run};
@@ -42,6 +43,7 @@ pub use labels::{labels, tail};
 pub use prepared::Prepared;
 pub(crate) use preparing::millis;
 pub use status::Status;
+pub use traces::Traced;
 
 /// The tree a build is made in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -172,6 +174,8 @@ pub struct Built<'a> {
     pub preparation: Option<Preparation>,
     /// The log file, on the host.
     pub log: PathBuf,
+    /// What it did, if it was traced.
+    pub traced: Option<Traced>,
 }
 
 /// How a clean build came to the prepared state that it started from.

@@ -51,7 +51,7 @@ mod steps;
 
 pub use processes::{Action, Deed, End, Environment, Process, Program, Trace};
 
-pub use steps::{Cmd, Comparison, Content, Differs, Kind, Root, Step, compare, kbuild, steps};
+pub use steps::{Cmd, Comparison, Content, Differs, Kind, Ran, Root, Saved, Step, compare, kbuild, steps};
 
 /// The hidden subcommand under which the harness's own executable traces a command.
 pub const SUBCOMMAND: &str = "__trace";

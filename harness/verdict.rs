@@ -172,7 +172,9 @@ pub fn judge(record: &ScenarioRecord, accepted: &Accepted) -> Judgement {
 fn judge_builds(record: &ScenarioRecord, accepted: &Accepted) -> Judgement {
     let mut comparison = compare::compare(record);
     snapshots::compare(record, accepted, &mut comparison);
+    guilt::blame(record, &mut comparison);
     cause::fold(record, &mut comparison);
+    guilt::fold(&mut comparison);
     expect::weigh(record, &mut comparison);
     let compare::Comparison { mut findings, notes, compared } = comparison;
     findings.sort_by_key(order);

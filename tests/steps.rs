@@ -153,7 +153,7 @@ fn programs_that_make_starts_itself_keep_all_their_words() {
     let steps = lab.build(&["make"]);
     let commands: Vec<&str> = steps.iter().map(|step| step.command.as_str()).collect();
     assert_eq!(commands, ["cp in out", "gcc -c a.c", "grep -c x in", "mkdir d.tmp; cp in d.tmp/x; mv d.tmp d"]);
-    let outputs: Vec<&str> = steps[3].outputs.iter().map(|output| output.path.as_str()).collect();
+    let outputs: Vec<&str> = steps[3].outputs.iter().map(|output| &*output.path).collect();
     assert_eq!((outputs, steps[3].removed.len()), (vec!["d/x"], 0));
 }
 

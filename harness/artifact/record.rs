@@ -6,6 +6,7 @@
 //! <run>/<scenario>/record.json         ScenarioRecord: builds with artifacts, toolchain, losses
 //! <run>/<scenario>/<build>/log         what make printed
 //! <run>/<scenario>/<build>/build.sh    the build as a plain script
+//! <run>/<scenario>/<build>/steps.json  what it did, if it was traced
 //! <run>/<scenario>/evidence/...        files that differ
 //! ```
 
@@ -17,6 +18,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::steps::{self, Steps};
 use super::{Artifact, ArtifactError, Digest};
 pub use crate::runner::{Mode, Preparation, Role, Status};
 use crate::scenario::Scenario;
@@ -153,6 +155,24 @@ pub struct ScenarioRecord {
     pub builds: Vec<BuildRecord>,
     /// What snapshots are to be compared with.
     pub snapshots: Vec<SnapshotRecord>,
+    /// What the builds did, by their names, of those that were traced: each in a file of its own ([`steps::FILE`]).
+    #[serde(skip)]
+    pub traces: BTreeMap<String, Steps>,
+}
+
+impl ScenarioRecord {
+    /// Reads a scenario's record with the steps of its builds from its directory.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is none of this version.
+    pub fn read(dir: &Path) -> Result<Self, RecordError> {
+        let mut record: Self = read(&dir.join("record.json"))?;
+        for build in record.builds.iter().filter(|build| build.traced) {
+            let steps = Steps::read(&dir.join(&build.id).join(steps::FILE))?;
+            record.traces.insert(build.id.clone(), steps);
+        }
+        Ok(record)
+    }
 }
 
 /// What one build left behind.
@@ -187,6 +207,12 @@ pub struct BuildRecord {
     pub log_cut: bool,
     /// The log, relative to the scenario's record.
     pub log: String,
+    /// Whether it was traced: then its steps are in a file beside the log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub traced: bool,
+    /// Why it was not, though it was to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untraced: Option<String>,
     /// The last lines of the log, if the build failed.
     pub log_tail: Vec<String>,
     /// The artifacts, by path.

@@ -1,6 +1,6 @@
 //! Looks at builds as they are made and records them: the runner's [`Observer`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,6 +13,7 @@ use wildmatch::WildMatch;
 
 use super::opened::Opened;
 use super::record::{BuildRecord, SnapshotRecord};
+use super::steps::{self, Sources, Steps};
 use super::walk::walk_opening;
 use super::{
     Artifact, ArtifactError, Base, Bounds, Digest, FileEntry, FileKind, describe_within, escape_path, hash_file_within,
@@ -61,6 +62,20 @@ struct State {
     builds: Vec<BuildRecord>,
     trees: BTreeMap<String, Tree>,
     snapshots: Texts,
+    traces: BTreeMap<String, Steps>,
+    /// Digests of files outside of the trees, by path, with what they were known by.
+    toolchain: HashMap<PathBuf, (FileEntry, Digest)>,
+}
+
+/// Everything recorded.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The builds.
+    pub builds: Vec<BuildRecord>,
+    /// Texts of snapshots.
+    pub texts: Texts,
+    /// What the traced builds did, by their names.
+    pub traces: BTreeMap<String, Steps>,
 }
 
 /// What was in a tree after its last build.
@@ -78,9 +93,9 @@ impl<'a> Recorder<'a> {
         Self { plan, patterns, shipped: OnceLock::new(), bounds, events, state: Mutex::default() }
     }
 
-    /// Everything recorded: builds in the order of `order` (ids), others after them, and snapshot texts.
+    /// Everything recorded: builds in the order of `order` (ids), others after them.
     #[must_use]
-    pub fn finish(self, order: &[String]) -> (Vec<BuildRecord>, Texts) {
+    pub fn finish(self, order: &[String]) -> Recorded {
         let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let rank = |build: &BuildRecord| {
             // A further no-op stands behind the planned ones of its tree.
@@ -89,7 +104,7 @@ impl<'a> Recorder<'a> {
             (known.or_else(kin).unwrap_or(usize::MAX), build.id.clone())
         };
         state.builds.sort_by_key(rank);
-        (state.builds, state.snapshots)
+        Recorded { builds: state.builds, texts: state.snapshots, traces: state.traces }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -189,7 +204,7 @@ impl<'a> Recorder<'a> {
             let texts: Vec<_> = texts.collect();
             self.state().snapshots = texts;
         }
-        let record = BuildRecord {
+        let mut record = BuildRecord {
             artifacts,
             files: brought
                 .into_iter()
@@ -198,6 +213,7 @@ impl<'a> Recorder<'a> {
             written,
             ..self.outline(built, built.status.clone())?
         };
+        self.steps(built, &mut record)?;
         let mut tree = Tree { files, artifacts: now };
         // Artifacts have their times looked at, too.
         for artifact in &record.artifacts {
@@ -211,6 +227,44 @@ impl<'a> Recorder<'a> {
         Ok(if changed { Seen::Changed } else { Seen::Same })
     }
 
+    /// What a build did, in a file beside its log; processor time is that of its processes, without the tracer's.
+    fn steps(&self, built: &Built<'_>, record: &mut BuildRecord) -> Result<(), RunError> {
+        let Some(traced) = &built.traced else { return Ok(()) };
+        let traces = match traced.read() {
+            Ok(traces) => traces,
+            // A build that was killed, and its tracer with it, leaves none.
+            Err(error) => {
+                record.untraced = Some(chain(&error));
+                return Ok(());
+            }
+        };
+        record.cpu_ms = traces.iter().flat_map(|trace| &trace.processes).map(|process| process.cpu).sum::<u64>() / 1000;
+        let mut from = Sources {
+            roots: &traced.roots,
+            objtree: &traced.objtree,
+            read: &mut |path| fs::read(traced.place(path)?).ok(),
+            hash: &mut |path| self.outside(&traced.place(path)?),
+        };
+        let steps = Steps::of(&traces, &mut from);
+        drop(traces);
+        let path = built.log.with_file_name(steps::FILE);
+        steps.write(&path).map_err(|error| RunError::of(chain(&error), &error))?;
+        record.traced = true;
+        self.state().traces.insert(built.build.id.clone(), steps);
+        Ok(())
+    }
+
+    /// The digest of a file outside of the trees, which few builds change.
+    fn outside(&self, path: &Path) -> Option<Digest> {
+        let entry = entry_of(&path.to_string_lossy(), &fs::metadata(path).ok().filter(fs::Metadata::is_file)?);
+        if let Some((_, digest)) = self.state().toolchain.get(path).filter(|(known, _)| *known == entry) {
+            return Some(*digest);
+        }
+        let (digest, _) = hash_file_within(path, &self.bounds).ok()?;
+        self.state().toolchain.insert(path.to_owned(), (entry, digest));
+        Some(digest)
+    }
+
     /// Records a build whose files cannot be looked at: nothing can be said about them.
     fn unseen(&self, built: &Built<'_>, error: &ArtifactError) -> Result<Seen, RunError> {
         if matches!(error, ArtifactError::Stopped) {
@@ -221,7 +275,8 @@ impl<'a> Recorder<'a> {
         }
         // A failed build stays what it is.
         let status = if built.status.ok() { Status::Unseen(self.told(built, error)) } else { built.status.clone() };
-        let record = self.outline(built, status.clone())?;
+        let mut record = self.outline(built, status.clone())?;
+        self.steps(built, &mut record)?;
         let mut state = self.state();
         state.builds.push(record);
         Ok(Seen::Nothing(status))
@@ -253,6 +308,8 @@ impl<'a> Recorder<'a> {
             lines: printed.lines,
             log_cut: printed.cut,
             log: built.log.strip_prefix(&self.plan.dir).unwrap_or(&built.log).display().to_string(),
+            traced: false,
+            untraced: None,
             log_tail: if status.ok() { Vec::new() } else { tail(&built.log, TAIL).map_err(unread)? },
             status,
             artifacts: Vec::new(),

@@ -126,19 +126,19 @@ fn one(
         let Ok(artifact) = describe(&path, &output.path) else {
             return not(format!("`{}` is there no more", output.path));
         };
-        if output.sha256.as_ref().is_some_and(|sha256| *sha256 != artifact.sha256.to_string()) {
+        if output.sha256.as_ref().is_some_and(|sha256| **sha256 != *artifact.sha256.to_string()) {
             return not(format!("`{}` is not what the step left", output.path));
         }
         before.push((&output.path, path, artifact));
     }
-    let own = |path: &String| step.outputs.iter().any(|output| output.path == *path);
+    let own = |path: &str| step.outputs.iter().any(|output| &*output.path == path);
     for input in step.inputs.iter().filter(|input| !own(&input.path)) {
         let path = build.place(&input.path);
         let now = sha256_file(&path, &mut |_| {}).ok();
         if now.is_none() && path.symlink_metadata().is_err() {
             return not(format!("`{}`, which it read, is there no more", input.path));
         }
-        if input.sha256.is_some() && now != input.sha256 {
+        if input.sha256.is_some() && now.as_deref() != input.sha256.as_deref() {
             return not(format!("`{}` is not what the step read", input.path));
         }
     }

@@ -175,7 +175,7 @@ impl<'a> Run<'a> {
         let one = |at: usize| {
             let work = &work[at];
             let record_dir = dir.path.join(&work.ready.found.id);
-            let record = match &work.state {
+            let mut record = match &work.state {
                 Err(ended) => self.not_run(&work.ready, &system, ended.clone()),
                 Ok((hand, plan, chosen)) => {
                     let toolchain = records(&system, &work.ready.loaded.scenario, chosen);
@@ -197,6 +197,7 @@ impl<'a> Run<'a> {
                         disk_limit: limit,
                         toolchain: &chosen.unpacked,
                         cancel: &session.cancel,
+                        trace: !self.how.no_trace,
                         keep: self.how.keep,
                         parts: self.parts,
                     };
@@ -238,6 +239,8 @@ impl<'a> Run<'a> {
                 judgement.verdict = verdict::Verdict::HarnessError;
                 judgement.reason = Some(format!("cannot write the record: {error}"));
             }
+            // They are in their files; those of many scenarios would fill the memory.
+            record.traces.clear();
             if !self.how.keep {
                 let _ = crate::sandbox::remove_tree(&trees.join(format!("s{at}")));
             }
@@ -430,6 +433,7 @@ impl<'a> Run<'a> {
             wall_ms: 0,
             builds: Vec::new(),
             snapshots: Vec::new(),
+            traces: std::collections::BTreeMap::new(),
         }
     }
 

@@ -10,10 +10,13 @@ use console::Style;
 use super::{Report, ScenarioReport};
 use crate::runner::Preparation;
 use crate::scenario::Class;
-use crate::verdict::{ATTENTION, Finding, Standing, Verdict};
+use crate::verdict::{ATTENTION, Cause, Finding, Standing, Verdict};
 
 /// How many targets of one finding are named.
 const NAMED: usize = 12;
+
+/// How many characters of a command are shown.
+const COMMAND: usize = 160;
 
 /// How the report is shown.
 #[derive(Debug, Clone, Copy)]
@@ -214,6 +217,9 @@ impl Sink<'_> {
         {
             writeln!(self.out, "{indent}    after {edit}")?;
         }
+        if let Some(cause) = &first.cause {
+            self.cause(cause, group.len(), indent)?;
+        }
         for line in &first.detail {
             writeln!(self.out, "{indent}    {}", clean(line))?;
         }
@@ -222,6 +228,23 @@ impl Sink<'_> {
         }
         if !first.folded.is_empty() {
             writeln!(self.out, "{indent}    and {} finding(s) that follow from it", first.folded.len())?;
+        }
+        Ok(())
+    }
+
+    /// The step to blame; of several alike, the first.
+    fn cause(&mut self, cause: &Cause, count: usize, indent: &str) -> io::Result<()> {
+        let others = if count > 1 { ", and the like of the others" } else { "" };
+        writeln!(self.out, "{indent}    cause: {} — {}{others}", clean(&cause.step), cause.fault.words())?;
+        writeln!(self.out, "{indent}      {}", clean(&cause.why))?;
+        if let Some(cmd) = &cause.cmd {
+            writeln!(self.out, "{indent}      {}, {}:{}", clean(&cmd.name), clean(&cmd.file), cmd.line)?;
+        }
+        if cause.command != cause.step {
+            writeln!(self.out, "{indent}      $ {}", clean(&shortened(&cause.command)))?;
+        }
+        if !cause.way.is_empty() {
+            writeln!(self.out, "{indent}      the change: {}", clean(&cause.way.join(" → ")))?;
         }
         Ok(())
     }
@@ -240,6 +263,15 @@ impl Sink<'_> {
     }
 }
 
+/// A command as far as it says what it is.
+fn shortened(command: &str) -> String {
+    let mut short: String = command.chars().take(COMMAND).collect();
+    if short.len() < command.len() {
+        short.push('…');
+    }
+    short
+}
+
 /// Findings of one name at one place that say no more than a line each, in order.
 fn groups<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
     let mut groups: Vec<Vec<&Finding>> = Vec::new();
@@ -249,6 +281,7 @@ fn groups<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
             !first.target.is_empty()
                 && (first.name, &first.build, &first.standing, &first.detail, &first.still)
                     == (finding.name, &finding.build, &finding.standing, &finding.detail, &finding.still)
+                && alike(first.cause.as_ref(), finding.cause.as_ref())
         };
         match groups.iter_mut().find(same) {
             Some(group) => group.push(finding),
@@ -256,6 +289,15 @@ fn groups<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
         }
     }
     groups
+}
+
+/// Whether two causes are the same fault of one `cmd_X`, or the same step.
+fn alike(a: Option<&Cause>, b: Option<&Cause>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.fault == b.fault && (a.cmd.is_some() && a.cmd == b.cmd || a.step == b.step),
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::making::{Made, Making, Tree};
 use super::prepared::{Prepared, Store};
 use super::preparing::{Prepares, Start};
 use super::slots::{Pool, SlotError};
+use super::traces::Traces;
 use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, Parts, PlannedBuild, Preparation, Role, Seen, Status};
 use crate::sandbox::{self, Isolation, Sandbox, SandboxError};
 use crate::scenario::{OracleWhen, Scenario, Tier};
@@ -60,6 +61,8 @@ pub struct Context<'a> {
     pub toolchain: &'a [Unpacked],
     /// Set when everything is to stop.
     pub cancel: &'a AtomicBool,
+    /// Whether builds are traced: then findings name steps.
+    pub trace: bool,
     /// Whether trees stay.
     pub keep: bool,
     /// Which parts of the main job.
@@ -498,10 +501,20 @@ impl Runner<'_> {
         let log = self.observer.log(&build.id);
         let varied = chain.role == Role::Experiment;
         let objtree = tree.instance.objtree();
+        let traces = match self.context.trace && !self.context.direct && begun.failed.is_none() {
+            true => {
+                let dir =
+                    self.context.scratch.join(format!("{}-traces", chain.instance)).join(build.id.replace('/', "-"));
+                let made = Traces::all(dir, self.context.sandbox.program(), tree.maker);
+                Some(made.map_err(|error| RunError::harness("make a directory for traces", error))?)
+            }
+            false => None,
+        };
         let made = match begun.failed {
             Some(made) => made,
-            None => Making::new(self, tree, varied, log.clone())?.make(build)?,
+            None => Making::new(self, tree, varied, log.clone())?.traced(traces.as_ref()).make(build)?,
         };
+        let traced = traces.as_ref().map(|it| it.traced(made.ran, tree.maker, tree.mounts(self.context.toolchain)));
         fs::write(super::script_path(&log), &made.script)
             .map_err(|error| RunError::harness("write build.sh", error))?;
         let built = Built {
@@ -517,8 +530,15 @@ impl Runner<'_> {
             prepared: tree.instance.prepared().cloned(),
             preparation: begun.preparation,
             log,
+            traced,
         };
-        match self.observer.built(&built)? {
+        let seen = self.observer.built(&built)?;
+        if let Some(traces) = &traces
+            && !self.context.keep
+        {
+            sandbox::remove_tree(&traces.dir).map_err(|error| RunError::harness("remove traces", error))?;
+        }
+        match seen {
             Seen::Same => Ok((made.status, false)),
             Seen::Changed => Ok((made.status, true)),
             Seen::Nothing(status) => Ok((status, false)),

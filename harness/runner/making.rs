@@ -13,12 +13,13 @@ use super::command::{Maker, TOOLS, script, shown};
 use super::execute::{RunError, RunErrorKind, Runner, TICK, lock};
 use super::instance::{Instance, directory_size};
 use super::jobs::Jobs;
-use super::preparing::Traces;
+use super::traces::Traces;
 use super::{Mode, PlannedBuild, Status};
 use crate::sandbox::{
     self, Change, Command, Content, Isolation, Limits, Mount, Op, Outcome, Running, Spec, Stamp, View,
 };
 use crate::tree::kconfig;
+use crate::tree::source::tools::Unpacked;
 use crate::tree::{ConfigBase, EditPlan, FileOp, State};
 
 /// How often a running build's disk is looked at.
@@ -35,6 +36,14 @@ pub(super) struct Tree<'m> {
     pub(super) jobs: &'m Jobs,
 }
 
+impl Tree<'_> {
+    /// What is mounted for its builds.
+    pub(super) fn mounts(&self, toolchain: &[Unpacked]) -> Vec<Mount> {
+        let bind = |tool: &Unpacked| Mount::Bind { host: tool.dir.clone(), at: tool.place().into(), writable: false };
+        self.instance.mounts(self.maker).into_iter().chain(toolchain.iter().map(bind)).collect()
+    }
+}
+
 /// What a build came to.
 #[derive(Debug)]
 pub(super) struct Made {
@@ -44,6 +53,8 @@ pub(super) struct Made {
     pub(super) commands: Vec<String>,
     /// The same, word by word.
     pub(super) argv: Vec<Vec<String>>,
+    /// How many of them this build ran itself.
+    pub(super) ran: usize,
     pub(super) script: String,
 }
 
@@ -95,6 +106,11 @@ impl<'m> Making<'m> {
         })
     }
 
+    /// The same, with its commands traced.
+    pub(super) fn traced(self, traces: Option<&'m Traces<'m>>) -> Self {
+        Self { traces, ..self }
+    }
+
     /// Makes the build.
     pub(super) fn make(mut self, build: &PlannedBuild) -> Result<Made, RunError> {
         self.clean = build.mode == Mode::Clean;
@@ -128,11 +144,13 @@ impl<'m> Making<'m> {
         let env = maker.environment(state, self.varied);
         // For who repeats it elsewhere, a build has all that it started from.
         let prepared = instance.prepared().filter(|_| self.clean).map(|prepared| prepared.commands.clone());
+        let ran = self.ran.len();
         let argv: Vec<Vec<String>> = prepared.into_iter().flatten().chain(self.ran).collect();
         Made {
             script: script(maker, &env, &argv, jobs.most()),
             commands: argv.iter().map(|argv| shown(argv)).collect(),
             argv,
+            ran,
             status: self.status,
             wall: self.wall,
             cpu: self.cpu,
@@ -379,22 +397,38 @@ impl<'m> Making<'m> {
     /// all of it worked.
     fn flush(&mut self) -> Result<bool, RunError> {
         let commands = std::mem::take(&mut self.commands);
-        let spec = self.spec(&commands);
+        let mut spec = self.spec(&commands);
+        let first = self.ran.len();
         self.ran.extend(commands);
         if self.runner.context.keep {
             let text = serde_json::to_vec(&spec).map_err(|error| RunError::harness("write spec.json", error))?;
             fs::write(self.log_path.with_file_name("spec.json"), text)
                 .map_err(|error| RunError::harness("write spec.json", error))?;
         }
+        if let Some(traces) = self.traces {
+            spec.mounts.extend(traces.mounts());
+            for (number, command) in (first..).zip(&mut spec.commands) {
+                command.argv = traces.command(number, &command.argv);
+            }
+        }
         let running = self.runner.context.sandbox.spawn(&spec, &self.log)?;
         let Some(outcome) = self.wait(running)? else { return Ok(false) };
         let losses = outcome.losses.iter().map(|loss| (loss.guarantee, loss.clone()));
         lock(&self.runner.losses).extend(losses);
-        for command in &outcome.commands {
+        for (number, command) in (first..).zip(&outcome.commands) {
             self.wall += command.wall;
             self.cpu += command.user + command.system;
             self.status = match command.status {
                 sandbox::Status::Exited(0) => Status::Ok,
+                // A tracer passes on how its command ended by its own exit code.
+                sandbox::Status::Exited(code @ 129..) => {
+                    let signal = self.traces.and_then(|traces| traces.signal(number));
+                    match signal {
+                        Some(libc::SIGXFSZ) => Status::DiskFull(self.file_too_large()),
+                        Some(signal) => Status::Signal(signal),
+                        None => Status::Exit(code),
+                    }
+                }
                 sandbox::Status::Exited(code) => Status::Exit(code),
                 sandbox::Status::Signaled(libc::SIGXFSZ) => Status::DiskFull(self.file_too_large()),
                 sandbox::Status::Signaled(signal) => Status::Signal(signal),
@@ -484,16 +518,13 @@ impl<'m> Making<'m> {
     }
 
     fn spec(&mut self, commands: &[Vec<String>]) -> Spec {
-        let Tree { maker, instance, state, jobs } = self.tree;
+        let Tree { maker, state, jobs, .. } = self.tree;
         let context = self.runner.context;
-        let toolchain = context.toolchain.iter();
-        let toolchain =
-            toolchain.map(|tool| Mount::Bind { host: tool.dir.clone(), at: tool.place().into(), writable: false });
         let mut spec = Spec {
             isolation: if context.direct { Isolation::Direct } else { context.isolation },
             view: if maker.sees_all() { View::Host } else { View::Toolchain },
             extra_read_only: maker.shown(state),
-            mounts: instance.mounts(maker).into_iter().chain(toolchain).collect(),
+            mounts: self.tree.mounts(context.toolchain),
             ops: std::mem::take(&mut self.ops),
             hostname: self.runner.hostname(self.varied),
             limits: Limits { file_size: self.disk_limit(), temporary: self.disk_limit(), ..Limits::default() },
@@ -525,12 +556,6 @@ impl<'m> Making<'m> {
             label: shown(shown_as),
         };
         spec.commands = argv.iter().zip(commands).map(command).collect();
-        if let Some(traces) = self.traces {
-            spec.mounts.extend(traces.mounts());
-            for (number, command) in (self.ran.len()..).zip(&mut spec.commands) {
-                command.argv = traces.command(number, &command.argv);
-            }
-        }
         spec.env = env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         spec
     }

@@ -1,6 +1,5 @@
 //! Getting a prepared state for a clean build: looking for one, waiting for whoever makes it, making it.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -13,18 +12,15 @@ use super::execute::{PATIENCE, RunError, Runner, TICK, lock};
 use super::instance::{Instance, Source};
 use super::making::{Made, Making, Tree};
 use super::prepared::{Claim, Eyes, Found, Inputs, Key, Prepared, Slot, Store, way};
+use super::traces::Traces;
 use super::{Chain, Event, Preparation, Role};
-use crate::sandbox::{self, Mount};
+use crate::sandbox;
 use crate::scenario::Tool;
-use crate::trace::{self, Fold, Looked, TraceError, What};
+use crate::trace::What;
 use crate::tree::source::sha256_file;
 use crate::tree::view::View;
 use crate::tree::{ConfigBase, State};
 
-/// Where the harness's own program is seen by a preparation, which it traces.
-const TRACER: &str = "/build/trace/kbuild-repro";
-/// Where the traces are written.
-const TRACES: &str = "/build/traces";
 /// Where a build inside can make links, beside its object tree, in which kbuild makes `source`.
 const OWN: [&str; 4] = ["/tmp", "/var/tmp", "/dev", "/run"];
 /// How far the clock of files can be behind.
@@ -59,44 +55,6 @@ pub(super) enum Prepares {
     Failed(Made),
     /// The build has to prepare itself.
     Itself,
-}
-
-/// The traces of a preparation's commands.
-#[derive(Debug)]
-pub(super) struct Traces<'t> {
-    /// Their directory on the host.
-    dir: &'t Path,
-    /// The harness's own program, on the host.
-    tracer: &'t Path,
-    /// The object tree, as the build sees it.
-    obj: &'t Path,
-}
-
-impl Traces<'_> {
-    /// The mounts that a traced command needs.
-    pub(super) fn mounts(&self) -> [Mount; 2] {
-        [
-            Mount::Bind { host: self.tracer.to_owned(), at: TRACER.into(), writable: false },
-            Mount::Bind { host: self.dir.to_owned(), at: TRACES.into(), writable: true },
-        ]
-    }
-
-    /// The command, traced; `number` tells its trace from the others.
-    pub(super) fn command(&self, number: usize, argv: &[OsString]) -> Vec<OsString> {
-        let own: Vec<&Path> = OWN.into_iter().map(Path::new).chain([self.obj]).collect();
-        trace::wrap(TRACER.as_ref(), What::Looks, &Path::new(TRACES).join(number.to_string()), &own, argv)
-    }
-
-    /// What all commands together looked at.
-    fn looked(&self, commands: usize) -> Result<Looked, TraceError> {
-        let mut all = Fold::default();
-        for number in 0..commands {
-            let looked = trace::read(&self.dir.join(number.to_string()))?;
-            looked.paths.into_iter().for_each(|(path, look)| all.add(trace::Event::Looked(path, look)));
-            looked.gaps.into_iter().for_each(|gap| all.add(trace::Event::Missed(gap)));
-        }
-        Ok(all.finish())
-    }
 }
 
 impl Runner<'_> {
@@ -284,8 +242,8 @@ impl Runner<'_> {
             .map_err(failed("lay the source tree down"))?;
         let traces_dir = dir.join("traces");
         fs::create_dir(&traces_dir).map_err(failed("make a directory for traces"))?;
-        let traces =
-            Traces { dir: &traces_dir, tracer: self.context.sandbox.program(), obj: Path::new(&tree.maker.obj) };
+        let own = OWN.into_iter().map(PathBuf::from).chain([PathBuf::from(&tree.maker.obj)]).collect();
+        let traces = Traces { dir: traces_dir, tracer: self.context.sandbox.program(), what: What::Looks, own };
         let making = Making::new(
             self,
             Tree { instance: &instance, state: &state, ..tree },

@@ -9,12 +9,15 @@
 //!
 //! Nothing here depends on process ids, on times, or on which of two steps that ran beside each other came first.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{Action, Deed, End, Process, Program, Trace};
 
@@ -53,7 +56,8 @@ impl Root {
 }
 
 /// What a child of make is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A line of a recipe.
     Recipe,
@@ -66,12 +70,39 @@ pub enum Kind {
 /// The bytes of a file before or after a step.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Content {
-    /// Its path, below a root by that root's name.
-    pub path: String,
+    /// Its path, below a root by that root's name. Thousands of steps read the same headers: they share it.
+    pub path: Arc<str>,
     /// Which content, in the trace.
     pub number: u32,
     /// SHA-256 in hexadecimal digits, where the trace has it.
-    pub sha256: Option<String>,
+    pub sha256: Option<Arc<str>>,
+}
+
+/// One program that a step ran, of those that leave files in the roots or change them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// Its arguments, with blanks between.
+    pub command: String,
+    /// SHA-256 over the paths and contents of all that it read in the roots, in hexadecimal digits; none if a content is not
+    /// known. Who got the same has the same.
+    pub inputs: Option<String>,
+    /// What it made or changed and left there, by path; the step may have removed it later.
+    pub outputs: Vec<Content>,
+    /// Outputs that it had read before it wrote them, by path.
+    pub in_place: Vec<String>,
+}
+
+/// What make had read of the command by which a target was made the last time: kbuild includes `.X.cmd` of all that is
+/// listed in `targets` and is there (scripts/Makefile.build, `existing-targets`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Saved {
+    /// It did not ask for the file.
+    #[default]
+    Unasked,
+    /// It asked, and there was none.
+    Missing,
+    /// It read this content, by SHA-256 where the trace has it.
+    Read(Option<Arc<str>>),
 }
 
 /// `cmd_X` of a makefile.
@@ -101,12 +132,18 @@ pub struct Step {
     pub target: Option<String>,
     /// The working directory.
     pub cwd: String,
+    /// Number of the environment, in the trace.
+    pub env: u32,
+    /// What its make had read of the target's saved command.
+    pub saved: Saved,
     /// The step inside which its make ran, by number.
     pub within: Option<usize>,
     /// What it read in the roots and had not made itself, by path.
     pub inputs: Vec<Content>,
     /// What it made or changed in the roots and left behind, by path.
     pub outputs: Vec<Content>,
+    /// The programs by which it made them, in the order in which they began; none where it is one program alone.
+    pub ran: Vec<Ran>,
     /// What was there before and is gone, by path.
     pub removed: Vec<String>,
     /// Outputs that it had read before it wrote them, by path.
@@ -150,8 +187,9 @@ pub fn steps(trace: &Trace, roots: &[Root]) -> Vec<Step> {
             groups.entry(*top).or_default().push(number);
         }
     }
+    let mut making = Making { trace, roots, shared: RefCell::default(), saved: HashMap::new() };
     let mut made: Vec<(u32, Step)> =
-        groups.iter().map(|(top, processes)| (*top, Making { trace, roots }.step(*top, processes))).collect();
+        groups.iter().map(|(top, processes)| (*top, making.step(*top, processes))).collect();
     // Which step a make ran in: that of the make's own process.
     let outer = |top: u32| {
         let make = trace.processes[top as usize].parent?;
@@ -214,6 +252,10 @@ fn runs_make(trace: &Trace, program: Option<&Program>) -> bool {
 struct Making<'t> {
     trace: &'t Trace,
     roots: &'t [Root],
+    /// Paths and digests that steps have in common.
+    shared: RefCell<HashSet<Arc<str>>>,
+    /// Of each make the saved commands that it asked for.
+    saved: HashMap<u32, HashMap<String, Saved>>,
 }
 
 /// Where a path is.
@@ -227,7 +269,7 @@ enum Where {
 }
 
 impl Making<'_> {
-    fn step(&self, top: u32, processes: &[u32]) -> Step {
+    fn step(&mut self, top: u32, processes: &[u32]) -> Step {
         let trace = self.trace;
         let first = &trace.processes[top as usize];
         let all = || processes.iter().map(|number| &trace.processes[*number as usize]);
@@ -240,9 +282,12 @@ impl Making<'_> {
             cmd: None,
             target: None,
             cwd: program.map_or_else(String::new, |program| Root::told(self.roots, trace.path(program.cwd))),
+            env: program.map_or(0, |program| program.env),
+            saved: Saved::Unasked,
             within: None,
             inputs: Vec::new(),
             outputs: Vec::new(),
+            ran: Vec::new(),
             removed: Vec::new(),
             in_place: Vec::new(),
             missing: Vec::new(),
@@ -262,9 +307,69 @@ impl Making<'_> {
         };
         let mut actions: Vec<&Action> = processes.iter().flat_map(of).collect();
         actions.sort_by_key(|action| action.at);
+        let blank = step.clone();
         self.fold(&actions, &mut step);
+        let ran = |number: &u32| {
+            let actions: Vec<&Action> = of(number).collect();
+            // Most processes only read.
+            if !actions.iter().any(|action| action.deed.changes()) {
+                return None;
+            }
+            let program = trace.processes[*number as usize].programs.last()?;
+            let mut one = blank.clone();
+            self.fold(&actions, &mut one);
+            let words: Vec<_> = program.argv.iter().map(|word| word.to_string_lossy()).collect();
+            let inputs = digest_of(&one.inputs);
+            (!one.outputs.is_empty()).then(|| Ran {
+                command: words.join(" "),
+                inputs,
+                outputs: one.outputs,
+                in_place: one.in_place,
+            })
+        };
+        step.ran = processes.iter().filter_map(ran).collect();
+        if step.ran.len() < 2 {
+            step.ran.clear();
+        }
         step.target = target(&step);
+        if let (Some(make), Some(target)) = (first.parent, &step.target) {
+            step.saved = self.saved(make).get(target).cloned().unwrap_or_default();
+        }
         step
+    }
+
+    /// The saved commands that a make asked for, by target.
+    fn saved(&mut self, make: u32) -> &HashMap<String, Saved> {
+        let (trace, roots) = (self.trace, self.roots);
+        let asked = || {
+            let actions = trace.processes[make as usize].actions.iter();
+            let of = |action: &Action| {
+                let saved = match action.deed {
+                    Deed::Read => Saved::Read(trace.digest(action.content).map(Arc::from)),
+                    Deed::Missing => Saved::Missing,
+                    _ => return None,
+                };
+                Some((saved_for(&Root::told(roots, trace.path(action.path)))?, saved))
+            };
+            // The first answer counts: it is the one that make went by.
+            let mut all = HashMap::new();
+            for (target, saved) in actions.filter_map(of) {
+                all.entry(target).or_insert(saved);
+            }
+            all
+        };
+        self.saved.entry(make).or_insert_with(asked)
+    }
+
+    /// The text, kept once.
+    fn shared(&self, text: &str) -> Arc<str> {
+        let mut shared = self.shared.borrow_mut();
+        if let Some(there) = shared.get(text) {
+            return Arc::clone(there);
+        }
+        let new: Arc<str> = text.into();
+        shared.insert(Arc::clone(&new));
+        new
     }
 
     fn fold(&self, actions: &[&Action], step: &mut Step) {
@@ -384,7 +489,8 @@ impl Making<'_> {
     }
 
     fn content(&self, path: String, number: u32) -> Content {
-        Content { path, number, sha256: self.trace.digest(Some(number)).map(str::to_owned) }
+        let sha256 = self.trace.digest(Some(number)).map(|sha256| self.shared(sha256));
+        Content { path: self.shared(&path), number, sha256 }
     }
 
     fn place(&self, path: &Path) -> Where {
@@ -396,22 +502,35 @@ impl Making<'_> {
     }
 }
 
+/// One digest of paths and contents.
+fn digest_of(contents: &[Content]) -> Option<String> {
+    let mut hash = Sha256::new();
+    for content in contents {
+        hash.update(content.path.as_bytes());
+        hash.update([0]);
+        hash.update(content.sha256.as_deref()?.as_bytes());
+        hash.update([0]);
+    }
+    Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Which of its outputs a step is there to make.
 fn target(step: &Step) -> Option<String> {
-    let outputs = || step.outputs.iter().map(|output| output.path.as_str());
-    // kbuild keeps the command of `dir/x` in `dir/.x.cmd` (scripts/Kbuild.include, `dot-target`).
-    let of_cmd = |path: &str| {
-        let (dir, name) = path.rsplit_once('/').map_or(("", path), |(dir, name)| (dir, name));
-        let name = name.strip_prefix('.')?.strip_suffix(".cmd")?;
-        Some(if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") })
-    };
+    let outputs = || step.outputs.iter().map(|output| &*output.path);
     let labelled = step.label.as_deref().and_then(|label| label.rsplit(' ').next());
     let by_label = || {
         let word = labelled?;
         outputs().find(|path| *path == word || path.strip_suffix(word).is_some_and(|dir| dir.ends_with('/')))
     };
     let only = || outputs().next().filter(|_| step.outputs.len() == 1);
-    outputs().find_map(of_cmd).or_else(|| by_label().or_else(only).map(str::to_owned))
+    outputs().find_map(saved_for).or_else(|| by_label().or_else(only).map(str::to_owned))
+}
+
+/// The target whose command a file keeps: `dir/.x.cmd` that of `dir/x` (scripts/Kbuild.include, `dot-target`).
+fn saved_for(path: &str) -> Option<String> {
+    let (dir, name) = path.rsplit_once('/').map_or(("", path), |(dir, name)| (dir, name));
+    let name = name.strip_prefix('.')?.strip_suffix(".cmd")?;
+    Some(if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") })
 }
 
 /// What make gave to the shell (`SHELL -c TEXT`), or the words of what it started itself.

@@ -1,9 +1,25 @@
 //! From a difference to the step that made it: what the traces of the builds show.
+//!
+//! Two timelines are laid side by side: the builds of the tree in which the file is wrong, and those of the tree in which it
+//! is right. Whoever made the file last in each is compared by what it read. If an input differs in the end as well, the
+//! search goes on with that input; the first step that got the same and gave something else, was not run though
+//! something that it reads had changed, or read what it had made itself, is the one to blame.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::record::{BuildRecord, ScenarioRecord};
 use crate::trace::Cmd;
+
+mod search;
+mod timeline;
+
+use search::Search;
+use timeline::Timeline;
+
+use super::Finding;
+use super::compare::Comparison;
+use crate::scenario::FindingName;
 
 /// What is the matter with a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +35,29 @@ pub enum Fault {
     OtherCommand,
     /// It was run, and the build it is compared with does not run it.
     Extra,
+    /// It read a file in one build before another step had made it, and in the other build after that.
+    Order,
+    /// It made a file while another step did.
+    Race,
+    /// It failed.
+    Failed,
+}
+
+impl Fault {
+    /// What is the matter, in a few words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Skipped => "wrongly skipped",
+            Self::OwnOutput => "depends on its own old output",
+            Self::Irreproducible => "gives something else for the same",
+            Self::OtherCommand => "was run in another way",
+            Self::Extra => "is run here alone",
+            Self::Order => "depends on the order of jobs",
+            Self::Race => "two steps make one file",
+            Self::Failed => "fails",
+        }
+    }
 }
 
 /// The step that a finding comes from.
@@ -34,7 +73,8 @@ pub struct Cause {
     /// Its `cmd_X`, with the makefile and the line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cmd: Option<Cmd>,
-    /// What make gave to the shell, without what kbuild puts before it.
+    /// What make gave to the shell, without what kbuild puts before it; of several programs in it the one that is to blame,
+    /// where that shows.
     pub command: String,
     /// The build in which it ran, or ought to have run.
     pub build: String,
@@ -44,3 +84,73 @@ pub struct Cause {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub way: Vec<String>,
 }
+
+/// Finds the steps that findings come from, as far as builds were traced.
+pub(super) fn blame(record: &ScenarioRecord, comparison: &mut Comparison) {
+    if record.traces.is_empty() {
+        return;
+    }
+    for finding in &mut comparison.findings {
+        let Some((have, want)) = timelines(record, finding) else { continue };
+        let search = Search::new(&have, &want);
+        finding.cause = match finding.name {
+            FindingName::RebuildFailed => search.failed(),
+            _ => search.cause(&finding.target),
+        };
+        let Some(cause) = &finding.cause else { continue };
+        // What files alone let suppose, the trace knows.
+        match (finding.name, cause.fault) {
+            (FindingName::RebuildDiverged, Fault::Skipped) => finding.name = FindingName::RebuildStale,
+            (FindingName::RebuildStale, Fault::OwnOutput | Fault::Irreproducible) => {
+                finding.name = FindingName::RebuildDiverged;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The trees in which a finding's artifact is wrong and right.
+fn timelines<'r>(record: &'r ScenarioRecord, finding: &Finding) -> Option<(Timeline<'r>, Timeline<'r>)> {
+    use FindingName::{BtfLost, NoopChanged, RebuildDiverged, RebuildFailed, RebuildStale, ReproMismatch};
+    let wanted = [ReproMismatch, NoopChanged, RebuildStale, RebuildDiverged, RebuildFailed, BtfLost];
+    if !wanted.contains(&finding.name) {
+        return None;
+    }
+    let build = |id: &str| -> Option<&BuildRecord> { record.builds.iter().find(|build| build.id == id) };
+    let have = Timeline::up_to(record, build(&finding.build)?)?;
+    let want = Timeline::up_to(record, build(finding.against.as_deref()?)?)?;
+    Some((have, want))
+}
+
+/// Findings of one step that are the same fault: what it made is told, and what was made of that is folded under it.
+pub(super) fn fold(comparison: &mut Comparison) {
+    let mut kept: Vec<Finding> = Vec::new();
+    let same = |a: &Finding, b: &Finding| match (&a.cause, &b.cause) {
+        (Some(x), Some(y)) => {
+            (a.name, &a.build, x.fault, &x.step, &x.target) == (b.name, &b.build, y.fault, &y.step, &y.target)
+        }
+        _ => false,
+    };
+    let own = |finding: &Finding| {
+        let target = finding.cause.as_ref().and_then(|cause| cause.target.as_deref());
+        target.and_then(|target| target.split_once('/')).is_some_and(|(_, path)| path == finding.target)
+    };
+    for mut finding in std::mem::take(&mut comparison.findings) {
+        match kept.iter_mut().find(|earlier| same(earlier, &finding)) {
+            None => kept.push(finding),
+            Some(earlier) if own(&finding) && !own(earlier) => {
+                finding.folded.extend(std::mem::take(&mut earlier.folded));
+                finding.folded.push(earlier.id());
+                *earlier = finding;
+            }
+            Some(earlier) => {
+                earlier.folded.push(finding.id());
+                earlier.folded.append(&mut finding.folded);
+            }
+        }
+    }
+    comparison.findings = kept;
+}
+
+#[cfg(test)]
+mod tests;

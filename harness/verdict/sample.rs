@@ -31,6 +31,7 @@ pub(crate) fn record(text: &str, builds: Vec<BuildRecord>) -> ScenarioRecord {
         wall_ms: 1500,
         builds,
         snapshots: Vec::new(),
+        traces: BTreeMap::new(),
     }
 }
 
@@ -66,6 +67,8 @@ pub(crate) fn build(id: &str, artifacts: &[(&str, &str)]) -> BuildRecord {
         lines: Vec::new(),
         log_cut: false,
         log_tail: Vec::new(),
+        traced: false,
+        untraced: None,
         artifacts,
         files: BTreeMap::new(),
         written: written.iter().map(|(path, _)| (*path).to_owned()).collect(),

@@ -36,21 +36,22 @@ fn one(step: &Step, show: Show<'_>, out: &mut dyn Write) -> io::Result<()> {
     if step.label.is_some() {
         writeln!(out, "  $ {}", clean(&cut(kbuild::body(&step.command), COMMAND)))?;
     }
-    let mut list = |what: &str, paths: &mut dyn Iterator<Item = &String>| -> io::Result<()> {
+    let mut list = |what: &str, paths: &mut dyn Iterator<Item = &str>| -> io::Result<()> {
         for path in paths {
             writeln!(out, "  - {what} {}", clean(path))?;
         }
         Ok(())
     };
-    list("reads", &mut step.inputs.iter().map(|content| &content.path))?;
+    list("reads", &mut step.inputs.iter().map(|content| &*content.path))?;
     if show.looks {
-        list("misses", &mut step.missing.iter())?;
+        list("misses", &mut step.missing.iter().map(String::as_str))?;
     }
     if show.system {
-        list("uses", &mut step.tools.iter())?;
+        list("uses", &mut step.tools.iter().map(String::as_str))?;
     }
-    list("makes", &mut step.outputs.iter().map(|content| &content.path).filter(|path| !step.in_place.contains(path)))?;
-    list("rewrites", &mut step.in_place.iter())?;
-    list("removes", &mut step.removed.iter())?;
-    list("leaves outside", &mut step.strays.iter())
+    let in_place = |path: &&str| step.in_place.iter().any(|other| other == path);
+    list("makes", &mut step.outputs.iter().map(|content| &*content.path).filter(|path| !in_place(path)))?;
+    list("rewrites", &mut step.in_place.iter().map(String::as_str))?;
+    list("removes", &mut step.removed.iter().map(String::as_str))?;
+    list("leaves outside", &mut step.strays.iter().map(String::as_str))
 }

@@ -4,6 +4,7 @@
 //! where that is a file that no step made, the sources differed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::{Content, Kind, Step};
 
@@ -67,7 +68,7 @@ pub fn compare(first: &[Step], second: &[Step]) -> Comparison {
     comparison.only_first.sort_by_key(|number| (first[*number].began, *number));
     comparison.both = pairs.len();
     let made: BTreeSet<&str> =
-        first.iter().chain(second).flat_map(|step| &step.outputs).map(|output| output.path.as_str()).collect();
+        first.iter().chain(second).flat_map(|step| &step.outputs).map(|output| &*output.path).collect();
     for (a, b) in pairs {
         let (Some(inputs), Some(outputs)) =
             (differ(&first[a].inputs, &second[b].inputs), differ(&first[a].outputs, &second[b].outputs))
@@ -92,8 +93,8 @@ pub fn compare(first: &[Step], second: &[Step]) -> Comparison {
 
 /// The paths whose contents are not the same; `None` if that of one in both is not known.
 fn differ(first: &[Content], second: &[Content]) -> Option<Vec<String>> {
-    let by_path = |contents: &[Content]| -> BTreeMap<String, Option<String>> {
-        contents.iter().map(|content| (content.path.clone(), content.sha256.clone())).collect()
+    let by_path = |contents: &[Content]| -> BTreeMap<String, Option<Arc<str>>> {
+        contents.iter().map(|content| (content.path.to_string(), content.sha256.clone())).collect()
     };
     let (first, second) = (by_path(first), by_path(second));
     let mut paths: Vec<String> = Vec::new();
@@ -115,8 +116,8 @@ mod tests {
     fn contents(text: &str) -> Vec<Content> {
         let one = |word: &str| {
             let (path, sha256) = word.split_once('=').expect("path=digest");
-            let sha256 = (sha256 != "?").then(|| sha256.to_owned());
-            Content { path: path.to_owned(), number: 0, sha256 }
+            let sha256 = (sha256 != "?").then(|| sha256.into());
+            Content { path: path.into(), number: 0, sha256 }
         };
         text.split_whitespace().map(one).collect()
     }
@@ -129,9 +130,12 @@ mod tests {
             cmd: None,
             target: None,
             cwd: "obj".to_owned(),
+            env: 0,
+            saved: crate::trace::Saved::Unasked,
             within: None,
             inputs: contents(inputs),
             outputs: contents(outputs),
+            ran: Vec::new(),
             removed: Vec::new(),
             in_place: Vec::new(),
             missing: Vec::new(),

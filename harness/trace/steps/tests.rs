@@ -51,7 +51,7 @@ impl Story {
 }
 
 fn paths(contents: &[Content]) -> Vec<&str> {
-    contents.iter().map(|content| content.path.as_str()).collect()
+    contents.iter().map(|content| &*content.path).collect()
 }
 
 #[test]

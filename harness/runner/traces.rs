@@ -1,0 +1,137 @@
+//! The traces of one build's commands: where they are written, and how a path in them is found on the host.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::command::{Maker, TOOLS};
+use crate::sandbox::{Mount, overlay};
+use crate::trace::{self, End, Fold, Looked, Root, Trace, TraceError, What};
+
+/// Where the harness's own program is seen by a build that it traces.
+const TRACER: &str = "/build/trace/kbuild-repro";
+/// Where the traces are written.
+const TRACES: &str = "/build/traces";
+
+/// How the commands of a build are traced.
+#[derive(Debug)]
+pub(super) struct Traces<'t> {
+    /// An existing directory for the traces, on the host.
+    pub(super) dir: PathBuf,
+    /// The harness's own program, on the host.
+    pub(super) tracer: &'t Path,
+    /// How much is told.
+    pub(super) what: What,
+    /// Directories of the build: see [`What`].
+    pub(super) own: Vec<PathBuf>,
+}
+
+impl<'t> Traces<'t> {
+    /// For everything that a build does, in a directory that is made.
+    pub(super) fn all(dir: PathBuf, tracer: &'t Path, maker: &Maker<'_>) -> io::Result<Self> {
+        fs::create_dir_all(&dir)?;
+        let own = roots(maker).into_iter().map(|root| root.dir).collect();
+        Ok(Self { dir, tracer, what: What::All, own })
+    }
+
+    /// The mounts that a traced command needs.
+    pub(super) fn mounts(&self) -> [Mount; 2] {
+        [
+            Mount::Bind { host: self.tracer.to_owned(), at: TRACER.into(), writable: false },
+            Mount::Bind { host: self.dir.clone(), at: TRACES.into(), writable: true },
+        ]
+    }
+
+    /// The command, traced; `number` tells its trace from the others.
+    pub(super) fn command(&self, number: usize, argv: &[OsString]) -> Vec<OsString> {
+        let own: Vec<&Path> = self.own.iter().map(PathBuf::as_path).collect();
+        trace::wrap(TRACER.as_ref(), self.what, &Path::new(TRACES).join(number.to_string()), &own, argv)
+    }
+
+    /// The trace of the command with this number.
+    fn file(&self, number: usize) -> PathBuf {
+        self.dir.join(number.to_string())
+    }
+
+    /// The signal that ended a command whose status is that of a tracer: 128 and the signal.
+    pub(super) fn signal(&self, number: usize) -> Option<i32> {
+        let trace = (self.what == What::All).then(|| trace::read_all(&self.file(number)).ok()).flatten()?;
+        match trace.processes.first()?.end? {
+            End::Signal(signal) => Some(signal),
+            End::Exit(_) => None,
+        }
+    }
+
+    /// What all commands together looked at.
+    pub(super) fn looked(&self, commands: usize) -> Result<Looked, TraceError> {
+        let mut all = Fold::default();
+        for number in 0..commands {
+            let looked = trace::read(&self.file(number))?;
+            looked.paths.into_iter().for_each(|(path, look)| all.add(trace::Event::Looked(path, look)));
+            looked.gaps.into_iter().for_each(|gap| all.add(trace::Event::Missed(gap)));
+        }
+        Ok(all.finish())
+    }
+
+    /// What is there of so many commands.
+    pub(super) fn traced(&self, commands: usize, maker: &Maker<'_>, mounts: Vec<Mount>) -> Traced {
+        let objtree = if maker.in_tree { "src" } else { "obj" };
+        Traced {
+            files: (0..commands).map(|number| self.file(number)).collect(),
+            roots: roots(maker),
+            objtree: objtree.to_owned(),
+            mounts,
+        }
+    }
+}
+
+/// The directories of a build, and how they are told.
+fn roots(maker: &Maker<'_>) -> Vec<Root> {
+    let root = |dir: &str, name: &str| Root { dir: dir.into(), name: name.to_owned() };
+    let mut roots = vec![root(&maker.src, "src"), root(TOOLS, "tools")];
+    if !maker.in_tree {
+        roots.push(root(&maker.obj, "obj"));
+        // The longest first: a tree may be in the other.
+        roots.sort_by_key(|root| std::cmp::Reverse(root.dir.as_os_str().len()));
+    }
+    roots
+}
+
+/// The traces of a build that was made, while its tree is still there.
+#[derive(Debug, Clone, Default)]
+pub struct Traced {
+    /// The traces, one a command, in order.
+    pub files: Vec<PathBuf>,
+    /// The directories of the build, as it saw them, with their names.
+    pub roots: Vec<Root>,
+    /// By which of these names files of the object tree are told.
+    pub objtree: String,
+    /// What was mounted where.
+    mounts: Vec<Mount>,
+}
+
+impl Traced {
+    /// The traces.
+    ///
+    /// # Errors
+    /// One is not there or not whole.
+    pub fn read(&self) -> Result<Vec<Trace>, TraceError> {
+        self.files.iter().map(|file| trace::read_all(file)).collect()
+    }
+
+    /// Where a file of the build is on the host, if it is there.
+    #[must_use]
+    pub fn place(&self, path: &Path) -> Option<PathBuf> {
+        let below = |mount: &Mount| Some((path.strip_prefix(mount.at()).ok()?.to_owned(), mount.clone()));
+        let inner = |(_, mount): &(PathBuf, Mount)| mount.at().as_os_str().len();
+        match self.mounts.iter().filter_map(below).max_by_key(inner) {
+            None => Some(path.to_owned()),
+            Some((below, Mount::Bind { host, .. })) => Some(host.join(below)),
+            Some((below, Mount::Overlay { lower, upper, .. })) => {
+                lower.first().and_then(|lower| overlay::shown(&upper, lower, &below))
+            }
+            Some((_, Mount::Tmpfs { .. })) => None,
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! The search for the first step to blame.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::timeline::{At, Timeline};
+use super::{Cause, Fault};
+use crate::artifact::record::Mode;
+use crate::trace::{Content, End, Kind, Step, kbuild};
+
+/// How many steps a way may have: each is told on a line.
+const WAY: usize = 24;
+/// How many words that differ between two commands are told.
+const WORDS: usize = 6;
+/// How long a command is told.
+const COMMAND: usize = 400;
+
+/// A file before a step of each tree, or at the end.
+type Place = (String, Option<At>, Option<At>);
+
+/// Two trees side by side: that in which a file is wrong, and that in which it is right.
+pub(super) struct Search<'t, 'r> {
+    have: &'t Timeline<'r>,
+    want: &'t Timeline<'r>,
+    /// Where the search has been.
+    seen: RefCell<BTreeSet<Place>>,
+}
+
+impl<'t, 'r> Search<'t, 'r> {
+    pub(super) fn new(have: &'t Timeline<'r>, want: &'t Timeline<'r>) -> Self {
+        Self { have, want, seen: RefCell::default() }
+    }
+
+    /// The step to blame for an artifact.
+    pub(super) fn cause(&self, artifact: &str) -> Option<Cause> {
+        let objtree = &self.have.builds.first()?.1.objtree;
+        self.file(&format!("{objtree}/{artifact}"), None, None)
+    }
+
+    /// The step that failed in the last build, and why, as far as the other tree tells.
+    pub(super) fn failed(&self) -> Option<Cause> {
+        let last = self.have.last();
+        let (_, steps) = self.have.builds.last()?;
+        let failed = |step: &Step| !matches!(step.end, None | Some(End::Exit(0)));
+        let at = steps.steps.iter().position(|step| step.kind == Kind::Recipe && failed(step))?;
+        let at = (last, at);
+        let step = self.have.step(at);
+        let ended = match step.end {
+            Some(End::Exit(code)) => format!("it ended with status {code}"),
+            Some(End::Signal(signal)) => format!("signal {signal} ended it"),
+            None => "it did not end".into(),
+        };
+        let key = self.have.key(at);
+        let right = self.want.runs(&key).last().copied();
+        let own = |input: &&Content| step.in_place.iter().any(|path| **path == *input.path);
+        let differs = right.map(|right| differing(&step.inputs, &self.want.step(right).inputs)).unwrap_or_default();
+        let cause = if let Some(path) = differs.iter().find(|path| self.had_made(&key, path, at)) {
+            let fault = Fault::OwnOutput;
+            return Some(Cause {
+                why: format!("{ended}; it read `{path}` as it had left it before"),
+                ..self.told(fault, self.have, at, String::new())
+            });
+        } else if let Some(path) = differs.first() {
+            let found = self.file(path, Some(at), right);
+            match found {
+                Some(cause) => return Some(Cause { why: format!("{}; then {ended}", cause.why), ..cause }),
+                None => format!("{ended}; `{path}` is not what it is in a clean build"),
+            }
+        } else if let Some(input) = step.inputs.iter().find(own) {
+            format!("{ended}; it rewrites `{}`", input.path)
+        } else {
+            ended
+        };
+        Some(self.told(Fault::Failed, self.have, at, cause))
+    }
+
+    /// Whether an earlier run of a step had made what it then reads.
+    fn had_made(&self, key: &str, path: &str, at: At) -> bool {
+        self.have.writer(path, Some(at)).is_some_and(|before| self.have.key(before) == *key)
+    }
+
+    /// Why a file differs, as it was before these steps or at the end.
+    fn file(&self, path: &str, have_before: Option<At>, want_before: Option<At>) -> Option<Cause> {
+        let new = self.seen.borrow_mut().insert((path.to_owned(), have_before, want_before));
+        if !new {
+            return None;
+        }
+        let have = self.have.writer(path, have_before);
+        let want = self.want.writer(path, want_before);
+        match (have, want) {
+            (None, None) => None,
+            (Some(have), None) => {
+                let why = format!("it made `{path}`; {} has no such step", self.other());
+                Some(self.told(Fault::Extra, self.have, have, why))
+            }
+            (None, Some(want)) => Some(self.never(path, want, have_before)),
+            (Some(have), Some(want)) if self.have.key(have) != self.want.key(want) => {
+                self.not_followed(path, have, want, have_before)
+            }
+            (Some(have), Some(want)) => self.step(path, have, want, have_before),
+        }
+    }
+
+    /// Nobody made the file that the other tree makes.
+    fn never(&self, path: &str, want: At, before: Option<At>) -> Cause {
+        let earlier = self.have.runs(&self.want.key(want)).last().copied();
+        let why = match earlier {
+            Some(at) => format!("it ran in {} and did not make `{path}`", self.have.build(at).id),
+            None => format!("`{path}` is made by it in {}; it was never run", self.other()),
+        };
+        let at = earlier.filter(|at| before.is_none_or(|before| *at < before));
+        match at {
+            Some(at) => self.told(Fault::Irreproducible, self.have, at, why),
+            None => Cause { build: self.build(), ..self.told(Fault::Skipped, self.want, want, why) },
+        }
+    }
+
+    /// Two steps make the file, and the last of them is another here than there.
+    fn not_followed(&self, path: &str, have: At, want: At, before: Option<At>) -> Option<Cause> {
+        let key = self.want.key(want);
+        let runs = self.have.runs(&key);
+        let Some(run) = runs.iter().rev().find(|at| before.is_none_or(|before| **at < before)) else {
+            if self.want.runs(&self.have.key(have)).is_empty() {
+                let why = format!("it made `{path}`; in {} `{}` does", self.other(), self.want.step(want).name());
+                return Some(self.told(Fault::Extra, self.have, have, why));
+            }
+            return Some(self.never(path, want, before));
+        };
+        if *run > have {
+            // It ran, and left the file alone.
+            let why = format!("it ran after `{}` and did not make `{path}`", self.have.step(have).name());
+            return Some(self.told(Fault::Irreproducible, self.have, *run, why));
+        }
+        let step = self.want.step(want);
+        let saves = step.outputs.iter().any(|output| output.path.ends_with(".cmd"));
+        let saved = if saves { "" } else { "its own command is not saved, and " };
+        let why = format!(
+            "`{}` made `{path}` anew in {}, and it was not run again after that: {saved}no prerequisite of it was newer",
+            self.have.step(have).name(),
+            self.have.build(have).id,
+        );
+        let cause = self.told(Fault::Skipped, self.want, want, why);
+        Some(Cause { build: self.have.build(have).id.clone(), way: self.way(path), ..cause })
+    }
+
+    /// The same step made the file in both.
+    fn step(&self, path: &str, have: At, want: At, before: Option<At>) -> Option<Cause> {
+        let (mine, right) = (self.have.step(have), self.want.step(want));
+        let key = self.have.key(have);
+        if let Some(other) = self.rival(path, have).or_else(|| self.rival_in(self.want, path, want)) {
+            let why = format!("`{other}` made `{path}` at the same time");
+            return Some(self.told(Fault::Race, self.have, have, why));
+        }
+        let differs = differing(&mine.inputs, &right.inputs);
+        for input in differs.iter().filter(|input| !self.had_made(&key, input, have)) {
+            if let Some(cause) = self.order(input, have, want) {
+                return Some(cause);
+            }
+            if self.is_as_wanted(input, right, before) {
+                return Some(self.stale(input, have));
+            }
+            if let Some(cause) = self.file(input, Some(have), Some(want)) {
+                return Some(cause);
+            }
+        }
+        if let Some(own) = differs.iter().find(|input| self.had_made(&key, input, have)) {
+            let there = self.want.writer(own, Some(want)).map(|at| self.want.step(at).name());
+            let there = there.map_or("nothing".to_owned(), |name| format!("what `{name}` makes"));
+            let earlier =
+                self.have.writer(own, Some(have)).map(|at| self.have.build(at).id.clone()).unwrap_or_default();
+            let why =
+                format!("it read `{own}` as it had left it itself in {earlier}; in {} it gets {there}", self.other());
+            let cause = self.told(Fault::OwnOutput, self.have, have, why);
+            let guilty = mine.ran.iter().find(|ran| ran.in_place.contains(own));
+            return Some(with_command(cause, guilty.map(|ran| ran.command.as_str())));
+        }
+        if let Some(input) = differs.first() {
+            // It differs, and why cannot be found: its maker was not seen.
+            let why = format!("it read another `{input}` than in {}, which no traced step made", self.other());
+            return Some(self.told(Fault::OtherCommand, self.have, have, why));
+        }
+        if let Some((what, of_trace)) = self.other_command(have, want) {
+            if have.0 < self.have.last() && of_trace {
+                let why = format!("its {what}, and it was not run again");
+                return Some(Cause { build: self.build(), ..self.told(Fault::Skipped, self.have, have, why) });
+            }
+            return Some(self.told(Fault::OtherCommand, self.have, have, format!("its {what}")));
+        }
+        let why = match self.repeated(have, want) {
+            true => "it got the same as in {}, and gave something else".replace("{}", &self.other()),
+            false => return None,
+        };
+        let first =
+            mine.ran.iter().zip(&right.ran).find(|(a, b)| {
+                a.inputs.is_some() && a.inputs == b.inputs && digests(&a.outputs) != digests(&b.outputs)
+            });
+        let cause = self.told(Fault::Irreproducible, self.have, have, why);
+        Some(with_command(cause, first.map(|(ran, _)| ran.command.as_str())))
+    }
+
+    /// Whether the outputs of two runs differ, as far as the traces have them.
+    fn repeated(&self, have: At, want: At) -> bool {
+        digests(&self.have.step(have).outputs) != digests(&self.want.step(want).outputs)
+    }
+
+    /// Whether a file is in the end what the step of the other tree read.
+    fn is_as_wanted(&self, path: &str, right: &Step, before: Option<At>) -> bool {
+        if before.is_some() {
+            return false;
+        }
+        let wanted = right.inputs.iter().find(|input| &*input.path == path).and_then(|input| input.sha256.as_deref());
+        match (self.have.content(path), wanted) {
+            (Some(now), Some(wanted)) => now == wanted,
+            // No build made it: it is of the sources, which are the same in both.
+            (None, _) => !self.is_made(path),
+            (Some(_), None) => false,
+        }
+    }
+
+    fn is_made(&self, path: &str) -> bool {
+        self.have.writer(path, None).is_some() || self.want.writer(path, None).is_some()
+    }
+
+    /// A step that was last run before one of its inputs became what it is.
+    fn stale(&self, input: &str, have: At) -> Cause {
+        let step = self.have.step(have);
+        let steps = self.have.steps(have);
+        let unlisted = steps.unlisted.get(have.1).is_some_and(|paths| paths.iter().any(|path| &**path == input));
+        let way = self.way(input);
+        let listed = match (unlisted, step.target.as_deref().and_then(|target| target.rsplit('/').next())) {
+            (true, Some(name)) => format!("; `.{name}.cmd` does not list it"),
+            _ => String::new(),
+        };
+        let reads = if step.inputs.iter().any(|it| &*it.path == input) { "reads" } else { "would read" };
+        let why = format!("it {reads} `{input}`, which changed, and was not run again{listed}");
+        Cause { build: self.build(), way, ..self.told(Fault::Skipped, self.have, have, why) }
+    }
+
+    /// What of a step's command, environment or tools differs; and whether make could know.
+    fn other_command(&self, have: At, want: At) -> Option<(String, bool)> {
+        let (mine, right) = (self.have.command(have), self.want.command(want));
+        if mine != right {
+            return Some((format!("command is another: {}", words(&right, &mine)), true));
+        }
+        let env = |timeline: &Timeline<'r>, at: At| {
+            let steps = timeline.steps(at);
+            let all = steps.environments.get(timeline.step(at).env as usize).cloned().unwrap_or_default();
+            all.iter().map(|variable| steps.told(variable)).collect::<Vec<_>>()
+        };
+        let (mine, right) = (env(self.have, have), env(self.want, want));
+        if mine != right {
+            let other: Vec<&str> = mine
+                .iter()
+                .filter(|variable| !right.contains(variable))
+                .chain(right.iter().filter(|variable| !mine.contains(variable)))
+                .filter_map(|variable| variable.split('=').next())
+                .collect();
+            let names: BTreeSet<&str> = other.into_iter().collect();
+            let names: Vec<&str> = names.into_iter().collect();
+            return Some((format!("environment is another: {}", names.join(", ")), true));
+        }
+        let digest = |timeline: &Timeline<'r>, at: At, tool: &str| timeline.steps(at).toolchain.get(tool).copied();
+        let tool = self.have.step(have).tools.iter().find(|tool| {
+            let (a, b) = (digest(self.have, have, tool), digest(self.want, want, tool));
+            matches!((a, b), (Some(Some(a)), Some(Some(b))) if a != b)
+        })?;
+        Some((format!("tool `{tool}` is another"), true))
+    }
+
+    /// A file that one of the two read and the other did not find, since another step made it later there.
+    fn order(&self, path: &str, have: At, want: At) -> Option<Cause> {
+        let late = |timeline: &Timeline<'r>, at: At| {
+            let step = timeline.step(at);
+            let missed = step.missing.iter().any(|missing| missing == path)
+                || !step.inputs.iter().any(|input| &*input.path == path);
+            let maker = timeline.writers_in(path, at.0).find(|maker| timeline.step(*maker).ended > step.began)?;
+            (missed && maker.1 != at.1).then_some(maker)
+        };
+        let (maker, timeline, other) = match (late(self.have, have), late(self.want, want)) {
+            (Some(maker), None) => (maker, self.have, self.want),
+            (None, Some(maker)) => (maker, self.want, self.have),
+            _ => return None,
+        };
+        let (late, early) = (&timeline.build(maker).id, &other.builds.last()?.0.id);
+        let why = format!(
+            "in {late} `{}` had not made `{path}` yet, in {early} it had: nothing orders the two",
+            timeline.step(maker).name()
+        );
+        Some(self.told(Fault::Order, self.have, have, why))
+    }
+
+    /// Another step of the same build that made the file at the same time.
+    fn rival(&self, path: &str, at: At) -> Option<String> {
+        self.rival_in(self.have, path, at)
+    }
+
+    fn rival_in(&self, timeline: &Timeline<'r>, path: &str, at: At) -> Option<String> {
+        let step = timeline.step(at);
+        let beside = |other: &At| {
+            let it = timeline.step(*other);
+            *other != at && it.began < step.ended && step.began < it.ended && it.kind == Kind::Recipe
+        };
+        let other = timeline.writers_in(path, at.0).find(beside)?;
+        Some(timeline.step(other).name())
+    }
+
+    /// How a change came to a file in the last build: from a file of the sources through the steps that ran.
+    fn way(&self, path: &str) -> Vec<String> {
+        let last = self.have.last();
+        let mut way = vec![path.to_owned()];
+        let mut at = path.to_owned();
+        let mut before: Option<At> = None;
+        while way.len() < 2 * WAY {
+            let Some(maker) = self.have.writer(&at, before).filter(|maker| maker.0 == last) else { break };
+            let step = self.have.step(maker);
+            way.push(step.name());
+            let runs = self.have.runs(&self.have.key(maker));
+            let earlier = runs.iter().rev().find(|run| run.0 < last).map(|run| self.have.step(*run));
+            let changed = |input: &&Content| match earlier {
+                Some(earlier) => earlier.inputs.iter().all(|old| old.path != input.path || old.sha256 != input.sha256),
+                None => self.have.writer(&input.path, Some(maker)).is_some_and(|at| at.0 == last),
+            };
+            let own = |input: &&Content| *input.path == *at;
+            let of_command = |input: &&Content| input.path.ends_with(".cmd");
+            let mut inputs: Vec<&Content> =
+                step.inputs.iter().filter(changed).filter(|it| !own(it) && !of_command(it)).collect();
+            // What was edited says more than what was made of it.
+            inputs.sort_by_key(|input| self.have.writer(&input.path, Some(maker)).is_some());
+            let Some(input) = inputs.first() else {
+                if let (Some(earlier), false) = (earlier, inputs.len() > 1)
+                    && kbuild::body(&earlier.command) != kbuild::body(&step.command)
+                {
+                    way.push(format!("its command: {}", words(&earlier.command, &step.command)));
+                }
+                break;
+            };
+            at = input.path.to_string();
+            way.push(at.clone());
+            before = Some(maker);
+        }
+        way.reverse();
+        if way.len() == 1 { Vec::new() } else { way }
+    }
+
+    /// The build that is looked at, for what did not run in it.
+    fn build(&self) -> String {
+        self.have.builds.last().map(|(build, _)| build.id.clone()).unwrap_or_default()
+    }
+
+    /// The other tree, in words.
+    fn other(&self) -> String {
+        match self.want.builds.last() {
+            Some((build, _)) if build.mode == Mode::Clean && build.edit.is_some() => "a clean build".into(),
+            Some((build, _)) => build.id.clone(),
+            None => "the other build".into(),
+        }
+    }
+
+    fn told(&self, fault: Fault, timeline: &Timeline<'r>, at: At, why: String) -> Cause {
+        let step = timeline.step(at);
+        Cause {
+            fault,
+            step: cut(&step.name()),
+            target: step.target.clone(),
+            cmd: step.cmd.clone(),
+            command: cut(&timeline.command(at)),
+            build: timeline.build(at).id.clone(),
+            why,
+            way: Vec::new(),
+        }
+    }
+}
+
+/// The cause with the program in the step that is to blame.
+fn with_command(cause: Cause, command: Option<&str>) -> Cause {
+    match command {
+        Some(command) => Cause { command: cut(command), ..cause },
+        None => cause,
+    }
+}
+
+/// Paths whose contents are not the same in both; one whose content is not known counts as the same.
+fn differing(mine: &[Content], right: &[Content]) -> Vec<String> {
+    let (mine, right) = (digests(mine), digests(right));
+    let all: BTreeSet<&&str> = mine.keys().chain(right.keys()).collect();
+    let differs = |path: &&&&str| match (mine.get(**path), right.get(**path)) {
+        (Some(Some(a)), Some(Some(b))) => a != b,
+        (Some(_), Some(_)) => false,
+        _ => true,
+    };
+    // `.cmd` files hold commands, which are compared as such.
+    all.iter().filter(differs).filter(|path| !path.ends_with(".cmd")).map(|path| (**path).to_string()).collect()
+}
+
+fn digests(contents: &[Content]) -> BTreeMap<&str, Option<&str>> {
+    contents.iter().map(|content| (&*content.path, content.sha256.as_deref())).collect()
+}
+
+/// The words in which two commands differ.
+pub(super) fn words(before: &str, after: &str) -> String {
+    let (before, after): (Vec<&str>, Vec<&str>) =
+        (before.split_whitespace().collect(), after.split_whitespace().collect());
+    let diff = similar::capture_diff_slices(similar::Algorithm::Myers, &before, &after);
+    let mut told = Vec::new();
+    for op in diff {
+        let (tag, old, new) = op.as_tag_tuple();
+        if tag != similar::DiffTag::Equal {
+            told.extend(before[old].iter().map(|word| format!("-{word}")));
+            told.extend(after[new].iter().map(|word| format!("+{word}")));
+        }
+    }
+    let more = told.len().saturating_sub(WORDS);
+    told.truncate(WORDS);
+    let mut text: String = told.iter().map(|word| cut(word)).collect::<Vec<_>>().join(" ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more words"));
+    }
+    text
+}
+
+/// Not all of a text that is too long.
+fn cut(text: &str) -> String {
+    let one: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match one.char_indices().nth(COMMAND) {
+        Some((at, _)) => format!("{}…", &one[..at]),
+        None => one,
+    }
+}
