@@ -52,7 +52,8 @@ pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
                 && fits_edit(finding, expected.edit.as_deref());
             if fits {
                 finding.standing = Standing::Expected;
-                seen += 1;
+                let fits = |target: &&str| expected.target.as_ref().is_none_or(|want| pattern_matches(want, target));
+                seen += u32::try_from(targets(finding).filter(fits).count()).unwrap_or(u32::MAX);
             }
         }
         let wanted = expected.at_least.unwrap_or(1);
@@ -99,8 +100,18 @@ fn absent(
     }
 }
 
+/// Whether a finding, or one of its name that was folded under it, is about such an artifact.
 fn fits_target(finding: &Finding, pattern: Option<&str>) -> bool {
-    pattern.is_none_or(|pattern| pattern_matches(pattern, &finding.target))
+    targets(finding).any(|target| pattern.is_none_or(|pattern| pattern_matches(pattern, target)))
+}
+
+/// What a finding is about, and those of its name that were folded under it.
+fn targets(finding: &Finding) -> impl Iterator<Item = &str> {
+    let folded = finding.folded.iter().filter_map(|id| {
+        let (name, rest) = id.split_once('@')?;
+        (name == finding.name.name()).then(|| rest.split_once(':'))?.map(|(_, target)| target)
+    });
+    std::iter::once(finding.target.as_str()).chain(folded)
 }
 
 fn fits_edit(finding: &Finding, edit: Option<&str>) -> bool {

@@ -54,7 +54,7 @@ impl<'t, 'r> Search<'t, 'r> {
         let right = self.want.runs(&key).last().copied();
         let own = |input: &&Content| step.in_place.iter().any(|path| **path == *input.path);
         let differs = right.map(|right| differing(&step.inputs, &self.want.step(right).inputs)).unwrap_or_default();
-        let cause = if let Some(path) = differs.iter().find(|path| self.had_made(&key, path, at)) {
+        let cause = if let Some(path) = differs.iter().find(|path| self.had_made(path, at)) {
             let fault = Fault::OwnOutput;
             return Some(Cause {
                 why: format!("{ended}; it read `{path}` as it had left it before"),
@@ -74,9 +74,13 @@ impl<'t, 'r> Search<'t, 'r> {
         Some(self.told(Fault::Failed, self.have, at, cause))
     }
 
-    /// Whether an earlier run of a step had made what it then reads.
-    fn had_made(&self, key: &str, path: &str, at: At) -> bool {
-        self.have.writer(path, Some(at)).is_some_and(|before| self.have.key(before) == *key)
+    /// Whether what a step reads was left by itself, or by another step of its rule, in an earlier build.
+    fn had_made(&self, path: &str, at: At) -> bool {
+        self.have.writer(path, Some(at)).is_some_and(|before| {
+            let target = self.have.step(at).target.as_ref();
+            let rule = target.is_some() && self.have.step(before).target.as_ref() == target;
+            before.0 < at.0 && (rule || self.have.key(before) == self.have.key(at))
+        })
     }
 
     /// Why a file differs, as it was before these steps or at the end.
@@ -87,6 +91,15 @@ impl<'t, 'r> Search<'t, 'r> {
         }
         let have = self.have.writer(path, have_before);
         let want = self.want.writer(path, want_before);
+        let rivals = |timeline: &Timeline<'r>, at: Option<At>| {
+            let at = at?;
+            let other = rival(timeline, path, at)?;
+            let why = format!("in {} `{}` makes `{path}` as well", timeline.build(at).id, timeline.step(other).name());
+            Some(self.told(Fault::Race, timeline, at, why))
+        };
+        if let Some(cause) = rivals(self.have, have).or_else(|| rivals(self.want, want)) {
+            return Some(cause);
+        }
         match (have, want) {
             (None, None) => None,
             (Some(have), None) => {
@@ -97,7 +110,7 @@ impl<'t, 'r> Search<'t, 'r> {
             (Some(have), Some(want)) if self.have.key(have) != self.want.key(want) => {
                 self.not_followed(path, have, want, have_before)
             }
-            (Some(have), Some(want)) => self.step(path, have, want, have_before),
+            (Some(have), Some(want)) => self.step(have, want, have_before),
         }
     }
 
@@ -144,26 +157,23 @@ impl<'t, 'r> Search<'t, 'r> {
     }
 
     /// The same step made the file in both.
-    fn step(&self, path: &str, have: At, want: At, before: Option<At>) -> Option<Cause> {
+    fn step(&self, have: At, want: At, before: Option<At>) -> Option<Cause> {
         let (mine, right) = (self.have.step(have), self.want.step(want));
-        let key = self.have.key(have);
-        if let Some(other) = self.rival(path, have).or_else(|| self.rival_in(self.want, path, want)) {
-            let why = format!("`{other}` made `{path}` at the same time");
-            return Some(self.told(Fault::Race, self.have, have, why));
-        }
         let differs = differing(&mine.inputs, &right.inputs);
-        for input in differs.iter().filter(|input| !self.had_made(&key, input, have)) {
+        for input in differs.iter().filter(|input| !self.had_made(input, have)) {
             if let Some(cause) = self.order(input, have, want) {
                 return Some(cause);
             }
-            if self.is_as_wanted(input, right, before) {
+            if self.is_as_wanted(input, have, right, before) {
                 return Some(self.stale(input, have));
             }
             if let Some(cause) = self.file(input, Some(have), Some(want)) {
                 return Some(cause);
             }
         }
-        if let Some(own) = differs.iter().find(|input| self.had_made(&key, input, have)) {
+        // What it changes without looking at it first counts as read.
+        let updated = mine.in_place.iter().filter(|path| !mine.inputs.iter().any(|input| *input.path == ***path));
+        if let Some(own) = differs.iter().chain(updated).find(|input| self.had_made(input, have)) {
             let there = self.want.writer(own, Some(want)).map(|at| self.want.step(at).name());
             let there = there.map_or("nothing".to_owned(), |name| format!("what `{name}` makes"));
             let earlier =
@@ -203,22 +213,17 @@ impl<'t, 'r> Search<'t, 'r> {
         digests(&self.have.step(have).outputs) != digests(&self.want.step(want).outputs)
     }
 
-    /// Whether a file is in the end what the step of the other tree read.
-    fn is_as_wanted(&self, path: &str, right: &Step, before: Option<At>) -> bool {
-        if before.is_some() {
-            return false;
-        }
+    /// Whether a file became what the step of the other tree read, but only after this one had run.
+    fn is_as_wanted(&self, path: &str, have: At, right: &Step, before: Option<At>) -> bool {
         let wanted = right.inputs.iter().find(|input| &*input.path == path).and_then(|input| input.sha256.as_deref());
-        match (self.have.content(path), wanted) {
-            (Some(now), Some(wanted)) => now == wanted,
-            // No build made it: it is of the sources, which are the same in both.
-            (None, _) => !self.is_made(path),
+        let now = self.have.content(path);
+        let then = before.and_then(|before| self.have.made(path, Some(before)));
+        match (now, wanted) {
+            (Some(now), Some(wanted)) => now == wanted || then.is_some_and(|then| then == wanted),
+            // No build made it: it is of the sources, which were edited before the last build.
+            (None, _) => have.0 < self.have.last() && self.have.writer(path, None).is_none(),
             (Some(_), None) => false,
         }
-    }
-
-    fn is_made(&self, path: &str) -> bool {
-        self.have.writer(path, None).is_some() || self.want.writer(path, None).is_some()
     }
 
     /// A step that was last run before one of its inputs became what it is.
@@ -241,6 +246,9 @@ impl<'t, 'r> Search<'t, 'r> {
         let (mine, right) = (self.have.command(have), self.want.command(want));
         if mine != right {
             return Some((format!("command is another: {}", words(&right, &mine)), true));
+        }
+        if kbuild::body(&self.have.step(have).command) != kbuild::body(&self.want.step(want).command) {
+            return Some(("command names the places of the trees, which are others".into(), false));
         }
         let env = |timeline: &Timeline<'r>, at: At| {
             let steps = timeline.steps(at);
@@ -287,21 +295,6 @@ impl<'t, 'r> Search<'t, 'r> {
             timeline.step(maker).name()
         );
         Some(self.told(Fault::Order, self.have, have, why))
-    }
-
-    /// Another step of the same build that made the file at the same time.
-    fn rival(&self, path: &str, at: At) -> Option<String> {
-        self.rival_in(self.have, path, at)
-    }
-
-    fn rival_in(&self, timeline: &Timeline<'r>, path: &str, at: At) -> Option<String> {
-        let step = timeline.step(at);
-        let beside = |other: &At| {
-            let it = timeline.step(*other);
-            *other != at && it.began < step.ended && step.began < it.ended && it.kind == Kind::Recipe
-        };
-        let other = timeline.writers_in(path, at.0).find(beside)?;
-        Some(timeline.step(other).name())
     }
 
     /// How a change came to a file in the last build: from a file of the sources through the steps that ran.
@@ -371,6 +364,21 @@ impl<'t, 'r> Search<'t, 'r> {
     }
 }
 
+/// Another step of the same build that makes the file: at the same time, or in a clean build for another target without
+/// reading it first.
+fn rival(timeline: &Timeline<'_>, path: &str, at: At) -> Option<At> {
+    let step = timeline.step(at);
+    let clean = timeline.build(at).mode == Mode::Clean;
+    let anew = |step: &Step| !step.in_place.iter().any(|own| own == path);
+    let beside = |other: &At| {
+        let it = timeline.step(*other);
+        let at_once = it.began < step.ended && step.began < it.ended;
+        let twice = clean && it.target.is_some() && it.target != step.target && anew(it) && anew(step);
+        *other != at && it.kind == Kind::Recipe && step.kind == Kind::Recipe && (at_once || twice)
+    };
+    timeline.writers_in(path, at.0).find(beside)
+}
+
 /// The cause with the program in the step that is to blame.
 fn with_command(cause: Cause, command: Option<&str>) -> Cause {
     match command {
@@ -409,6 +417,9 @@ pub(super) fn words(before: &str, after: &str) -> String {
             told.extend(after[new].iter().map(|word| format!("+{word}")));
         }
     }
+    let mut known = BTreeSet::new();
+    // What kbuild saves stands in the command again.
+    told.retain(|word| known.insert(word.clone()));
     let more = told.len().saturating_sub(WORDS);
     told.truncate(WORDS);
     let mut text: String = told.iter().map(|word| cut(word)).collect::<Vec<_>>().join(" ");

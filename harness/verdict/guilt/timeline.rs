@@ -91,7 +91,12 @@ impl<'r> Timeline<'r> {
                 return Some(digest.to_string());
             }
         }
-        let at = self.writer(path, None)?;
+        self.made(path, None)
+    }
+
+    /// What the last step before another one left in a file.
+    pub(super) fn made(&self, path: &str, before: Option<At>) -> Option<String> {
+        let at = self.writer(path, before)?;
         let made = self.step(at).outputs.iter().find(|output| &*output.path == path)?;
         made.sha256.as_deref().map(str::to_owned)
     }
