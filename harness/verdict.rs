@@ -14,7 +14,9 @@ mod cause;
 mod compare;
 mod expect;
 mod guilt;
+mod hazard;
 mod snapshots;
+mod work;
 
 pub use compare::pattern_matches;
 pub use guilt::{Cause, Fault};
@@ -173,6 +175,8 @@ fn judge_builds(record: &ScenarioRecord, accepted: &Accepted) -> Judgement {
     let mut comparison = compare::compare(record);
     snapshots::compare(record, accepted, &mut comparison);
     guilt::blame(record, &mut comparison);
+    hazard::find(record, &mut comparison);
+    work::needless(record, &mut comparison);
     cause::fold(record, &mut comparison);
     guilt::fold(&mut comparison);
     expect::weigh(record, &mut comparison);

@@ -9,7 +9,7 @@ use console::Style;
 
 use super::{Report, ScenarioReport};
 use crate::runner::Preparation;
-use crate::scenario::Class;
+use crate::scenario::{Class, FindingName};
 use crate::verdict::{ATTENTION, Cause, Finding, Standing, Verdict};
 
 /// How many targets of one finding are named.
@@ -116,7 +116,11 @@ impl Sink<'_> {
 
     fn scenario(&mut self, scenario: &ScenarioReport) -> io::Result<()> {
         let quiet = matches!(scenario.verdict, Verdict::Passed) && !self.options.verbose;
-        let shown = |finding: &&Finding| self.options.verbose || finding.standing == Standing::New;
+        // Of what 7.2 and later do by design (they link every module again) there is a line only.
+        let needless = |finding: &&Finding| finding.name == FindingName::RebuildNeedless;
+        let shown = |finding: &&Finding| {
+            self.options.verbose || finding.standing == Standing::New && !needless(finding)
+        };
         let findings: Vec<&Finding> = scenario.findings.iter().filter(shown).collect();
         let known = scenario.findings.iter().filter(|f| matches!(f.standing, Standing::Known { .. })).count();
         let important = |note: &&String| note.starts_with("fixed?") || note.starts_with(ATTENTION);
@@ -162,6 +166,10 @@ impl Sink<'_> {
         if known > 0 && !self.options.verbose {
             let plural = if known == 1 { "" } else { "s" };
             writeln!(self.out, "  {known} known finding{plural}; --verbose shows them")?;
+        }
+        let costs = scenario.findings.iter().filter(needless).count();
+        if costs > 0 && !self.options.verbose {
+            writeln!(self.out, "  steps ran for nothing ({costs} × rebuild.needless); --verbose shows them")?;
         }
         for note in &scenario.notes {
             let kind = if note.starts_with(ATTENTION) { "" } else { "note: " };
