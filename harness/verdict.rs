@@ -15,6 +15,7 @@ mod compare;
 mod expect;
 mod guilt;
 mod hazard;
+mod replays;
 mod snapshots;
 mod work;
 
@@ -77,6 +78,8 @@ pub enum Standing {
         /// Why.
         why: String,
     },
+    /// It is there, and no build of the scenario came to it: it fails only against an expectation.
+    Latent,
 }
 
 /// Something about the build under test, with its evidence.
@@ -175,6 +178,7 @@ fn judge_builds(record: &ScenarioRecord, accepted: &Accepted) -> Judgement {
     let mut comparison = compare::compare(record);
     snapshots::compare(record, accepted, &mut comparison);
     guilt::blame(record, &mut comparison);
+    replays::find(record, &mut comparison);
     hazard::find(record, &mut comparison);
     work::needless(record, &mut comparison);
     cause::fold(record, &mut comparison);

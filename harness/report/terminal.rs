@@ -118,9 +118,8 @@ impl Sink<'_> {
         let quiet = matches!(scenario.verdict, Verdict::Passed) && !self.options.verbose;
         // Of what 7.2 and later do by design (they link every module again) there is a line only.
         let needless = |finding: &&Finding| finding.name == FindingName::RebuildNeedless;
-        let shown = |finding: &&Finding| {
-            self.options.verbose || finding.standing == Standing::New && !needless(finding)
-        };
+        let shown =
+            |finding: &&Finding| self.options.verbose || finding.standing == Standing::New && !needless(finding);
         let findings: Vec<&Finding> = scenario.findings.iter().filter(shown).collect();
         let known = scenario.findings.iter().filter(|f| matches!(f.standing, Standing::Known { .. })).count();
         let important = |note: &&String| note.starts_with("fixed?") || note.starts_with(ATTENTION);
@@ -167,6 +166,11 @@ impl Sink<'_> {
             let plural = if known == 1 { "" } else { "s" };
             writeln!(self.out, "  {known} known finding{plural}; --verbose shows them")?;
         }
+        let latent = scenario.findings.iter().filter(|finding| finding.standing == Standing::Latent).count();
+        if latent > 0 && !self.options.verbose {
+            let plural = if latent == 1 { "" } else { "s" };
+            writeln!(self.out, "  {latent} latent finding{plural}; --verbose shows them")?;
+        }
         let costs = scenario.findings.iter().filter(needless).count();
         if costs > 0 && !self.options.verbose {
             writeln!(self.out, "  steps ran for nothing ({costs} × rebuild.needless); --verbose shows them")?;
@@ -192,6 +196,7 @@ impl Sink<'_> {
         let standing = match &first.standing {
             Standing::New => String::new(),
             Standing::Expected => " (expected)".into(),
+            Standing::Latent => " (latent: no build of the scenario comes to it)".into(),
             Standing::Known { why } => format!(" (known: {why})"),
         };
         let name = self.style(style).apply_to(first.name.name());

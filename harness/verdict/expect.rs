@@ -21,7 +21,7 @@ pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
                 && known.edit.as_ref().is_none_or(|edit| finding.edit.as_ref() == Some(edit));
             if fits {
                 seen = true;
-                if finding.standing == Standing::New {
+                if matches!(finding.standing, Standing::New | Standing::Latent) {
                     finding.standing = Standing::Known { why: known.why.clone() };
                 }
             }

@@ -12,7 +12,8 @@ use crate::tree::source::tools::PLACE;
 
 /// Where the system keeps what every build may use (hier(7)), beside what is temporary.
 const SYSTEM: [&str; 14] = [
-    "/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/proc", "/sbin", "/sys", "/usr", PLACE,
+    "/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/proc", "/sbin", "/sys", "/usr",
+    PLACE,
 ];
 /// Files of it by which one machine differs from another.
 const OF_MACHINE: [&str; 3] = ["/etc/hostname", "/etc/machine-id", "/var/lib/dbus/machine-id"];

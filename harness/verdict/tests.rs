@@ -16,6 +16,7 @@ fn ids(judgement: &Judgement) -> Vec<String> {
         Standing::New => "",
         Standing::Expected => " expected",
         Standing::Known { .. } => " known",
+        Standing::Latent => " latent",
     };
     judgement.findings.iter().map(|finding| format!("{}{}", finding.id(), standing(finding))).collect()
 }

@@ -63,7 +63,13 @@ fn wall(step: &Step) -> u64 {
 fn share(micros: u64, build_ms: u64) -> String {
     let millis = micros / 1000;
     let part = (millis * 100).checked_div(build_ms).unwrap_or(0);
-    format!("{}.{:02} s of {}.{:02} s ({part} %)", millis / 1000, millis % 1000 / 10, build_ms / 1000, build_ms % 1000 / 10)
+    format!(
+        "{}.{:02} s of {}.{:02} s ({part} %)",
+        millis / 1000,
+        millis % 1000 / 10,
+        build_ms / 1000,
+        build_ms % 1000 / 10
+    )
 }
 
 /// The needless steps of an incremental build, those of one command in one finding.
@@ -117,7 +123,10 @@ fn kind_of(step: &Step) -> String {
 /// The steps that run in every build, by key: those of the builds with nothing changed.
 fn always(timeline: &Timeline<'_>) -> BTreeSet<String> {
     let noops = timeline.builds.iter().enumerate().filter(|(_, (build, _))| build.mode == Mode::Noop);
-    noops.flat_map(|(number, (_, steps))| (0..steps.steps.len()).map(move |at| (number, at))).map(|at| timeline.key(at)).collect()
+    noops
+        .flat_map(|(number, (_, steps))| (0..steps.steps.len()).map(move |at| (number, at)))
+        .map(|at| timeline.key(at))
+        .collect()
 }
 
 /// Whether two runs of a step were given the same.
@@ -160,14 +169,17 @@ pub(super) fn why(timeline: &Timeline<'_>, at: At) -> String {
             Saved::Read(_) => {}
         }
     }
-    let made_now = |input: &&Content| {
-        timeline.writer(&input.path, Some(at)).is_some_and(|maker| maker.0 == at.0 && maker != at)
-    };
+    let made_now =
+        |input: &&Content| timeline.writer(&input.path, Some(at)).is_some_and(|maker| maker.0 == at.0 && maker != at);
     let before = &timeline.step(earlier).inputs;
     let other = |input: &&Content| before.iter().all(|old| old.path != input.path || old.sha256 != input.sha256);
     let own = |input: &&Content| step.target.as_deref() == Some(&*input.path) || input.path.ends_with(".cmd");
-    let newer: Vec<&str> =
-        step.inputs.iter().filter(|input| !own(input) && (made_now(input) || other(input))).map(|it| &*it.path).collect();
+    let newer: Vec<&str> = step
+        .inputs
+        .iter()
+        .filter(|input| !own(input) && (made_now(input) || other(input)))
+        .map(|it| &*it.path)
+        .collect();
     if newer.is_empty() {
         let every = always(timeline).contains(&key);
         return if every { "it runs in every build" } else { "a prerequisite of it was newer" }.into();

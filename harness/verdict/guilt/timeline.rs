@@ -95,9 +95,7 @@ impl<'r> Timeline<'r> {
         }
         let below = path.strip_prefix(steps.objtree.as_str()).and_then(|path| path.strip_prefix('/'));
         let book = |path: &str| path.rsplit('/').next().is_some_and(|name| name.starts_with('.'));
-        below.is_some_and(|path| {
-            !book(path) && before.artifact(path).is_none() && !before.files.contains_key(path)
-        })
+        below.is_some_and(|path| !book(path) && before.artifact(path).is_none() && !before.files.contains_key(path))
     }
 
     /// A step as something to blame.
