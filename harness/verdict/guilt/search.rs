@@ -130,19 +130,18 @@ impl<'t, 'r> Search<'t, 'r> {
 
     /// Two steps make the file, and the last of them is another here than there.
     fn not_followed(&self, path: &str, have: At, want: At, before: Option<At>) -> Option<Cause> {
-        let key = self.want.key(want);
-        let runs = self.have.runs(&key);
-        let Some(run) = runs.iter().rev().find(|at| before.is_none_or(|before| **at < before)) else {
-            if self.want.runs(&self.have.key(have)).is_empty() {
-                let why = format!("it made `{path}`; in {} `{}` does", self.other(), self.want.step(want).name());
-                return Some(self.told(Fault::Extra, self.have, have, why));
-            }
+        if self.want.runs(&self.have.key(have)).is_empty() {
+            let why = format!("it made `{path}`; in {} `{}` does", self.other(), self.want.step(want).name());
+            return Some(self.told(Fault::Extra, self.have, have, why));
+        }
+        let runs = self.have.runs(&self.want.key(want)).iter().rev();
+        let Some(run) = runs.copied().find(|at| before.is_none_or(|before| *at < before)) else {
             return Some(self.never(path, want, before));
         };
-        if *run > have {
+        if run > have {
             // It ran, and left the file alone.
             let why = format!("it ran after `{}` and did not make `{path}`", self.have.step(have).name());
-            return Some(self.told(Fault::Irreproducible, self.have, *run, why));
+            return Some(self.told(Fault::Irreproducible, self.have, run, why));
         }
         let step = self.want.step(want);
         let saves = step.outputs.iter().any(|output| output.path.ends_with(".cmd"));
