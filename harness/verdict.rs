@@ -21,7 +21,7 @@ mod work;
 
 pub use compare::pattern_matches;
 pub use guilt::{Cause, Fault};
-pub use snapshots::{Accepted, snapshot_path, unreferenced, variant_name};
+pub use snapshots::{Accepted, snapshot_path, tools, unreferenced, variant_name};
 
 /// How a note begins that is shown even where all is well: a limit of what "passed" means.
 pub const ATTENTION: &str = "attention: ";

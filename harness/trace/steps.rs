@@ -309,8 +309,11 @@ impl Making<'_> {
         actions.sort_by_key(|action| action.at);
         let blank = step.clone();
         self.fold(&actions, &mut step);
+        let given = redirected(trace, processes);
         let ran = |number: &u32| {
-            let actions: Vec<&Action> = of(number).collect();
+            let mut actions: Vec<&Action> = of(number).filter(|action| !given.contains_key(&action.at)).collect();
+            actions.extend(processes.iter().flat_map(of).filter(|action| given.get(&action.at) == Some(number)));
+            actions.sort_by_key(|action| action.at);
             // Most processes only read.
             if !actions.iter().any(|action| action.deed.changes()) {
                 return None;
@@ -500,6 +503,33 @@ impl Making<'_> {
             None => Where::Host(path.to_string_lossy().into_owned()),
         }
     }
+}
+
+/// Files that a shell opens for writing before it starts a program, which then writes there (`cat a > b`; POSIX.1-2017, Shell
+/// Command Language, 2.7): by the place of that in the order of things, the process that it is for.
+fn redirected(trace: &Trace, processes: &[u32]) -> HashMap<u32, u32> {
+    let mut given = HashMap::new();
+    for number in processes {
+        let process = &trace.processes[*number as usize];
+        let shell = |at: u32| {
+            let program = trace.program(*number, at);
+            program.and_then(|program| program.argv.first()).is_some_and(|name| is_shell(&name.to_string_lossy()))
+        };
+        let writes = process.actions.iter().filter(|action| matches!(action.deed, Deed::Create | Deed::Update));
+        let writes: Vec<u32> = writes.map(|action| action.at).filter(|at| shell(*at)).collect();
+        for (place, at) in writes.iter().enumerate() {
+            let child = |other: &&u32| {
+                let other = &trace.processes[**other as usize];
+                other.parent == Some(*number) && other.born > *at && !other.programs.is_empty()
+            };
+            let next = writes.get(place + 1).copied().unwrap_or(u32::MAX);
+            let first = processes.iter().filter(child).min_by_key(|other| trace.processes[**other as usize].born);
+            if let Some(first) = first.filter(|first| trace.processes[**first as usize].born < next) {
+                given.insert(*at, *first);
+            }
+        }
+    }
+    given
 }
 
 /// One digest of paths and contents.

@@ -7,6 +7,7 @@ use super::compare::Comparison;
 use super::guilt::{Fault, Timeline, rival};
 use super::{Finding, Standing};
 use crate::artifact::record::{BuildRecord, Mode, ScenarioRecord};
+use crate::sandbox::HOME;
 use crate::scenario::FindingName;
 use crate::tree::source::tools::PLACE;
 
@@ -51,7 +52,8 @@ pub(super) fn find(record: &ScenarioRecord, comparison: &mut Comparison) {
                     add(FindingName::HazardWriteWrite, target, Fault::Race, why);
                 }
             }
-            for path in &step.strays {
+            // Its home is a directory of the sandbox's own.
+            for path in step.strays.iter().filter(|path| !Path::new(path).starts_with(HOME)) {
                 add(FindingName::EscapeWrite, path, Fault::Escapes, "a step left it outside of the trees".into());
             }
             for path in step.tools.iter().filter(|path| escapes(record, path)) {
@@ -106,6 +108,9 @@ fn escapes(record: &ScenarioRecord, path: &str) -> bool {
         return true;
     }
     let path = Path::new(path);
+    if path.starts_with(HOME) {
+        return false;
+    }
     let tree = &record.scenario.tree;
     let shown = tree.host.iter().map(Path::new).chain(tree.at.as_deref().map(Path::new));
     !SYSTEM.iter().map(Path::new).chain(shown).any(|dir| path.starts_with(dir))

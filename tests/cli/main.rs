@@ -5,6 +5,7 @@
 
 mod adhoc;
 mod bad_builds;
+mod causes;
 mod check;
 mod closed;
 mod graft;
