@@ -310,9 +310,13 @@ impl Making<'_> {
         let blank = step.clone();
         self.fold(&actions, &mut step);
         let given = redirected(trace, processes);
-        let ran = |number: &u32| {
-            let mut actions: Vec<&Action> = of(number).filter(|action| !given.contains_key(&action.at)).collect();
-            actions.extend(processes.iter().flat_map(of).filter(|action| given.get(&action.at) == Some(number)));
+        let commands = commands(trace, processes);
+        let ran = |(number, all): (&u32, &Vec<u32>)| {
+            let own = |action: &&Action| given.get(&action.at).is_none_or(|other| all.contains(other));
+            let mut actions: Vec<&Action> = all.iter().flat_map(of).filter(own).collect();
+            let others = processes.iter().filter(|other| !all.contains(other));
+            actions
+                .extend(others.flat_map(of).filter(|action| given.get(&action.at).is_some_and(|it| all.contains(it))));
             actions.sort_by_key(|action| action.at);
             // Most processes only read.
             if !actions.iter().any(|action| action.deed.changes()) {
@@ -330,7 +334,7 @@ impl Making<'_> {
                 in_place: one.in_place,
             })
         };
-        step.ran = processes.iter().filter_map(ran).collect();
+        step.ran = commands.iter().filter_map(ran).collect();
         if step.ran.len() < 2 {
             step.ran.clear();
         }
@@ -503,6 +507,27 @@ impl Making<'_> {
             None => Where::Host(path.to_string_lossy().into_owned()),
         }
     }
+}
+
+/// The commands of a step, as its shells and scripts start them: each by its first process, with all below it. What a shell
+/// does itself is one of its own.
+fn commands(trace: &Trace, processes: &[u32]) -> BTreeMap<u32, Vec<u32>> {
+    let mut of: HashMap<u32, u32> = HashMap::new();
+    let mut commands: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    // Parents have smaller numbers than their children.
+    for number in processes {
+        let process = &trace.processes[*number as usize];
+        let above = process.parent.and_then(|parent| of.get(&parent).copied());
+        let name = process.programs.last().and_then(|program| program.argv.first());
+        // One that ran no program is a part of the shell that it is a copy of.
+        let shell = name.is_none_or(|name| is_shell(&name.to_string_lossy()));
+        let command = above.unwrap_or(*number);
+        if above.is_some() || !shell {
+            of.insert(*number, command);
+        }
+        commands.entry(command).or_default().push(*number);
+    }
+    commands
 }
 
 /// Files that a shell opens for writing before it starts a program, which then writes there (`cat a > b`; POSIX.1-2017, Shell
