@@ -246,6 +246,8 @@ struct Row {
     missing: Vec<u32>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     strays: Vec<u32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    network: Vec<u32>,
     tools: Vec<u32>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unlisted: Vec<u32>,
@@ -319,6 +321,7 @@ impl File {
             in_place: texts.list(&step.in_place),
             missing: texts.list(&step.missing),
             strays: texts.list(&step.strays),
+            network: texts.list(&step.network),
             tools: texts.list(&step.tools),
             unlisted: unlisted.iter().map(|path| texts.number(path)).collect(),
         });
@@ -395,6 +398,7 @@ impl File {
                 missing: list(&row.missing)?,
                 tools: list(&row.tools)?,
                 strays: list(&row.strays)?,
+                network: list(&row.network)?,
                 processes: Vec::new(),
                 began: row.began,
                 ended: row.ended,
@@ -437,6 +441,7 @@ mod tests {
             missing: vec!["obj/b.h".into()],
             tools: vec!["/usr/bin/cc".into()],
             strays: Vec::new(),
+            network: Vec::new(),
             processes: Vec::new(),
             began: 3,
             ended: 9,

@@ -73,8 +73,10 @@ findings! {
     HazardOrder = "hazard.order", Wrong;
     /// a step read a file that is neither of the trees nor of the toolchain
     EscapeRead = "escape.read", Wrong;
-    /// a step left a file outside of the trees
+    /// a step wrote a file outside of the trees, or wanted to
     EscapeWrite = "escape.write", Wrong;
+    /// a step wanted to reach another machine
+    EscapeNetwork = "escape.network", Wrong;
     /// a module lost its .BTF, or functions that a clean build describes
     BtfLost = "btf.lost", Wrong;
     /// a module has more than one .BTF

@@ -4,7 +4,7 @@
 //! holds between two changes of it: who writes a file makes a new content, who renames it carries the content along,
 //! and who reads it later names the number of that content. Two processes that name one number met the same bytes.
 //!
-//! Paths are absolute. Of a file that was opened, the path is the one by which the kernel knows it, without symbolic links
+//! Paths are absolute, but for socket addresses ([`Deed::Connect`]). Of a file that was opened, the path is the one by which the kernel knows it, without symbolic links
 //! (proc(5), `/proc/PID/fd`); of a look-up, the one that the process named, with `.` and `..` taken out.
 
 use std::borrow::Cow;
@@ -159,6 +159,10 @@ pub enum Deed {
     Touch,
     /// The mode was set.
     Mode,
+    /// Was to be made, written, renamed or removed, which was not allowed.
+    Refused,
+    /// A socket address was to be reached: in place of a path stands the address with its port (`192.0.2.1:53`).
+    Connect,
 }
 
 impl Deed {
@@ -182,13 +186,18 @@ impl Deed {
             Self::MakeNode => "make-node",
             Self::Touch => "touch",
             Self::Mode => "mode",
+            Self::Refused => "refused",
+            Self::Connect => "connect",
         }
     }
 
     /// Whether it changes a file or a directory.
     #[must_use]
     pub fn changes(self) -> bool {
-        !matches!(self, Self::Found | Self::Missing | Self::Read | Self::List | Self::Enter)
+        !matches!(
+            self,
+            Self::Found | Self::Missing | Self::Read | Self::List | Self::Enter | Self::Refused | Self::Connect
+        )
     }
 }
 

@@ -36,6 +36,7 @@ mod looks;
 mod memory;
 mod names;
 mod recorder;
+mod sockets;
 mod sys;
 
 /// How long what the command left behind may go on. It is traced to its end; a pipe's writer ends a moment late.

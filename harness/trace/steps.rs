@@ -152,8 +152,10 @@ pub struct Step {
     pub missing: Vec<String>,
     /// Files outside of the roots that it read or ran, by path.
     pub tools: Vec<String>,
-    /// Files outside of the roots that it made and left behind, by path.
+    /// Files outside of the roots that it made and left behind, or was not allowed to make or change, by path.
     pub strays: Vec<String>,
+    /// Addresses of the internet that it wanted to reach, with their ports.
+    pub network: Vec<String>,
     /// Its processes, by number; the first is the child of make.
     pub processes: Vec<u32>,
     /// When it began, in microseconds since the command was started.
@@ -293,6 +295,7 @@ impl Making<'_> {
             missing: Vec::new(),
             tools: Vec::new(),
             strays: Vec::new(),
+            network: Vec::new(),
             processes: processes.to_vec(),
             began: first.began,
             ended: all().map(|process| process.ended).max().unwrap_or(first.ended),
@@ -387,6 +390,8 @@ impl Making<'_> {
         // Most of what is done is reading, and what was read was so under the name that it had then.
         let mut read: BTreeMap<u32, u32> = BTreeMap::new();
         let mut missing: BTreeSet<u32> = BTreeSet::new();
+        let mut refused: BTreeSet<u32> = BTreeSet::new();
+        let mut network: BTreeSet<String> = BTreeSet::new();
         let mut removed: BTreeSet<PathBuf> = BTreeSet::new();
         let mut updated: BTreeSet<PathBuf> = BTreeSet::new();
         for action in actions {
@@ -397,6 +402,8 @@ impl Making<'_> {
                         _ = read.entry(action.path).or_insert(content)
                     }
                     (Deed::Missing, _) => _ = missing.insert(action.path),
+                    (Deed::Refused, _) => _ = refused.insert(action.path),
+                    (Deed::Connect, _) => _ = network.insert(path(action.path).to_string_lossy().into_owned()),
                     _ => {}
                 }
                 continue;
@@ -474,12 +481,18 @@ impl Making<'_> {
                 Where::Temporary => {}
             }
         }
+        for path in refused {
+            if let Where::Host(path) = self.place(self.trace.path(path)) {
+                strays.insert(path);
+            }
+        }
         let gone = removed.iter().filter(|path| holds.get(*path).is_none_or(Option::is_none));
         step.removed = self.named(gone.map(PathBuf::as_path));
         let missing = missing.into_iter().map(|path| self.trace.path(path));
         step.missing = self.named(missing.filter(|path| !holds.contains_key(*path)));
         step.tools = tools.into_iter().collect();
         step.strays = strays.into_iter().collect();
+        step.network = network.into_iter().collect();
         step.inputs.sort();
         step.outputs.sort();
         step.in_place.sort();

@@ -54,7 +54,15 @@ pub(super) fn find(record: &ScenarioRecord, comparison: &mut Comparison) {
             }
             // Its home is a directory of the sandbox's own.
             for path in step.strays.iter().filter(|path| !Path::new(path).starts_with(HOME)) {
-                add(FindingName::EscapeWrite, path, Fault::Escapes, "a step left it outside of the trees".into());
+                add(
+                    FindingName::EscapeWrite,
+                    path,
+                    Fault::Escapes,
+                    "a step wrote it outside of the trees, or wanted to".into(),
+                );
+            }
+            for address in step.network.iter().filter(|address| !is_here(address)) {
+                add(FindingName::EscapeNetwork, address, Fault::Escapes, "a step wanted to reach it".into());
             }
             for path in step.tools.iter().filter(|path| escapes(record, path)) {
                 add(FindingName::EscapeRead, path, Fault::Escapes, "a step read it, outside of the trees".into());
@@ -100,6 +108,12 @@ fn finding(record: &ScenarioRecord, name: FindingName, target: &str, build: &Bui
         folded: Vec::new(),
         standing: Standing::New,
     }
+}
+
+/// Whether an address is the machine's own.
+fn is_here(address: &str) -> bool {
+    let address: Option<std::net::SocketAddr> = address.parse().ok();
+    address.is_some_and(|address| address.ip().is_loopback() || address.ip().is_unspecified())
 }
 
 /// Whether a file that a build read is neither the system's nor what the scenario shows to its builds.

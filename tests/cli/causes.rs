@@ -133,6 +133,22 @@ fn a_failing_step_is_named_with_what_it_had_left_itself() {
 }
 
 #[test]
+fn who_wants_to_reach_another_machine_or_leaves_something_beside_the_trees_is_named() {
+    if !has_make() {
+        return;
+    }
+    let rules = |more: &str| format!("SHELL := /bin/bash\nall: out.o\nout.o: a.txt\n\t{more}\n\tcat a.txt > $@\n");
+    let network = report(&lab(&rules("echo > /dev/tcp/192.0.2.1/80 || true")), "");
+    let told = finding(of(&network, "one"), FindingName::EscapeNetwork);
+    assert_eq!((told.target.as_str(), cause(told).fault), ("192.0.2.1:80", Fault::Escapes));
+    // What is a word between processes of the build leaves nothing.
+    let twin = report(&lab(&rules("echo > /dev/tcp/127.0.0.1/80 || true; echo > $$HOME/x; echo > /tmp/x")), "");
+    assert_eq!(of(&twin, "one").findings, []);
+    let beside = report(&lab(&rules("echo 1 > ../beside || true")), "");
+    assert_eq!(finding(of(&beside, "one"), FindingName::EscapeWrite).target, "/build/beside");
+}
+
+#[test]
 fn without_traces_there_are_findings_and_no_causes() {
     if !has_make() {
         return;

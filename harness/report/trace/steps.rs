@@ -53,5 +53,6 @@ fn one(step: &Step, show: Show<'_>, out: &mut dyn Write) -> io::Result<()> {
     list("makes", &mut step.outputs.iter().map(|content| &*content.path).filter(|path| !in_place(path)))?;
     list("rewrites", &mut step.in_place.iter().map(String::as_str))?;
     list("removes", &mut step.removed.iter().map(String::as_str))?;
-    list("leaves outside", &mut step.strays.iter().map(String::as_str))
+    list("wants to reach", &mut step.network.iter().map(String::as_str))?;
+    list("writes outside", &mut step.strays.iter().map(String::as_str))
 }

@@ -93,6 +93,8 @@ pub(super) enum Does {
     EnterOf,
     /// Reads names from the directory in the first argument.
     List,
+    /// Wants to reach the socket address that an argument points to, of the length in another.
+    Connect(usize, usize),
 }
 
 /// How a system call looks at its path.
@@ -181,6 +183,8 @@ const COMMON: &[Call] = &[
     only(libc::SYS_fchmodat, "fchmodat", Does::Mode(AT)),
     only(452, "fchmodat2", Does::Mode(AT)),
     only(libc::SYS_fchmod, "fchmod", Does::ModeOf),
+    only(libc::SYS_connect, "connect", Does::Connect(1, 2)),
+    only(libc::SYS_sendto, "sendto", Does::Connect(4, 5)),
     odd(libc::SYS_io_uring_setup, "io_uring_setup", Tells::Unfollowed),
     odd(libc::SYS_open_by_handle_at, "open_by_handle_at", Tells::Unfollowed),
     // Fails on a process that has a tracer, so that the command does something else than without.

@@ -47,6 +47,17 @@ pub(super) fn words<const N: usize>(task: pid_t, address: u64) -> io::Result<[u6
     Ok(std::array::from_fn(|_| words.next().unwrap_or_default()))
 }
 
+/// So many bytes at an address, or as many as there are.
+///
+/// # Errors
+/// When the memory cannot be read.
+pub(super) fn bytes(task: pid_t, address: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let got = read(task, address, &mut bytes)?;
+    bytes.truncate(got);
+    Ok(bytes)
+}
+
 /// At least one byte, or an error.
 fn read(task: pid_t, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let got = match sys::read_memory(task, address, buffer) {

@@ -17,7 +17,7 @@ use libc::{c_int, pid_t};
 use super::calls::{Call, Does, How, Name, Tells};
 use super::files::Files;
 use super::names::{base, directory, needed, real, running, start};
-use super::{Birth, Next, Watch, memory, open_how, unreadable};
+use super::{Birth, Next, Watch, memory, open_how, sockets, unreadable};
 use crate::trace::place::place;
 use crate::trace::{Action, Deed, End, Environment, Gap, Process, Program, Trace};
 
@@ -41,6 +41,22 @@ enum Change {
     Symlink { text: PathBuf, at: PathBuf },
     Cut { path: PathBuf, length: u64 },
     Other(Deed, PathBuf),
+}
+
+impl Change {
+    /// What would be changed.
+    fn path(&self) -> &Path {
+        match self {
+            Self::Remove(path) | Self::Cut { path, .. } | Self::Other(_, path) => path,
+            Self::Rename { to, .. } | Self::Link { to, .. } => to,
+            Self::Symlink { at, .. } => at,
+        }
+    }
+}
+
+/// Whether a call failed since the caller may not change that: `EROFS`, `EACCES`, `EPERM`.
+fn is_refused(value: i64) -> bool {
+    [libc::EROFS, libc::EACCES, libc::EPERM].iter().any(|refused| value == -i64::from(*refused))
 }
 
 pub(super) struct Recorder {
@@ -92,10 +108,15 @@ impl Watch for Recorder {
         }
         match self.pending.remove(&task) {
             // Other errors are of the caller's doing: that it may not, or must not be there, or that a signal came.
-            Some(Pending::Open { path, .. }) if value < 0 => {
+            Some(Pending::Open { path, flags, .. }) if value < 0 => {
                 if matches!(-value, NO_ENTRY | NO_DIRECTORY) {
                     self.tell(task, Deed::Missing, &path);
+                } else if is_refused(value) && flags & (libc::O_ACCMODE | libc::O_CREAT) != libc::O_RDONLY {
+                    self.tell(task, Deed::Refused, &path);
                 }
+            }
+            Some(Pending::Change(change)) if is_refused(value) => {
+                self.tell(task, Deed::Refused, change.path());
             }
             Some(Pending::Open { path, flags, existed }) => self.opened(task, value, &path, flags, existed),
             Some(Pending::Change(change)) if value >= 0 => self.changed(task, change),
@@ -412,6 +433,17 @@ impl Recorder {
             },
             Does::ModeOf => return self.of_descriptor(task, Deed::Mode, args[0] as c_int),
             Does::EnterOf => return self.of_descriptor(task, Deed::Enter, args[0] as c_int),
+            Does::Connect(address, length) => {
+                let length = usize::try_from(args[length]).unwrap_or(0).min(sockets::LENGTH);
+                // sendto(2) on a socket that is connected names none.
+                if args[address] != 0 && length > 0 {
+                    let bytes = memory::bytes(task, args[address], length).unwrap_or_default();
+                    if let Some(address) = sockets::address(&bytes) {
+                        self.tell(task, Deed::Connect, Path::new(&address.to_string()));
+                    }
+                }
+                return Ok(Next::Go);
+            }
             Does::List => return self.of_descriptor(task, Deed::List, args[0] as c_int),
             Does::Enter(name) => {
                 let Some(path) = self.at(task, name, args)? else { return Ok(Next::Go) };

@@ -345,6 +345,11 @@ impl<'t, 'r> Search<'t, 'r> {
     }
 }
 
+/// Whether a step makes something that another does not.
+fn makes_more(step: &Step, than: &Step) -> bool {
+    step.outputs.iter().any(|output| !than.outputs.iter().any(|other| other.path == output.path))
+}
+
 /// Another step of the same build that makes the file: at the same time, or in a clean build for another target without
 /// reading it first.
 pub(in crate::verdict) fn rival(timeline: &Timeline<'_>, path: &str, at: At) -> Option<At> {
@@ -354,7 +359,11 @@ pub(in crate::verdict) fn rival(timeline: &Timeline<'_>, path: &str, at: At) -> 
     let beside = |other: &At| {
         let it = timeline.step(*other);
         let at_once = it.began < step.ended && step.began < it.ended;
-        let twice = clean && it.target.is_some() && it.target != step.target && anew(it) && anew(step);
+        let other_rule = match (&it.target, &step.target) {
+            (Some(a), Some(b)) => a != b,
+            _ => makes_more(it, step) && makes_more(step, it),
+        };
+        let twice = clean && other_rule && anew(it) && anew(step);
         *other != at && it.kind == Kind::Recipe && step.kind == Kind::Recipe && (at_once || twice)
     };
     timeline.writers_in(path, at.0).find(beside)

@@ -39,6 +39,7 @@ fn step(label: &str, reads: &str, makes: &str) -> Step {
         missing: Vec::new(),
         tools: Vec::new(),
         strays: Vec::new(),
+        network: Vec::new(),
         processes: Vec::new(),
         began: 0,
         ended: 0,
