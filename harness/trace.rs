@@ -198,6 +198,9 @@ pub enum What {
     Looks,
     /// Everything: [`read_all`]. The directories of its own are those in which the contents of files are told by digest.
     All,
+    /// The same of a build in a sandbox: what is still there a while after the command has ended is killed, as it would be
+    /// with the sandbox.
+    Build,
 }
 
 impl What {
@@ -206,6 +209,7 @@ impl What {
         match self {
             Self::Looks => "looks",
             Self::All => "all",
+            Self::Build => "build",
         }
     }
 }

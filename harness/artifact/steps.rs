@@ -247,6 +247,8 @@ struct Row {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     strays: Vec<u32>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sought: Vec<u32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     network: Vec<u32>,
     tools: Vec<u32>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -321,6 +323,7 @@ impl File {
             in_place: texts.list(&step.in_place),
             missing: texts.list(&step.missing),
             strays: texts.list(&step.strays),
+            sought: texts.list(&step.sought),
             network: texts.list(&step.network),
             tools: texts.list(&step.tools),
             unlisted: unlisted.iter().map(|path| texts.number(path)).collect(),
@@ -398,6 +401,7 @@ impl File {
                 missing: list(&row.missing)?,
                 tools: list(&row.tools)?,
                 strays: list(&row.strays)?,
+                sought: list(&row.sought)?,
                 network: list(&row.network)?,
                 processes: Vec::new(),
                 began: row.began,
@@ -441,6 +445,7 @@ mod tests {
             missing: vec!["obj/b.h".into()],
             tools: vec!["/usr/bin/cc".into()],
             strays: Vec::new(),
+            sought: Vec::new(),
             network: Vec::new(),
             processes: Vec::new(),
             began: 3,

@@ -32,7 +32,7 @@ impl<'t> Traces<'t> {
     pub(super) fn all(dir: PathBuf, tracer: &'t Path, maker: &Maker<'_>) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
         let own = roots(maker).into_iter().map(|root| root.dir).collect();
-        Ok(Self { dir, tracer, what: What::All, own })
+        Ok(Self { dir, tracer, what: What::Build, own })
     }
 
     /// The mounts that a traced command needs.
@@ -56,7 +56,7 @@ impl<'t> Traces<'t> {
 
     /// The signal that ended a command whose status is that of a tracer: 128 and the signal.
     pub(super) fn signal(&self, number: usize) -> Option<i32> {
-        let trace = (self.what == What::All).then(|| trace::read_all(&self.file(number)).ok()).flatten()?;
+        let trace = (self.what == What::Build).then(|| trace::read_all(&self.file(number)).ok()).flatten()?;
         match trace.processes.first()?.end? {
             End::Signal(signal) => Some(signal),
             End::Exit(_) => None,

@@ -107,12 +107,12 @@ pub(super) fn looks(own: Vec<PathBuf>, command: &[OsString]) -> Result<(Looked, 
 }
 
 /// As [`looks`], and tells everything; the contents of files below `own` by digest. What the command leaves behind is traced
-/// for as long as it lives.
+/// for as long as it lives, or of a `build` as briefly as for looks.
 ///
 /// # Errors
 /// When no process can be had.
-pub(super) fn all(own: Vec<PathBuf>, command: &[OsString]) -> Result<(Trace, Ran), TraceError> {
-    let (recorder, ran) = run(|main| Recorder::new(main, own), command, None)?;
+pub(super) fn all(own: Vec<PathBuf>, command: &[OsString], build: bool) -> Result<(Trace, Ran), TraceError> {
+    let (recorder, ran) = run(|main| Recorder::new(main, own), command, build.then_some(GRACE))?;
     Ok((recorder.finish(), ran))
 }
 

@@ -154,6 +154,8 @@ pub struct Step {
     pub tools: Vec<String>,
     /// Files outside of the roots that it made and left behind, or was not allowed to make or change, by path.
     pub strays: Vec<String>,
+    /// Files of one machine or user that it looked for or wanted to read in vain, by path: in homes, `/etc/machine-id`.
+    pub sought: Vec<String>,
     /// Addresses of the internet that it wanted to reach, with their ports.
     pub network: Vec<String>,
     /// Its processes, by number; the first is the child of make.
@@ -169,7 +171,10 @@ pub struct Step {
 }
 
 /// Where temporary files are: what a step leaves there is nothing that a build is made of.
-const TEMPORARY: [&str; 5] = ["/tmp", "/var/tmp", "/dev", "/proc", "/run"];
+const TEMPORARY: [&str; 4] = ["/tmp", "/dev", "/proc", "/run"];
+/// What tells one machine or user from another: to look for it is told, also where a sandbox hides it.
+const PERSONAL: [&str; 8] =
+    ["/etc/hostname", "/etc/machine-id", "/var/lib/dbus/machine-id", "/home", "/media", "/mnt", "/root", "/srv"];
 
 impl Step {
     /// A name for people: the label, or the command.
@@ -295,6 +300,7 @@ impl Making<'_> {
             missing: Vec::new(),
             tools: Vec::new(),
             strays: Vec::new(),
+            sought: Vec::new(),
             network: Vec::new(),
             processes: processes.to_vec(),
             began: first.began,
@@ -488,7 +494,14 @@ impl Making<'_> {
         }
         let gone = removed.iter().filter(|path| holds.get(*path).is_none_or(Option::is_none));
         step.removed = self.named(gone.map(PathBuf::as_path));
-        let missing = missing.into_iter().map(|path| self.trace.path(path));
+        let missing: Vec<&Path> = missing.into_iter().map(|path| self.trace.path(path)).collect();
+        let personal = |path: &&&Path| PERSONAL.iter().any(|known| path.starts_with(known));
+        let sought = missing.iter().filter(personal).map(|path| self.place(path)).filter_map(|place| match place {
+            Where::Host(path) => Some(path),
+            Where::Tree(_) | Where::Temporary => None,
+        });
+        step.sought = sought.collect();
+        let missing = missing.into_iter();
         step.missing = self.named(missing.filter(|path| !holds.contains_key(*path)));
         step.tools = tools.into_iter().collect();
         step.strays = strays.into_iter().collect();

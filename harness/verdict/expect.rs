@@ -103,14 +103,17 @@ fn fits_target(finding: &Finding, pattern: Option<&str>) -> bool {
     targets(finding, finding.name).any(|target| pattern.is_none_or(|pattern| pattern_matches(pattern, target)))
 }
 
-/// What a finding is about if it has this name, and those of this name that were folded under it.
+/// What a finding is about if it has this name, and those of this name that were folded under it; one of another name is
+/// about what it was folded under as well.
 fn targets(finding: &Finding, name: FindingName) -> impl Iterator<Item = &str> {
-    let own = (finding.name == name).then_some(finding.target.as_str());
-    let folded = finding.folded.iter().filter_map(move |id| {
-        let (other, rest) = id.split_once('@')?;
-        (other == name.name()).then(|| rest.split_once(':'))?.map(|(_, target)| target)
-    });
-    own.into_iter().chain(folded)
+    let folded = || {
+        finding.folded.iter().filter_map(move |id| {
+            let (other, rest) = id.split_once('@')?;
+            (other == name.name()).then(|| rest.split_once(':'))?.map(|(_, target)| target)
+        })
+    };
+    let own = finding.name == name || folded().next().is_some();
+    own.then_some(finding.target.as_str()).into_iter().chain(folded())
 }
 
 fn fits_edit(finding: &Finding, edit: Option<&str>) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::compare::Comparison;
-use super::guilt::{Fault, Timeline, rival};
+use super::guilt::{Cause, Fault, Timeline, rival};
 use super::{Finding, Standing};
 use crate::artifact::record::{BuildRecord, Mode, ScenarioRecord};
 use crate::sandbox::HOME;
@@ -23,7 +23,9 @@ pub(super) fn find(record: &ScenarioRecord, comparison: &mut Comparison) {
     let mut seen: BTreeSet<(FindingName, String)> = BTreeSet::new();
     let made = comparison.findings.len();
     for finding in comparison.findings.clone() {
-        let Some(cause) = finding.cause.as_ref().filter(|cause| cause.fault == Fault::Order) else { continue };
+        // Of two that make one file, the order decides as well.
+        let ordered = |cause: &&Cause| matches!(cause.fault, Fault::Order | Fault::Race);
+        let Some(cause) = finding.cause.as_ref().filter(ordered) else { continue };
         let target = cause.target.clone().unwrap_or_else(|| cause.step.clone());
         let target = target.split_once('/').map_or(target.as_str(), |(_, path)| path).to_owned();
         if seen.insert((FindingName::HazardOrder, target.clone())) {
@@ -52,21 +54,21 @@ pub(super) fn find(record: &ScenarioRecord, comparison: &mut Comparison) {
                     add(FindingName::HazardWriteWrite, target, Fault::Race, why);
                 }
             }
+            let told = step.target.clone().unwrap_or_else(|| step.name());
+            let target = told.split_once('/').filter(|_| step.target.is_some()).map_or(told.as_str(), |(_, path)| path);
+            let mut escape = |name: FindingName, all: Vec<&String>, what: &str| {
+                if let Some(first) = all.first() {
+                    let more = if all.len() > 1 { format!(" and {} more", all.len() - 1) } else { String::new() };
+                    add(name, target, Fault::Escapes, format!("it {what} `{first}`{more}"));
+                }
+            };
             // Its home is a directory of the sandbox's own.
-            for path in step.strays.iter().filter(|path| !Path::new(path).starts_with(HOME)) {
-                add(
-                    FindingName::EscapeWrite,
-                    path,
-                    Fault::Escapes,
-                    "a step wrote it outside of the trees, or wanted to".into(),
-                );
-            }
-            for address in step.network.iter().filter(|address| !is_here(address)) {
-                add(FindingName::EscapeNetwork, address, Fault::Escapes, "a step wanted to reach it".into());
-            }
-            for path in step.tools.iter().filter(|path| escapes(record, path)) {
-                add(FindingName::EscapeRead, path, Fault::Escapes, "a step read it, outside of the trees".into());
-            }
+            let written = step.strays.iter().filter(|path| !Path::new(path).starts_with(HOME)).collect();
+            escape(FindingName::EscapeWrite, written, "wrote, or wanted to write,");
+            let reached = step.network.iter().filter(|address| !is_here(address)).collect();
+            escape(FindingName::EscapeNetwork, reached, "wanted to reach");
+            let read = step.tools.iter().chain(&step.sought).filter(|path| escapes(record, path)).collect();
+            escape(FindingName::EscapeRead, read, "read, or wanted to read,");
         }
     }
     fold(comparison, made);

@@ -92,21 +92,32 @@ fn of_build(record: &ScenarioRecord, build: &BuildRecord, timeline: &Timeline<'_
         let cost = all.iter().map(|at| wall(timeline.step(*at))).sum();
         let plural = if all.len() == 1 { "1 step" } else { &format!("{} steps", all.len()) };
         let what = if all.len() == 1 { "it reads" } else { "they read" };
+        let target = |at: &At| {
+            let step = timeline.step(*at);
+            let told = step.target.clone().or_else(|| step.outputs.first().map(|output| output.path.to_string()));
+            let told = told.unwrap_or_else(|| step.name());
+            told.split_once('/').map_or(told.clone(), |(_, path)| path.to_owned())
+        };
+        let place = build.edit.map_or(build.id.clone(), |n| record.scenario.edit_name(n));
+        let id = |at: &At| format!("{}@{place}:{}", FindingName::RebuildNeedless, target(at));
         let names = all.iter().take(NAMED).map(|at| format!("| {}", timeline.step(*at).name()));
         let more = all.len().saturating_sub(NAMED);
         let more = (more > 0).then(|| format!("| ... and {more} more"));
         Some(Finding {
             name: FindingName::RebuildNeedless,
-            target: kind,
+            target: target(&first),
             build: build.id.clone(),
             against: None,
             edit: build.edit.map(|n| record.scenario.edit_name(n)),
-            summary: format!("{plural} ran though nothing that {what} had changed: {}", share(cost, build.wall_ms)),
+            summary: format!(
+                "`{kind}`: {plural} ran though nothing that {what} had changed: {}",
+                share(cost, build.wall_ms)
+            ),
             parts: None,
             cause: Some(timeline.cause(Fault::Needless, first, why(timeline, first))),
             detail: if all.len() == 1 { Vec::new() } else { names.chain(more).collect() },
             still: Vec::new(),
-            folded: Vec::new(),
+            folded: all.iter().skip(1).map(id).collect(),
             standing: Standing::New,
         })
     };

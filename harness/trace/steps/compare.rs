@@ -141,6 +141,7 @@ mod tests {
             missing: Vec::new(),
             tools: Vec::new(),
             strays: Vec::new(),
+            sought: Vec::new(),
             network: Vec::new(),
             processes: Vec::new(),
             began,

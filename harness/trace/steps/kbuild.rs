@@ -227,12 +227,14 @@ pub fn body(command: &str) -> &str {
     let mut rest = command.trim();
     loop {
         let word = rest.split([' ', ';']).next().unwrap_or_default();
-        let quoted = matches!(word, "echo" | "trap") && rest[word.len()..].trim_start().starts_with('\'');
+        let after = rest[word.len()..].trim_start();
+        let said = word == "echo" && after.starts_with("'  ") || word == "trap" && after.starts_with('\'');
         let silenced = rest.starts_with("exec >/dev/null;");
         let sets = rest.starts_with("set -e;");
-        // So do makefiles that have no `if_changed`: the saved command is emptied first.
-        let empties = rest.starts_with(": >");
-        if !(quoted || silenced || sets || empties || rest.starts_with(';')) {
+        // So do makefiles that have no `if_changed`: the saved command is emptied before the label.
+        let labelled = |end: usize| rest[end..].trim_start().starts_with("echo '  ");
+        let empties = rest.starts_with(": >") && end_of_command(rest).is_some_and(labelled);
+        if !(said || silenced || sets || empties || rest.starts_with(';')) {
             return rest;
         }
         let Some(end) = end_of_command(rest) else { return rest };
@@ -336,6 +338,7 @@ endef
         assert_eq!(body("set -e; : > .a.cmd; echo '  A b'; x; : > y"), "x; : > y");
         assert_eq!(body("set -e; : > a"), ": > a");
         assert_eq!(body("echo 'it is all'"), "echo 'it is all'");
+        assert_eq!(body("echo '#define A' > b.h; : > c"), "echo '#define A' > b.h; : > c");
         assert_eq!(body("cc x; echo '  A b'"), "cc x; echo '  A b'");
     }
 

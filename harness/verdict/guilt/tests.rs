@@ -39,6 +39,7 @@ fn step(label: &str, reads: &str, makes: &str) -> Step {
         missing: Vec::new(),
         tools: Vec::new(),
         strays: Vec::new(),
+        sought: Vec::new(),
         network: Vec::new(),
         processes: Vec::new(),
         began: 0,
@@ -262,7 +263,7 @@ fn a_step_that_ran_for_nothing_is_a_cost_with_the_reason_why_make_ran_it() {
         .into();
     let judgement = judge(&record, &Accepted::default());
     let ids: Vec<String> = judgement.findings.iter().map(Finding::id).collect();
-    assert_eq!(ids, ["rebuild.needless@edit-1:LD"]);
+    assert_eq!(ids, ["rebuild.needless@edit-1:a.ko"]);
     let cause = judgement.findings[0].cause.clone().expect("a cause");
     assert_eq!((cause.fault, cause.why.as_str()), (Fault::Needless, "a prerequisite of it was newer"));
 }
