@@ -25,7 +25,11 @@ pub(super) fn needless(record: &ScenarioRecord, comparison: &mut Comparison) {
             ran_again(&timeline, finding);
         }
     }
-    for build in record.builds.iter().filter(|build| build.mode == Mode::Incremental && build.status.ok()) {
+    // What was touched on purpose is made again on purpose.
+    let touched = |n: usize| record.scenario.edit[n].changes_of().all(|change| change.touch.is_some());
+    let meant = |build: &&BuildRecord| build.edit.is_some_and(touched);
+    let incremental = record.builds.iter().filter(|build| build.mode == Mode::Incremental && build.status.ok());
+    for build in incremental.filter(|build| !meant(build)) {
         if let Some(timeline) = Timeline::up_to(record, build) {
             comparison.findings.extend(of_build(record, build, &timeline));
         }

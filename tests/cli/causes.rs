@@ -99,11 +99,11 @@ fn two_recipes_that_make_one_file_are_a_hazard_even_where_the_bytes_agree() {
     if !has_make() {
         return;
     }
-    let rules = "all: x.o y.o\nx.o: a.txt\n\tcp a.txt shared.h; cp shared.h $@\ny.o: a.txt\n\tcp a.txt shared.h; cp shared.h $@\n";
+    let rules = "all: x.o y.o\nx.o: a.txt\n\tcat a.txt > shared.h; cat a.txt > $@\ny.o: a.txt\n\tcat a.txt > shared.h; cat a.txt > $@\n";
     let found = report(&lab(rules), "");
     let told = finding(of(&found, "one"), FindingName::HazardWriteWrite);
     assert_eq!((told.target.as_str(), cause(told).fault), ("shared.h", Fault::Race));
-    let twin = rules.replace("y.o: a.txt\n\tcp a.txt shared.h; ", "y.o: a.txt x.o\n\t");
+    let twin = rules.replace("y.o: a.txt\n\tcat a.txt > shared.h; ", "y.o: a.txt x.o\n\t");
     assert_eq!(of(&report(&lab(&twin), ""), "one").findings, []);
 }
 
