@@ -115,7 +115,7 @@ impl Sink<'_> {
     }
 
     fn scenario(&mut self, scenario: &ScenarioReport) -> io::Result<()> {
-        let quiet = matches!(scenario.verdict, Verdict::Passed) && !self.options.verbose;
+        let quiet = matches!(scenario.verdict, Verdict::Passed) && !self.options.verbose && scenario.audit.is_none();
         let shown = |finding: &&Finding| self.options.verbose || finding.standing == Standing::New;
         let findings: Vec<&Finding> = scenario.findings.iter().filter(shown).collect();
         let known = scenario.findings.iter().filter(|f| matches!(f.standing, Standing::Known { .. })).count();
@@ -162,6 +162,9 @@ impl Sink<'_> {
         if known > 0 && !self.options.verbose {
             let plural = if known == 1 { "" } else { "s" };
             writeln!(self.out, "  {known} known finding{plural}; --verbose shows them")?;
+        }
+        for line in scenario.audit.iter().flat_map(|audit| super::audit::lines(audit, self.options.verbose)) {
+            writeln!(self.out, "  {}", clean(&line))?;
         }
         for note in &scenario.notes {
             let kind = if note.starts_with(ATTENTION) { "" } else { "note: " };

@@ -63,6 +63,8 @@ findings! {
     RebuildFailed = "rebuild.failed", Wrong;
     /// the incremental build works where a clean one fails
     RebuildMasked = "rebuild.masked", Wrong;
+    /// a step reads a file and is not run again when that file changes: nobody told make that it depends on it
+    DepMissing = "dep.missing", Wrong;
     /// a module lost its .BTF, or functions that a clean build describes
     BtfLost = "btf.lost", Wrong;
     /// a module has more than one .BTF
