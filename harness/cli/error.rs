@@ -221,8 +221,8 @@ mod tests {
          6 │ why = "w"
            ╰────
           help: did you mean `rebuild.stale`? possible: repro.mismatch, noop.changed, noop.ran,
-                rebuild.stale, rebuild.diverged, rebuild.failed, rebuild.masked, btf.lost, btf.duplicate,
-                build.failed, build.timeout, expect.unmet, known.stale, snapshot.changed,
+                rebuild.stale, rebuild.diverged, rebuild.failed, rebuild.masked, dep.missing, btf.lost,
+                btf.duplicate, build.failed, build.timeout, expect.unmet, known.stale, snapshot.changed,
                 snapshot.missing, snapshot.unreferenced
         1 error(s); nothing was built
         "#);

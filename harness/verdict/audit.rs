@@ -531,3 +531,6 @@ pub fn finding(candidate: &Candidate, edit: &str, command: &str) -> Option<Findi
         standing: Standing::New,
     })
 }
+
+#[cfg(test)]
+mod tests;
