@@ -18,6 +18,7 @@ pub mod bootstrap;
 mod check;
 pub mod doctor;
 mod error;
+mod fingerprint;
 pub mod host;
 mod judge;
 pub mod load;
@@ -70,6 +71,8 @@ enum Command {
     Check(CheckArgs),
     /// Recompute verdict and report of a recorded run, without building
     Judge(JudgeArgs),
+    /// Print the digest of every toolchain file that a run's builds used, or how two runs differ in that
+    Fingerprint(fingerprint::FingerprintArgs),
     /// Show what this host can do: tools with versions, namespaces, overlay, ptrace, disk
     Doctor(DoctorArgs),
     /// Print the JSON schema of scenario files or of the report
@@ -383,6 +386,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::List(args) => check::list(&args, session),
         Command::Check(args) => check::check(&args.select, args.cache.as_deref(), args.format, session),
         Command::Judge(args) => judge::judge(args.run.as_deref(), args.snapshots.as_deref(), &args.output, session),
+        Command::Fingerprint(args) => fingerprint::fingerprint(&args, session),
         Command::Doctor(args) => check::doctor(args.cache.as_deref(), args.format, session),
         Command::Schema(args) => {
             let schema = match args.of {

@@ -95,7 +95,7 @@ pub fn run_scenario(
     };
     let order: Vec<String> =
         runner::plan(scenario, context.parts).into_iter().flat_map(|chain| chain.builds).map(|b| b.id).collect();
-    let Recorded { builds, texts, traces } = recorder.finish(&order);
+    let Recorded { builds, texts, traces, replays } = recorder.finish(&order);
     let variant = variant(scenario, &job.toolchain);
     ScenarioRecord {
         format: FORMAT,
@@ -111,6 +111,7 @@ pub fn run_scenario(
         wall_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         builds,
         snapshots: snapshots(texts, variant.as_deref()),
+        replays,
         traces,
     }
 }

@@ -32,6 +32,7 @@ mod making;
 pub mod prepared;
 mod preparing;
 pub mod replay;
+mod replaying;
 pub mod slots;
 mod status;
 mod traces;
@@ -42,6 +43,7 @@ pub use instance::{Source, directory_size};
 pub use labels::{labels, tail};
 pub use prepared::Prepared;
 pub(crate) use preparing::millis;
+pub use replaying::{Replayed, TIMES as REPLAYS};
 pub use status::Status;
 pub use traces::Traced;
 
@@ -234,6 +236,12 @@ pub trait Observer: Sync {
     /// # Errors
     /// Why the tree could not be looked at, for reasons of the harness's or the host's.
     fn built(&self, built: &Built<'_>) -> Result<Seen, RunError>;
+
+    /// Looks at a step that was run again, and records it.
+    ///
+    /// # Errors
+    /// As [`Observer::built`].
+    fn replayed(&self, replayed: &Replayed<'_>) -> Result<(), RunError>;
 
     /// Whether the artifacts of two builds differ; `None` if not both worked, or there is nothing to compare.
     fn differ(&self, build: &str, other: &str) -> Option<bool>;

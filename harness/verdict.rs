@@ -15,11 +15,14 @@ mod cause;
 mod compare;
 mod expect;
 mod guilt;
+mod hazard;
+mod replays;
 mod snapshots;
+mod work;
 
 pub use compare::pattern_matches;
 pub use guilt::{Cause, Fault};
-pub use snapshots::{Accepted, snapshot_path, unreferenced, variant_name};
+pub use snapshots::{Accepted, snapshot_path, tools, unreferenced, variant_name};
 
 /// How a note begins that is shown even where all is well: a limit of what "passed" means.
 pub const ATTENTION: &str = "attention: ";
@@ -76,6 +79,8 @@ pub enum Standing {
         /// Why.
         why: String,
     },
+    /// It is there, and no build of the scenario came to it: it fails only against an expectation.
+    Latent,
 }
 
 /// Something about the build under test, with its evidence.
@@ -174,6 +179,9 @@ fn judge_builds(record: &ScenarioRecord, accepted: &Accepted) -> Judgement {
     let mut comparison = compare::compare(record);
     snapshots::compare(record, accepted, &mut comparison);
     guilt::blame(record, &mut comparison);
+    replays::find(record, &mut comparison);
+    hazard::find(record, &mut comparison);
+    work::needless(record, &mut comparison);
     cause::fold(record, &mut comparison);
     guilt::fold(&mut comparison);
     expect::weigh(record, &mut comparison);

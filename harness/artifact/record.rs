@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::steps::{self, Steps};
-use super::{Artifact, ArtifactError, Digest};
+use super::{Artifact, ArtifactError, Digest, PartDiff};
 pub use crate::runner::{Mode, Preparation, Role, Status};
 use crate::scenario::Scenario;
 
@@ -155,6 +155,9 @@ pub struct ScenarioRecord {
     pub builds: Vec<BuildRecord>,
     /// What snapshots are to be compared with.
     pub snapshots: Vec<SnapshotRecord>,
+    /// Steps of the experiment that were run again on their own output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replays: Vec<ReplayRecord>,
     /// What the builds did, by their names, of those that were traced: each in a file of its own ([`steps::FILE`]).
     #[serde(skip)]
     pub traces: BTreeMap<String, Steps>,
@@ -173,6 +176,37 @@ impl ScenarioRecord {
         }
         Ok(record)
     }
+}
+
+/// A step that was run again on its own output.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReplayRecord {
+    /// The build.
+    pub build: String,
+    /// Its command, as make gave it to the shell.
+    pub command: String,
+    /// Its working directory.
+    pub cwd: String,
+    /// How often it was run again.
+    pub runs: u32,
+    /// What the runs changed.
+    pub changes: Vec<ReplayChange>,
+    /// How it failed on what it had made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// Why it cannot be told.
+    pub not_replayable: Option<String>,
+}
+
+/// An output that a replay changed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReplayChange {
+    /// The file, below `src` or `obj`.
+    pub output: String,
+    /// In which run, from 1.
+    pub run: u32,
+    /// How; none if the file is gone.
+    pub parts: Option<PartDiff>,
 }
 
 /// What one build left behind.

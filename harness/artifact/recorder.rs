@@ -12,17 +12,20 @@ use rayon::prelude::*;
 use wildmatch::WildMatch;
 
 use super::opened::Opened;
-use super::record::{BuildRecord, SnapshotRecord};
+use super::record::{BuildRecord, ReplayChange, ReplayRecord, SnapshotRecord};
 use super::steps::{self, Sources, Steps};
 use super::walk::walk_opening;
 use super::{
-    Artifact, ArtifactError, Base, Bounds, Digest, FileEntry, FileKind, describe_within, escape_path, hash_file_within,
-    sparse, unescape_path,
+    Artifact, ArtifactError, Base, Bounds, Digest, FileEntry, FileKind, PartDiff, describe_within, diff_parts,
+    escape_path, hash_file_within, sparse, unescape_path,
 };
 use crate::artifact::btf;
 use crate::artifact::{section, shipped};
 use crate::runner::millis;
-use crate::runner::{Built, Event, Mode, Observer, PlannedBuild, Prepared, Role, RunError, Seen, Status, labels, tail};
+use crate::runner::replay::{Came, Change};
+use crate::runner::{
+    Built, Event, Mode, Observer, PlannedBuild, Prepared, REPLAYS, Replayed, Role, RunError, Seen, Status, labels, tail,
+};
 use crate::sandbox::overlay;
 
 /// The most of a path that is told.
@@ -63,6 +66,7 @@ struct State {
     trees: BTreeMap<String, Tree>,
     snapshots: Texts,
     traces: BTreeMap<String, Steps>,
+    replays: Vec<ReplayRecord>,
     /// Digests of files outside of the trees, by path, with what they were known by.
     toolchain: HashMap<PathBuf, (FileEntry, Digest)>,
 }
@@ -76,6 +80,8 @@ pub struct Recorded {
     pub texts: Texts,
     /// What the traced builds did, by their names.
     pub traces: BTreeMap<String, Steps>,
+    /// Steps that were run again.
+    pub replays: Vec<ReplayRecord>,
 }
 
 /// What was in a tree after its last build.
@@ -104,7 +110,7 @@ impl<'a> Recorder<'a> {
             (known.or_else(kin).unwrap_or(usize::MAX), build.id.clone())
         };
         state.builds.sort_by_key(rank);
-        Recorded { builds: state.builds, texts: state.snapshots, traces: state.traces }
+        Recorded { builds: state.builds, texts: state.snapshots, traces: state.traces, replays: state.replays }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -423,6 +429,41 @@ fn text(path: &Path, name: &str, base: Option<&Base>) -> Result<String, String> 
 impl Observer for Recorder<'_> {
     fn built(&self, built: &Built<'_>) -> Result<Seen, RunError> {
         self.record(built)
+    }
+
+    fn replayed(&self, replayed: &Replayed<'_>) -> Result<(), RunError> {
+        let described = |path: &Path, name: &str| {
+            let name = name.split_once('/').map_or(name, |(_, path)| path);
+            describe_within(path, name, None, &self.bounds).map_err(|error| RunError::of(chain(&error), &error))
+        };
+        let parts = |change: &Change| -> Result<Option<PartDiff>, RunError> {
+            let Some(after) = &change.after else { return Ok(None) };
+            let (before, after) = (described(&change.before, &change.output)?, described(after, &change.output)?);
+            Ok(Some(diff_parts(&before, &after)))
+        };
+        let (changes, not_replayable) = match &replayed.came {
+            Came::Idempotent | Came::Failed(_) => (Vec::new(), None),
+            Came::NotReplayable(why) => (Vec::new(), Some(why.clone())),
+            Came::Changed(changes) => {
+                let told = |change: &Change| {
+                    Ok(ReplayChange { output: change.output.clone(), run: change.round, parts: parts(change)? })
+                };
+                (changes.iter().map(told).collect::<Result<_, RunError>>()?, None)
+            }
+        };
+        self.state().replays.push(ReplayRecord {
+            build: replayed.build.id.clone(),
+            command: replayed.step.command.clone(),
+            cwd: replayed.step.cwd.clone(),
+            runs: REPLAYS,
+            changes,
+            failed: match &replayed.came {
+                Came::Failed(how) => Some(how.clone()),
+                _ => None,
+            },
+            not_replayable,
+        });
+        Ok(())
     }
 
     fn differ(&self, build: &str, other: &str) -> Option<bool> {

@@ -438,6 +438,7 @@ impl<'a> Run<'a> {
             wall_ms: 0,
             builds: Vec::new(),
             snapshots: Vec::new(),
+            replays: Vec::new(),
             traces: std::collections::BTreeMap::new(),
         }
     }

@@ -6,22 +6,32 @@ use std::path::{Path, PathBuf};
 
 use crate::artifact::ArtifactError;
 use crate::artifact::record::ScenarioRecord;
-use crate::artifact::snapshot::{Snapshot, normalized, pending_path};
+use crate::artifact::snapshot::{Snapshot, Value, normalized, pending_path};
 use crate::scenario::{FindingName, Scenario};
 use crate::tree::Lower as _;
 use crate::tree::lower::DirLower;
-use crate::verdict::{Accepted, Finding, Standing, snapshot_path, variant_name};
+use crate::verdict::{Accepted, Finding, Standing, snapshot_path, tools, variant_name};
+
+/// How a snapshot's description begins: the tools follow.
+const MADE_BY: &str = "made by ";
 
 /// Reads every accepted snapshot below a directory. One that is no snapshot counts as not there: then it is
 /// missing, and that is said.
 #[must_use]
 pub fn accepted(dir: &Path) -> Accepted {
     let paths = DirLower(dir.to_owned()).below("").unwrap_or_default();
-    let snapshots = paths.into_iter().filter(|path| path.ends_with(".snap")).filter_map(|path| {
-        let text = fs::read_to_string(dir.join(&path)).ok()?;
-        Some((PathBuf::from(path), Snapshot::parse(&text).ok()?.contents))
-    });
-    Accepted(snapshots.collect())
+    let mut accepted = Accepted::default();
+    for path in paths.into_iter().filter(|path| path.ends_with(".snap")) {
+        let Ok(text) = fs::read_to_string(dir.join(&path)) else { continue };
+        let Ok(snapshot) = Snapshot::parse(&text) else { continue };
+        let made = match snapshot.metadata.get("description") {
+            Some(Value::Text(text)) => text.strip_prefix(MADE_BY).map(str::to_owned),
+            _ => None,
+        };
+        accepted.tools.extend(made.map(|tools| (PathBuf::from(&path), tools)));
+        accepted.contents.insert(path.into(), snapshot.contents);
+    }
+    accepted
 }
 
 /// Writes what differs from the accepted snapshots as `.snap.new` beside them, for `cargo insta review`;
@@ -42,12 +52,15 @@ pub fn write_pending(
         let relative = snapshot_path(&record.id, variant, &snapshot.artifact);
         let path = dir.join(&relative);
         let pending = pending_path(&path);
-        let equal = accepted.0.get(&relative).is_some_and(|old| normalized(old) == normalized(contents));
+        let equal = accepted.contents.get(&relative).is_some_and(|old| normalized(old) == normalized(contents));
         if equal || is_meant(findings, &snapshot.artifact) {
             let _ = fs::remove_file(&pending);
             continue;
         }
-        Snapshot::new(contents.clone(), &record.file, &format!("BTF of {}", snapshot.artifact)).write(&pending)?;
+        let mut new = Snapshot::new(contents.clone(), &record.file, &format!("BTF of {}", snapshot.artifact));
+        let made = format!("{MADE_BY}{}", tools(record));
+        new.metadata.insert("description".into(), Value::Text(made));
+        new.write(&pending)?;
         written.push(pending);
     }
     Ok(written)

@@ -9,7 +9,7 @@ use console::Style;
 
 use super::{Report, ScenarioReport};
 use crate::runner::Preparation;
-use crate::scenario::Class;
+use crate::scenario::{Class, FindingName};
 use crate::verdict::{ATTENTION, Cause, Finding, Standing, Verdict};
 
 /// How many targets of one finding are named.
@@ -116,7 +116,10 @@ impl Sink<'_> {
 
     fn scenario(&mut self, scenario: &ScenarioReport) -> io::Result<()> {
         let quiet = matches!(scenario.verdict, Verdict::Passed) && !self.options.verbose && scenario.audit.is_none();
-        let shown = |finding: &&Finding| self.options.verbose || finding.standing == Standing::New;
+        // Of what 7.2 and later do by design (they link every module again) there is a line only.
+        let needless = |finding: &&Finding| finding.name == FindingName::RebuildNeedless;
+        let shown =
+            |finding: &&Finding| self.options.verbose || finding.standing == Standing::New && !needless(finding);
         let findings: Vec<&Finding> = scenario.findings.iter().filter(shown).collect();
         let known = scenario.findings.iter().filter(|f| matches!(f.standing, Standing::Known { .. })).count();
         let important = |note: &&String| note.starts_with("fixed?") || note.starts_with(ATTENTION);
@@ -166,6 +169,15 @@ impl Sink<'_> {
         for line in scenario.audit.iter().flat_map(|audit| super::audit::lines(audit, self.options.verbose)) {
             writeln!(self.out, "  {}", clean(&line))?;
         }
+        let latent = scenario.findings.iter().filter(|finding| finding.standing == Standing::Latent).count();
+        if latent > 0 && !self.options.verbose {
+            let plural = if latent == 1 { "" } else { "s" };
+            writeln!(self.out, "  {latent} latent finding{plural}; --verbose shows them")?;
+        }
+        let costs = scenario.findings.iter().filter(needless).count();
+        if costs > 0 && !self.options.verbose {
+            writeln!(self.out, "  steps ran for nothing ({costs} × rebuild.needless); --verbose shows them")?;
+        }
         for note in &scenario.notes {
             let kind = if note.starts_with(ATTENTION) { "" } else { "note: " };
             writeln!(self.out, "  {kind}{}", clean(note))?;
@@ -187,6 +199,7 @@ impl Sink<'_> {
         let standing = match &first.standing {
             Standing::New => String::new(),
             Standing::Expected => " (expected)".into(),
+            Standing::Latent => " (latent: no build of the scenario comes to it)".into(),
             Standing::Known { why } => format!(" (known: {why})"),
         };
         let name = self.style(style).apply_to(first.name.name());

@@ -533,6 +533,11 @@ impl Runner<'_> {
             traced,
         };
         let seen = self.observer.built(&built)?;
+        if let (Some(traced), Role::Experiment, Seen::Changed | Seen::Same, true) =
+            (&built.traced, chain.role, &seen, made.status.ok())
+        {
+            self.replay_in_place(build, tree, &built.log, traced)?;
+        }
         if let Some(traces) = &traces
             && !self.context.keep
         {

@@ -517,6 +517,11 @@ impl<'m> Making<'m> {
         said("No space left on device").then(|| "no space left on a file system it writes to".to_owned())
     }
 
+    /// The sandbox of a build without commands.
+    pub(super) fn base(mut self) -> Spec {
+        self.spec(&[])
+    }
+
     fn spec(&mut self, commands: &[Vec<String>]) -> Spec {
         let Tree { maker, state, jobs, .. } = self.tree;
         let context = self.runner.context;

@@ -59,12 +59,24 @@ findings! {
     RebuildStale = "rebuild.stale", Wrong;
     /// the incremental build differs from a clean one though it made the artifact again: the result depends on what was there before
     RebuildDiverged = "rebuild.diverged", Wrong;
+    /// a step ran although nothing that it reads had other content than the time before
+    RebuildNeedless = "rebuild.needless", Cost;
     /// the incremental build fails where a clean one works
     RebuildFailed = "rebuild.failed", Wrong;
     /// the incremental build works where a clean one fails
     RebuildMasked = "rebuild.masked", Wrong;
     /// a step reads a file and is not run again when that file changes: nobody told make that it depends on it
     DepMissing = "dep.missing", Wrong;
+    /// a step that rewrites a file changes it again when it is run on its own output
+    StepNotIdempotent = "step.not-idempotent", Wrong;
+    /// two steps of one build make the same file
+    HazardWriteWrite = "hazard.write-write", Wrong;
+    /// a step reads a file that another one makes, and nothing orders the two
+    HazardOrder = "hazard.order", Wrong;
+    /// a step read a file that is neither of the trees nor of the toolchain
+    EscapeRead = "escape.read", Wrong;
+    /// a step left a file outside of the trees
+    EscapeWrite = "escape.write", Wrong;
     /// a module lost its .BTF, or functions that a clean build describes
     BtfLost = "btf.lost", Wrong;
     /// a module has more than one .BTF

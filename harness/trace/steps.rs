@@ -309,8 +309,15 @@ impl Making<'_> {
         actions.sort_by_key(|action| action.at);
         let blank = step.clone();
         self.fold(&actions, &mut step);
-        let ran = |number: &u32| {
-            let actions: Vec<&Action> = of(number).collect();
+        let given = redirected(trace, processes);
+        let commands = commands(trace, processes);
+        let ran = |(number, all): (&u32, &Vec<u32>)| {
+            let own = |action: &&Action| given.get(&action.at).is_none_or(|other| all.contains(other));
+            let mut actions: Vec<&Action> = all.iter().flat_map(of).filter(own).collect();
+            let others = processes.iter().filter(|other| !all.contains(other));
+            actions
+                .extend(others.flat_map(of).filter(|action| given.get(&action.at).is_some_and(|it| all.contains(it))));
+            actions.sort_by_key(|action| action.at);
             // Most processes only read.
             if !actions.iter().any(|action| action.deed.changes()) {
                 return None;
@@ -327,7 +334,7 @@ impl Making<'_> {
                 in_place: one.in_place,
             })
         };
-        step.ran = processes.iter().filter_map(ran).collect();
+        step.ran = commands.iter().filter_map(ran).collect();
         if step.ran.len() < 2 {
             step.ran.clear();
         }
@@ -500,6 +507,54 @@ impl Making<'_> {
             None => Where::Host(path.to_string_lossy().into_owned()),
         }
     }
+}
+
+/// The commands of a step, as its shells and scripts start them: each by its first process, with all below it. What a shell
+/// does itself is one of its own.
+fn commands(trace: &Trace, processes: &[u32]) -> BTreeMap<u32, Vec<u32>> {
+    let mut of: HashMap<u32, u32> = HashMap::new();
+    let mut commands: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    // Parents have smaller numbers than their children.
+    for number in processes {
+        let process = &trace.processes[*number as usize];
+        let above = process.parent.and_then(|parent| of.get(&parent).copied());
+        let name = process.programs.last().and_then(|program| program.argv.first());
+        // One that ran no program is a part of the shell that it is a copy of.
+        let shell = name.is_none_or(|name| is_shell(&name.to_string_lossy()));
+        let command = above.unwrap_or(*number);
+        if above.is_some() || !shell {
+            of.insert(*number, command);
+        }
+        commands.entry(command).or_default().push(*number);
+    }
+    commands
+}
+
+/// Files that a shell opens for writing before it starts a program, which then writes there (`cat a > b`; POSIX.1-2017, Shell
+/// Command Language, 2.7): by the place of that in the order of things, the process that it is for.
+fn redirected(trace: &Trace, processes: &[u32]) -> HashMap<u32, u32> {
+    let mut given = HashMap::new();
+    for number in processes {
+        let process = &trace.processes[*number as usize];
+        let shell = |at: u32| {
+            let program = trace.program(*number, at);
+            program.and_then(|program| program.argv.first()).is_some_and(|name| is_shell(&name.to_string_lossy()))
+        };
+        let writes = process.actions.iter().filter(|action| matches!(action.deed, Deed::Create | Deed::Update));
+        let writes: Vec<u32> = writes.map(|action| action.at).filter(|at| shell(*at)).collect();
+        for (place, at) in writes.iter().enumerate() {
+            let child = |other: &&u32| {
+                let other = &trace.processes[**other as usize];
+                other.parent == Some(*number) && other.born > *at && !other.programs.is_empty()
+            };
+            let next = writes.get(place + 1).copied().unwrap_or(u32::MAX);
+            let first = processes.iter().filter(child).min_by_key(|other| trace.processes[**other as usize].born);
+            if let Some(first) = first.filter(|first| trace.processes[**first as usize].born < next) {
+                given.insert(*at, *first);
+            }
+        }
+    }
+    given
 }
 
 /// One digest of paths and contents.

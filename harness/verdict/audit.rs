@@ -302,7 +302,8 @@ impl Ground<'_> {
             let mut next = Vec::new();
             for input in level.iter().flat_map(|path| makers.of_file(path)).flat_map(|step| &step.inputs) {
                 let path = &*input.path;
-                if !seen.insert(path) {
+                // What keeps books leaves no trace in what is made.
+                if !seen.insert(path) || keeps_books(path) {
                     continue;
                 }
                 match (self.origin(path, makers), path.strip_prefix("src/")) {
@@ -380,7 +381,11 @@ fn is_own(step: &Step, path: &str, makers: &Makers<'_>) -> bool {
     if is_book(path) || makes(path) || !made.is_empty() && made.iter().all(same_rule) {
         return true;
     }
-    // fixdep writes nothing but the `.cmd` file: a change of it is no reason to compile anything.
+    keeps_books(path)
+}
+
+/// Whether it is fixdep, which writes nothing but the `.cmd` file: a change of it is no reason to compile anything.
+fn keeps_books(path: &str) -> bool {
     path.rsplit('/').next() == Some("fixdep")
 }
 

@@ -23,7 +23,7 @@ pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
                 && known.edit.as_ref().is_none_or(|edit| finding.edit.as_ref() == Some(edit));
             if fits {
                 seen = true;
-                if finding.standing == Standing::New {
+                if matches!(finding.standing, Standing::New | Standing::Latent) {
                     finding.standing = Standing::Known { why: known.why.clone() };
                 }
             }
@@ -49,13 +49,11 @@ pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
     for expected in &record.scenario.expect.finding {
         let mut seen = 0;
         for finding in &mut comparison.findings {
-            let fits = finding.name == expected.finding
-                && fits_target(finding, expected.target.as_deref())
-                && fits_edit(finding, expected.edit.as_deref());
-            if fits {
+            let fits = |target: &&str| expected.target.as_ref().is_none_or(|want| pattern_matches(want, target));
+            let fitting = targets(finding, expected.finding).filter(fits).count();
+            if fitting > 0 && fits_edit(finding, expected.edit.as_deref()) {
                 finding.standing = Standing::Expected;
-                let fits = |target: &&str| expected.target.as_ref().is_none_or(|want| pattern_matches(want, target));
-                seen += u32::try_from(targets(finding).filter(fits).count()).unwrap_or(u32::MAX);
+                seen += u32::try_from(fitting).unwrap_or(u32::MAX);
             }
         }
         let wanted = expected.at_least.unwrap_or(1);
@@ -115,16 +113,17 @@ fn absent(
 
 /// Whether a finding, or one of its name that was folded under it, is about such an artifact.
 fn fits_target(finding: &Finding, pattern: Option<&str>) -> bool {
-    targets(finding).any(|target| pattern.is_none_or(|pattern| pattern_matches(pattern, target)))
+    targets(finding, finding.name).any(|target| pattern.is_none_or(|pattern| pattern_matches(pattern, target)))
 }
 
-/// What a finding is about, and those of its name that were folded under it.
-fn targets(finding: &Finding) -> impl Iterator<Item = &str> {
-    let folded = finding.folded.iter().filter_map(|id| {
-        let (name, rest) = id.split_once('@')?;
-        (name == finding.name.name()).then(|| rest.split_once(':'))?.map(|(_, target)| target)
+/// What a finding is about if it has this name, and those of this name that were folded under it.
+fn targets(finding: &Finding, name: FindingName) -> impl Iterator<Item = &str> {
+    let own = (finding.name == name).then_some(finding.target.as_str());
+    let folded = finding.folded.iter().filter_map(move |id| {
+        let (other, rest) = id.split_once('@')?;
+        (other == name.name()).then(|| rest.split_once(':'))?.map(|(_, target)| target)
     });
-    std::iter::once(finding.target.as_str()).chain(folded)
+    own.into_iter().chain(folded)
 }
 
 fn fits_edit(finding: &Finding, edit: Option<&str>) -> bool {

@@ -15,7 +15,8 @@ mod search;
 mod timeline;
 
 use search::Search;
-use timeline::Timeline;
+pub(super) use search::{cut, rival, words};
+pub(super) use timeline::Timeline;
 
 use super::Finding;
 use super::compare::Comparison;
@@ -41,6 +42,10 @@ pub enum Fault {
     Race,
     /// It failed.
     Failed,
+    /// It was run for nothing.
+    Needless,
+    /// It reached outside of the trees.
+    Escapes,
 }
 
 impl Fault {
@@ -56,6 +61,8 @@ impl Fault {
             Self::Order => "depends on the order of jobs",
             Self::Race => "two steps make one file",
             Self::Failed => "fails",
+            Self::Needless => "runs for nothing",
+            Self::Escapes => "reaches outside of the trees",
         }
     }
 }

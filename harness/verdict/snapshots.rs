@@ -5,13 +5,45 @@ use std::path::PathBuf;
 
 use super::compare::Comparison;
 use super::{Finding, Standing};
-use crate::artifact::record::ScenarioRecord;
+use crate::artifact::record::{ScenarioRecord, ToolRecord};
 use crate::artifact::snapshot::{normalized, text_diff};
 use crate::scenario::FindingName;
 
-/// Accepted snapshots: contents by path below the snapshot directory.
+/// How many digits of a program's digest tell it from another.
+const DIGITS: usize = 12;
+
+/// Accepted snapshots.
 #[derive(Debug, Clone, Default)]
-pub struct Accepted(pub BTreeMap<PathBuf, String>);
+pub struct Accepted {
+    /// Their contents, by path below the snapshot directory.
+    pub contents: BTreeMap<PathBuf, String>,
+    /// By which tools they were made, in words of [`tools`], where that is known.
+    pub tools: BTreeMap<PathBuf, String>,
+}
+
+/// The tools of a scenario, each by its version and the digest of its program: `gcc 12.2.0 1f2e3d4c, pahole v1.24 ...`.
+#[must_use]
+pub fn tools(record: &ScenarioRecord) -> String {
+    let one = |tool: &ToolRecord| {
+        let digest = tool.sha256.map(|digest| digest.to_string()).unwrap_or_default();
+        format!("{} {} {}", tool.name, tool.key, &digest[..digest.len().min(DIGITS)]).trim_end().to_owned()
+    };
+    record.toolchain.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Which tools are not those by which a snapshot was made.
+fn other_tools(accepted: &str, now: &str) -> Vec<String> {
+    let by_name = |text: &str| -> BTreeMap<String, String> {
+        let one = |tool: &str| tool.split_once(' ').map(|(name, what)| (name.to_owned(), what.to_owned()));
+        text.split(", ").filter_map(one).collect()
+    };
+    let (then, now) = (by_name(accepted), by_name(now));
+    let changed = then.iter().filter_map(|(name, was)| {
+        let is = now.get(name).filter(|is| *is != was)?;
+        Some(format!("made by another {name}: {is}; the accepted one by {was}"))
+    });
+    changed.collect()
+}
 
 /// Where the snapshot of an artifact is, below the snapshot directory.
 #[must_use]
@@ -57,7 +89,7 @@ pub(super) fn compare(record: &ScenarioRecord, accepted: &Accepted, comparison: 
         };
         let path = snapshot_path(&record.id, variant, &snapshot.artifact);
         let shown = path.display().to_string();
-        let (name, summary, detail) = match (&snapshot.contents, accepted.0.get(&path)) {
+        let (name, summary, detail) = match (&snapshot.contents, accepted.contents.get(&path)) {
             (Err(why), _) => (FindingName::SnapshotMissing, format!("nothing to compare: {why}"), Vec::new()),
             (Ok(_), None) => (
                 FindingName::SnapshotMissing,
@@ -70,7 +102,10 @@ pub(super) fn compare(record: &ScenarioRecord, accepted: &Accepted, comparison: 
             }
             (Ok(new), Some(old)) => {
                 comparison.compared += 1;
-                let mut detail: Vec<String> = text_diff(old, new).lines().map(str::to_owned).collect();
+                let then = accepted.tools.get(&path);
+                let other = then.map(|then| other_tools(then, &tools(record))).unwrap_or_default();
+                let mut detail: Vec<String> = other;
+                detail.extend(text_diff(old, new).lines().map(str::to_owned));
                 detail.push("accept or reject it: cargo insta review".into());
                 (FindingName::SnapshotChanged, format!("differs from `{shown}`"), detail)
             }
@@ -89,5 +124,18 @@ pub(super) fn compare(record: &ScenarioRecord, accepted: &Accepted, comparison: 
             folded: Vec::new(),
             standing: Standing::New,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_is_another_than_then_is_named() {
+        let then = "gcc 12 aa, pahole 1.24 bb";
+        assert_eq!(other_tools(then, then), [""; 0]);
+        let now = "gcc 12 aa, ld 2.40 cc, pahole 1.25 dd";
+        assert_eq!(other_tools(then, now), ["made by another pahole: 1.25 dd; the accepted one by 1.24 bb"]);
     }
 }

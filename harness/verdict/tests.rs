@@ -16,6 +16,7 @@ fn ids(judgement: &Judgement) -> Vec<String> {
         Standing::New => "",
         Standing::Expected => " expected",
         Standing::Known { .. } => " known",
+        Standing::Latent => " latent",
     };
     judgement.findings.iter().map(|finding| format!("{}{}", finding.id(), standing(finding))).collect()
 }
@@ -387,7 +388,7 @@ fn snapshots_are_compared_where_they_are_declared() {
         record
     };
     let path = snapshot_path("t/sample", "gcc-12", "a.ko");
-    let accepted = Accepted([(path, "STRUCT page\n".to_owned())].into());
+    let accepted = Accepted { contents: [(path, "STRUCT page\n".to_owned())].into(), ..Accepted::default() };
     let told = |record: &ScenarioRecord| {
         let judgement = judge(record, &accepted);
         (judgement.verdict, ids(&judgement))

@@ -6,6 +6,7 @@
 mod adhoc;
 mod audit;
 mod bad_builds;
+mod causes;
 mod check;
 mod closed;
 mod graft;

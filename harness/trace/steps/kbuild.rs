@@ -230,7 +230,9 @@ pub fn body(command: &str) -> &str {
         let quoted = matches!(word, "echo" | "trap") && rest[word.len()..].trim_start().starts_with('\'');
         let silenced = rest.starts_with("exec >/dev/null;");
         let sets = rest.starts_with("set -e;");
-        if !(quoted || silenced || sets || rest.starts_with(';')) {
+        // So do makefiles that have no `if_changed`: the saved command is emptied first.
+        let empties = rest.starts_with(": >");
+        if !(quoted || silenced || sets || empties || rest.starts_with(';')) {
             return rest;
         }
         let Some(end) = end_of_command(rest) else { return rest };
@@ -331,6 +333,8 @@ endef
     fn what_comes_before_a_command_is_taken_off() {
         assert_eq!(body(&format!("{PRELUDE}{BTF}")), BTF);
         assert_eq!(body("set -e; echo '  A b'; : ; x"), ": ; x");
+        assert_eq!(body("set -e; : > .a.cmd; echo '  A b'; x; : > y"), "x; : > y");
+        assert_eq!(body("set -e; : > a"), ": > a");
         assert_eq!(body("echo 'it is all'"), "echo 'it is all'");
         assert_eq!(body("cc x; echo '  A b'"), "cc x; echo '  A b'");
     }

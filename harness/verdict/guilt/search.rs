@@ -130,19 +130,18 @@ impl<'t, 'r> Search<'t, 'r> {
 
     /// Two steps make the file, and the last of them is another here than there.
     fn not_followed(&self, path: &str, have: At, want: At, before: Option<At>) -> Option<Cause> {
-        let key = self.want.key(want);
-        let runs = self.have.runs(&key);
-        let Some(run) = runs.iter().rev().find(|at| before.is_none_or(|before| **at < before)) else {
-            if self.want.runs(&self.have.key(have)).is_empty() {
-                let why = format!("it made `{path}`; in {} `{}` does", self.other(), self.want.step(want).name());
-                return Some(self.told(Fault::Extra, self.have, have, why));
-            }
+        if self.want.runs(&self.have.key(have)).is_empty() {
+            let why = format!("it made `{path}`; in {} `{}` does", self.other(), self.want.step(want).name());
+            return Some(self.told(Fault::Extra, self.have, have, why));
+        }
+        let runs = self.have.runs(&self.want.key(want)).iter().rev();
+        let Some(run) = runs.copied().find(|at| before.is_none_or(|before| *at < before)) else {
             return Some(self.never(path, want, before));
         };
-        if *run > have {
+        if run > have {
             // It ran, and left the file alone.
             let why = format!("it ran after `{}` and did not make `{path}`", self.have.step(have).name());
-            return Some(self.told(Fault::Irreproducible, self.have, *run, why));
+            return Some(self.told(Fault::Irreproducible, self.have, run, why));
         }
         let step = self.want.step(want);
         let saves = step.outputs.iter().any(|output| output.path.ends_with(".cmd"));
@@ -250,12 +249,7 @@ impl<'t, 'r> Search<'t, 'r> {
         if kbuild::body(&self.have.step(have).command) != kbuild::body(&self.want.step(want).command) {
             return Some(("command names the places of the trees, which are others".into(), false));
         }
-        let env = |timeline: &Timeline<'r>, at: At| {
-            let steps = timeline.steps(at);
-            let all = steps.environments.get(timeline.step(at).env as usize).cloned().unwrap_or_default();
-            all.iter().map(|variable| steps.told(variable)).collect::<Vec<_>>()
-        };
-        let (mine, right) = (env(self.have, have), env(self.want, want));
+        let (mine, right) = (self.have.environment(have), self.want.environment(want));
         if mine != right {
             let other: Vec<&str> = mine
                 .iter()
@@ -267,11 +261,8 @@ impl<'t, 'r> Search<'t, 'r> {
             let names: Vec<&str> = names.into_iter().collect();
             return Some((format!("environment is another: {}", names.join(", ")), true));
         }
-        let digest = |timeline: &Timeline<'r>, at: At, tool: &str| timeline.steps(at).toolchain.get(tool).copied();
-        let tool = self.have.step(have).tools.iter().find(|tool| {
-            let (a, b) = (digest(self.have, have, tool), digest(self.want, want, tool));
-            matches!((a, b), (Some(Some(a)), Some(Some(b))) if a != b)
-        })?;
+        let (mine, right) = (self.have.toolchain(have), self.want.toolchain(want));
+        let tool = mine.iter().find(|(tool, digest)| right.get(*tool).is_some_and(|other| other != *digest))?.0;
         Some((format!("tool `{tool}` is another"), true))
     }
 
@@ -350,23 +341,13 @@ impl<'t, 'r> Search<'t, 'r> {
     }
 
     fn told(&self, fault: Fault, timeline: &Timeline<'r>, at: At, why: String) -> Cause {
-        let step = timeline.step(at);
-        Cause {
-            fault,
-            step: cut(&step.name()),
-            target: step.target.clone(),
-            cmd: step.cmd.clone(),
-            command: cut(&timeline.command(at)),
-            build: timeline.build(at).id.clone(),
-            why,
-            way: Vec::new(),
-        }
+        timeline.cause(fault, at, why)
     }
 }
 
 /// Another step of the same build that makes the file: at the same time, or in a clean build for another target without
 /// reading it first.
-fn rival(timeline: &Timeline<'_>, path: &str, at: At) -> Option<At> {
+pub(in crate::verdict) fn rival(timeline: &Timeline<'_>, path: &str, at: At) -> Option<At> {
     let step = timeline.step(at);
     let clean = timeline.build(at).mode == Mode::Clean;
     let anew = |step: &Step| !step.in_place.iter().any(|own| own == path);
@@ -405,7 +386,7 @@ fn digests(contents: &[Content]) -> BTreeMap<&str, Option<&str>> {
 }
 
 /// The words in which two commands differ.
-pub(super) fn words(before: &str, after: &str) -> String {
+pub(in crate::verdict) fn words(before: &str, after: &str) -> String {
     let (before, after): (Vec<&str>, Vec<&str>) =
         (before.split_whitespace().collect(), after.split_whitespace().collect());
     let diff = similar::capture_diff_slices(similar::Algorithm::Myers, &before, &after);
@@ -430,7 +411,7 @@ pub(super) fn words(before: &str, after: &str) -> String {
 }
 
 /// Not all of a text that is too long.
-fn cut(text: &str) -> String {
+pub(in crate::verdict) fn cut(text: &str) -> String {
     let one: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match one.char_indices().nth(COMMAND) {
         Some((at, _)) => format!("{}…", &one[..at]),

@@ -1,1 +1,267 @@
+use super::*;
+use crate::artifact::record::BuildRecord;
+use crate::artifact::steps::Steps;
+use crate::trace::{Content, End, Kind, Ran, Saved, Step};
+use crate::verdict::sample::{build, record};
+use crate::verdict::{Accepted, judge};
 
+const EDIT: &str = "[[edit]]\nfile = \"init/main.c\"\ntouch = true\n";
+
+fn contents(text: &str) -> Vec<Content> {
+    let one = |word: &str| {
+        let (path, sha256) = word.split_once('=').expect("path=content");
+        Content { path: path.into(), number: 0, sha256: Some(sha256.into()) }
+    };
+    text.split_whitespace().map(one).collect()
+}
+
+/// A step that makes the object `target`: `cc a.o`, from `reads` to `makes`, both as `path=content`.
+fn step(label: &str, reads: &str, makes: &str) -> Step {
+    let target = label.rsplit_once(' ').map(|(_, target)| format!("obj/{target}"));
+    let (inputs, outputs) = (contents(reads), contents(makes));
+    let own = |output: &&Content| inputs.iter().any(|input| input.path == output.path);
+    let in_place = outputs.iter().filter(own).map(|output| output.path.to_string()).collect();
+    Step {
+        kind: Kind::Recipe,
+        command: label.to_lowercase(),
+        label: Some(label.to_owned()),
+        cmd: None,
+        target,
+        cwd: "obj".into(),
+        env: 0,
+        saved: Saved::Unasked,
+        within: None,
+        inputs,
+        outputs,
+        ran: Vec::new(),
+        removed: Vec::new(),
+        in_place,
+        missing: Vec::new(),
+        tools: Vec::new(),
+        strays: Vec::new(),
+        processes: Vec::new(),
+        began: 0,
+        ended: 0,
+        cpu: 0,
+        end: Some(End::Exit(0)),
+    }
+}
+
+/// Steps one after the other, each taking ten microseconds.
+fn steps(all: Vec<Step>) -> Steps {
+    let timed = |(at, step): (usize, Step)| {
+        let began = if step.began > 0 { step.began } else { at as u64 * 20 + 1 };
+        let ended = if step.ended > 0 { step.ended } else { began + 10 };
+        Step { began, ended, ..step }
+    };
+    let steps: Vec<Step> = all.into_iter().enumerate().map(timed).collect();
+    Steps {
+        objtree: "obj".into(),
+        unlisted: vec![Vec::new(); steps.len()],
+        environments: vec![Vec::new()],
+        steps,
+        ..Steps::default()
+    }
+}
+
+/// The cause of the first finding of a scenario with one edit: builds with what they made of `a.ko`, and their steps.
+#[track_caller]
+fn cause(builds: Vec<(&str, &str, Vec<Step>)>) -> Cause {
+    let named = |(id, text, _): &(&str, &str, Vec<Step>)| -> BuildRecord { build(id, &[("a.ko", text)]) };
+    let mut record = record(EDIT, builds.iter().map(named).collect());
+    record.traces = builds.into_iter().map(|(id, _, all)| (id.to_owned(), steps(all))).collect();
+    let judgement = judge(&record, &Accepted::default());
+    judgement.findings.first().and_then(|finding| finding.cause.clone()).expect("a finding with a cause")
+}
+
+fn clean() -> Vec<Step> {
+    vec![
+        step("CC a.o", "src/a.c=1 src/a.h=1", "obj/a.o=o1"),
+        step("LD a.ko", "obj/a.o=o1", "obj/a.ko=l1"),
+        step("BTF a.ko", "obj/a.ko=l1 obj/vmlinux=v1", "obj/a.ko=b1"),
+    ]
+}
+
+#[test]
+fn a_step_that_was_not_run_though_what_it_reads_changed() {
+    let found = cause(vec![
+        ("control/clean", "1", clean()),
+        ("edit-1/incremental", "1", vec![]),
+        (
+            "edit-1/oracle",
+            "2",
+            vec![
+                step("CC a.o", "src/a.c=1 src/a.h=2", "obj/a.o=o2"),
+                step("LD a.ko", "obj/a.o=o2", "obj/a.ko=l2"),
+                step("BTF a.ko", "obj/a.ko=l2 obj/vmlinux=v1", "obj/a.ko=b2"),
+            ],
+        ),
+    ]);
+    assert_eq!((found.fault, found.step.as_str()), (Fault::Skipped, "CC a.o"));
+    assert_eq!(found.build, "edit-1/incremental");
+    assert_eq!(found.why, "it reads `src/a.h`, which changed, and was not run again");
+}
+
+#[test]
+fn the_way_by_which_a_change_came_is_told() {
+    let vmlinux = |n: &str| {
+        vec![
+            step("CC v.o", &format!("src/v.c={n}"), &format!("obj/v.o=v{n}")),
+            step("LD vmlinux", &format!("obj/v.o=v{n}"), &format!("obj/vmlinux=v{n}")),
+        ]
+    };
+    let btf = |v: &str| step("BTF a.ko", &format!("obj/a.ko=l1 obj/vmlinux={v}"), &format!("obj/a.ko=b{v}"));
+    let with = |n: &str, more: Vec<Step>| vmlinux(n).into_iter().chain(more).collect::<Vec<_>>();
+    let link = || step("LD a.ko", "obj/a.o=o1", "obj/a.ko=l1");
+    let found = cause(vec![
+        ("control/clean", "1", with("1", vec![link(), btf("v1")])),
+        ("edit-1/incremental", "1", with("2", vec![])),
+        ("edit-1/oracle", "2", with("2", vec![link(), btf("v2")])),
+    ]);
+    assert_eq!((found.fault, found.step.as_str()), (Fault::Skipped, "BTF a.ko"));
+    assert_eq!(found.way, ["src/v.c", "CC v.o", "obj/v.o", "LD vmlinux", "obj/vmlinux"]);
+}
+
+#[test]
+fn a_step_that_reads_what_its_rule_had_made_before() {
+    let mut again = step("BTF a.ko", "obj/a.ko=b1 obj/vmlinux=v2", "obj/a.ko=b9");
+    let ran = |command: &str, in_place: &[&str]| Ran {
+        command: command.into(),
+        inputs: None,
+        outputs: contents("obj/a.ko=b9"),
+        in_place: in_place.iter().map(ToString::to_string).collect(),
+    };
+    again.ran = vec![ran("tmp", &[]), ran("pahole -J a.ko", &["obj/a.ko"]), ran("resolve_btfids", &["obj/a.ko"])];
+    let found = cause(vec![
+        ("control/clean", "1", clean()),
+        ("edit-1/incremental", "9", vec![step("LD vmlinux", "src/v.c=2", "obj/vmlinux=v2"), again]),
+        (
+            "edit-1/oracle",
+            "2",
+            vec![
+                step("CC a.o", "src/a.c=1 src/a.h=1", "obj/a.o=o1"),
+                step("LD a.ko", "obj/a.o=o1", "obj/a.ko=l1"),
+                step("LD vmlinux", "src/v.c=2", "obj/vmlinux=v2"),
+                step("BTF a.ko", "obj/a.ko=l1 obj/vmlinux=v2", "obj/a.ko=b2"),
+            ],
+        ),
+    ]);
+    assert_eq!((found.fault, found.command.as_str()), (Fault::OwnOutput, "pahole -J a.ko"));
+    assert!(found.why.contains("it gets what `LD a.ko` makes"), "{}", found.why);
+}
+
+#[test]
+fn a_step_that_did_not_follow_the_one_before_it() {
+    let found = cause(vec![
+        ("control/clean", "1", clean()),
+        ("edit-1/incremental", "l2", vec![step("LD a.ko", "obj/a.o=o1", "obj/a.ko=l2")]),
+        ("edit-1/oracle", "2", {
+            let mut all = clean();
+            all[1] = step("LD a.ko", "obj/a.o=o1", "obj/a.ko=l2");
+            all[2] = step("BTF a.ko", "obj/a.ko=l2 obj/vmlinux=v1", "obj/a.ko=b2");
+            all
+        }),
+    ]);
+    assert_eq!((found.fault, found.step.as_str()), (Fault::Skipped, "BTF a.ko"));
+    assert!(found.why.starts_with("`LD a.ko` made `obj/a.ko` anew in edit-1/incremental"), "{}", found.why);
+    assert!(found.why.contains("its own command is not saved"), "{}", found.why);
+}
+
+#[test]
+fn the_first_step_that_got_the_same_and_gave_something_else() {
+    let other = |o: &str| {
+        vec![
+            step("GEN stamp", "src/gen.sh=1", &format!("obj/stamp={o}")),
+            step("CC a.o", &format!("src/a.c=1 obj/stamp={o}"), &format!("obj/a.o=o{o}")),
+            step("LD a.ko", &format!("obj/a.o=o{o}"), &format!("obj/a.ko=l{o}")),
+        ]
+    };
+    let found = cause(vec![("control/clean", "1", other("1")), ("experiment/clean", "2", other("2"))]);
+    assert_eq!((found.fault, found.step.as_str()), (Fault::Irreproducible, "GEN stamp"));
+}
+
+#[test]
+fn a_command_that_changed_and_was_not_run_again() {
+    let with = |flag: &str, out: &str| {
+        let step = step("CC a.ko", "src/a.c=1", &format!("obj/a.ko={out}"));
+        vec![Step { command: format!("cc {flag} a.ko"), ..step }]
+    };
+    let found = cause(vec![
+        ("control/clean", "1", with("-O1", "1")),
+        ("edit-1/incremental", "1", vec![]),
+        ("edit-1/oracle", "2", with("-O2", "2")),
+    ]);
+    assert_eq!(found.fault, Fault::Skipped);
+    assert_eq!(found.why, "its command is another: --O2 +-O1, and it was not run again");
+}
+
+#[test]
+fn two_steps_that_make_one_file_and_two_that_nothing_orders() {
+    let at = |step: Step, began: u64| Step { began, ended: began + 10, ..step };
+    let race = |first: &str| {
+        vec![
+            at(step("GEN a.stamp", "src/x=1", &format!("obj/a.ko={first} obj/a.stamp=1")), 1),
+            at(step("GEN b.stamp", "src/x=1", &format!("obj/a.ko={first} obj/b.stamp=1")), 5),
+        ]
+    };
+    let found = cause(vec![("control/clean", "1", race("1")), ("experiment/clean", "2", race("2"))]);
+    assert_eq!((found.fault, found.step.as_str()), (Fault::Race, "GEN b.stamp"));
+
+    let early = vec![
+        at(step("GEN x.h", "src/x=1", "obj/x.h=1"), 1),
+        at(step("CC a.ko", "src/a.c=1 obj/x.h=1", "obj/a.ko=1"), 20),
+    ];
+    let late = vec![
+        at(Step { missing: vec!["obj/x.h".into()], ..step("CC a.ko", "src/a.c=1", "obj/a.ko=2") }, 1),
+        at(step("GEN x.h", "src/x=1", "obj/x.h=1"), 5),
+    ];
+    let found = cause(vec![("control/clean", "1", early), ("experiment/clean", "2", late)]);
+    assert_eq!((found.fault, found.step.as_str()), (Fault::Order, "CC a.ko"));
+}
+
+#[test]
+fn a_step_that_only_one_of_the_builds_has() {
+    let found = cause(vec![
+        ("control/clean", "1", clean()),
+        ("edit-1/incremental", "3", vec![step("SIGN a.ko", "obj/a.ko=b1", "obj/a.ko=s")]),
+        ("edit-1/oracle", "2", clean()),
+    ]);
+    assert_eq!((found.fault, found.step.as_str()), (Fault::Extra, "SIGN a.ko"));
+}
+
+#[test]
+fn what_was_made_of_it_is_folded_under_the_file_that_differs_first() {
+    let tree = |o: &str| {
+        vec![
+            step("LD vmlinux", "src/v.c=1", &format!("obj/vmlinux={o}")),
+            step("LD a.ko", &format!("obj/vmlinux={o}"), &format!("obj/a.ko=a{o}")),
+            step("LD b.ko", &format!("obj/vmlinux={o}"), &format!("obj/b.ko=b{o}")),
+        ]
+    };
+    let made = |id: &str, o: &str| build(id, &[("a.ko", o), ("b.ko", o), ("vmlinux", o)]);
+    let mut record = record("", vec![made("control/clean", "1"), made("experiment/clean", "2")]);
+    let traces = [("control/clean", "1"), ("experiment/clean", "2")];
+    record.traces = traces.map(|(id, o)| (id.to_owned(), steps(tree(o)))).into();
+    let judgement = judge(&record, &Accepted::default());
+    let ids: Vec<String> = judgement.findings.iter().map(Finding::id).collect();
+    assert_eq!(ids, ["repro.mismatch@experiment/clean:vmlinux"]);
+    assert_eq!(judgement.findings[0].folded.len(), 2);
+}
+
+#[test]
+fn a_step_that_ran_for_nothing_is_a_cost_with_the_reason_why_make_ran_it() {
+    let mut again = step("LD a.ko", "obj/a.o=o1", "obj/a.ko=l1");
+    again.command = "ld a.ko".into();
+    let mut record = record(
+        EDIT,
+        ["control/clean", "edit-1/incremental", "edit-1/oracle"].map(|id| build(id, &[("a.ko", "1")])).into(),
+    );
+    record.traces = [("control/clean", clean()), ("edit-1/incremental", vec![again]), ("edit-1/oracle", clean())]
+        .map(|(id, all)| (id.to_owned(), steps(all)))
+        .into();
+    let judgement = judge(&record, &Accepted::default());
+    let ids: Vec<String> = judgement.findings.iter().map(Finding::id).collect();
+    assert_eq!(ids, ["rebuild.needless@edit-1:LD"]);
+    let cause = judgement.findings[0].cause.clone().expect("a cause");
+    assert_eq!((cause.fault, cause.why.as_str()), (Fault::Needless, "a prerequisite of it was newer"));
+}

@@ -1,0 +1,117 @@
+//! What a build should not do, whatever came of it: two steps that make one file, steps that reach outside of the trees.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::compare::Comparison;
+use super::guilt::{Fault, Timeline, rival};
+use super::{Finding, Standing};
+use crate::artifact::record::{BuildRecord, Mode, ScenarioRecord};
+use crate::sandbox::HOME;
+use crate::scenario::FindingName;
+use crate::tree::source::tools::PLACE;
+
+/// Where the system keeps what every build may use (hier(7)), beside what is temporary.
+const SYSTEM: [&str; 14] = [
+    "/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/proc", "/sbin", "/sys", "/usr",
+    PLACE,
+];
+/// Files of it by which one machine differs from another.
+const OF_MACHINE: [&str; 3] = ["/etc/hostname", "/etc/machine-id", "/var/lib/dbus/machine-id"];
+
+pub(super) fn find(record: &ScenarioRecord, comparison: &mut Comparison) {
+    let mut seen: BTreeSet<(FindingName, String)> = BTreeSet::new();
+    let made = comparison.findings.len();
+    for finding in comparison.findings.clone() {
+        let Some(cause) = finding.cause.as_ref().filter(|cause| cause.fault == Fault::Order) else { continue };
+        let target = cause.target.clone().unwrap_or_else(|| cause.step.clone());
+        let target = target.split_once('/').map_or(target.as_str(), |(_, path)| path).to_owned();
+        if seen.insert((FindingName::HazardOrder, target.clone())) {
+            let mut hazard = Finding { name: FindingName::HazardOrder, target, parts: None, ..finding };
+            hazard.summary = hazard.cause.as_ref().map(|cause| cause.why.clone()).unwrap_or_default();
+            hazard.folded.clear();
+            comparison.findings.push(hazard);
+        }
+    }
+    for build in &record.builds {
+        let Some(timeline) = Timeline::up_to(record, build) else { continue };
+        let (clean, last) = (build.mode == Mode::Clean, timeline.last());
+        let Some((_, steps)) = timeline.builds.last() else { continue };
+        for (at, step) in steps.steps.iter().enumerate() {
+            let mut add = |name: FindingName, target: &str, fault: Fault, why: String| {
+                if seen.insert((name, target.to_owned())) {
+                    let cause = timeline.cause(fault, (last, at), why.clone());
+                    let finding = finding(record, name, target, build);
+                    comparison.findings.push(Finding { summary: why, cause: Some(cause), ..finding });
+                }
+            };
+            for output in step.outputs.iter().filter(|_| clean) {
+                if let Some(other) = rival(&timeline, &output.path, (last, at)) {
+                    let target = output.path.split_once('/').map_or(&*output.path, |(_, path)| path);
+                    let why = format!("`{}` and `{}` both make it", step.name(), timeline.step(other).name());
+                    add(FindingName::HazardWriteWrite, target, Fault::Race, why);
+                }
+            }
+            // Its home is a directory of the sandbox's own.
+            for path in step.strays.iter().filter(|path| !Path::new(path).starts_with(HOME)) {
+                add(FindingName::EscapeWrite, path, Fault::Escapes, "a step left it outside of the trees".into());
+            }
+            for path in step.tools.iter().filter(|path| escapes(record, path)) {
+                add(FindingName::EscapeRead, path, Fault::Escapes, "a step read it, outside of the trees".into());
+            }
+        }
+    }
+    fold(comparison, made);
+}
+
+/// A hazard that came about is told by what came of it; of two rivals the first says it for both.
+fn fold(comparison: &mut Comparison, made: usize) {
+    let hazards = comparison.findings.split_off(made.min(comparison.findings.len()));
+    let mut pairs = BTreeSet::new();
+    for hazard in hazards {
+        let seen_as = |finding: &&mut Finding| match (&finding.cause, &hazard.cause) {
+            (Some(came), Some(cause)) => {
+                came.fault == cause.fault && (came.step == cause.step || came.why.contains(&cause.step))
+            }
+            _ => false,
+        };
+        match comparison.findings[..made].iter_mut().find(seen_as) {
+            Some(finding) if matches!(hazard.name, FindingName::HazardOrder | FindingName::HazardWriteWrite) => {
+                finding.folded.push(hazard.id());
+            }
+            _ if pairs.insert((hazard.name, hazard.target.clone())) => comparison.findings.push(hazard),
+            _ => {}
+        }
+    }
+}
+
+fn finding(record: &ScenarioRecord, name: FindingName, target: &str, build: &BuildRecord) -> Finding {
+    Finding {
+        name,
+        target: target.to_owned(),
+        build: build.id.clone(),
+        against: None,
+        edit: build.edit.map(|n| record.scenario.edit_name(n)),
+        summary: String::new(),
+        parts: None,
+        cause: None,
+        detail: Vec::new(),
+        still: Vec::new(),
+        folded: Vec::new(),
+        standing: Standing::New,
+    }
+}
+
+/// Whether a file that a build read is neither the system's nor what the scenario shows to its builds.
+fn escapes(record: &ScenarioRecord, path: &str) -> bool {
+    if OF_MACHINE.contains(&path) {
+        return true;
+    }
+    let path = Path::new(path);
+    if path.starts_with(HOME) {
+        return false;
+    }
+    let tree = &record.scenario.tree;
+    let shown = tree.host.iter().map(Path::new).chain(tree.at.as_deref().map(Path::new));
+    !SYSTEM.iter().map(Path::new).chain(shown).any(|dir| path.starts_with(dir))
+}

@@ -1,0 +1,71 @@
+//! Steps that were run again on their own output.
+
+use super::compare::Comparison;
+use super::guilt::{Fault, Timeline};
+use super::{Finding, Standing};
+use crate::artifact::record::{ReplayRecord, ScenarioRecord};
+use crate::scenario::FindingName;
+use crate::trace::Step;
+
+/// Adds the steps whose replay changed what they had made. One that a build came to is told by what came of it; else it
+/// is latent: nothing that the scenario does shows it.
+pub(super) fn find(record: &ScenarioRecord, comparison: &mut Comparison) {
+    for replay in record.replays.iter().filter(|it| !it.changes.is_empty() || it.failed.is_some()) {
+        let Some(finding) = finding(record, replay) else { continue };
+        let step = finding.cause.as_ref().map(|cause| (&cause.step, &cause.target));
+        let came_of_it = |other: &&mut Finding| {
+            let cause = other.cause.as_ref().filter(|cause| cause.fault == Fault::OwnOutput);
+            cause.is_some() && cause.map(|cause| (&cause.step, &cause.target)) == step
+        };
+        let mut latent = true;
+        for other in comparison.findings.iter_mut().filter(came_of_it) {
+            latent = false;
+            other.folded.push(finding.id());
+            let why = finding.cause.as_ref().map_or("", |cause| cause.why.as_str());
+            other.detail.push(format!("the step alone: {why}"));
+        }
+        if latent {
+            comparison.findings.push(finding);
+        }
+    }
+}
+
+fn finding(record: &ScenarioRecord, replay: &ReplayRecord) -> Option<Finding> {
+    let build = record.builds.iter().find(|build| build.id == replay.build)?;
+    let first = replay.changes.first();
+    let mut runs: Vec<u32> = replay.changes.iter().map(|change| change.run).collect();
+    runs.dedup();
+    let (runs, all) = (runs.len(), replay.runs);
+    let (summary, why) = match &replay.failed {
+        Some(how) => (format!("it fails on what it had made: {how}"), format!("run again on what it had made, {how}")),
+        None => {
+            let what = first.and_then(|first| first.parts.as_ref()).map_or("it is gone", |parts| &parts.summary);
+            let why = format!("run again on what it had made, it changed that in {runs} of {all} runs");
+            (format!("{runs} of {all} runs change it: {what}"), why)
+        }
+    };
+    let mut target = first.map(|first| first.output.clone());
+    let cause = Timeline::up_to(record, build).and_then(|timeline| {
+        let last = timeline.last();
+        let same = |step: &Step| step.command == replay.command && step.cwd == replay.cwd;
+        let at = timeline.builds.last()?.1.steps.iter().position(same)?;
+        let step = timeline.step((last, at));
+        target = target.take().or_else(|| step.target.clone()).or_else(|| step.in_place.first().cloned());
+        Some(timeline.cause(Fault::OwnOutput, (last, at), why))
+    });
+    let target = target.unwrap_or_default();
+    Some(Finding {
+        name: FindingName::StepNotIdempotent,
+        target: target.split_once('/').map_or(target.as_str(), |(_, path)| path).to_owned(),
+        build: build.id.clone(),
+        against: None,
+        edit: None,
+        summary,
+        parts: first.and_then(|first| first.parts.clone()),
+        cause,
+        detail: Vec::new(),
+        still: Vec::new(),
+        folded: Vec::new(),
+        standing: Standing::Latent,
+    })
+}

@@ -1,0 +1,168 @@
+//! Findings name the step that they come from: on makefiles that are not kbuild's, whatever they print.
+
+use kbuild_repro::report::{Report, ScenarioReport};
+use kbuild_repro::scenario::FindingName;
+use kbuild_repro::verdict::{Cause, Fault, Finding, Standing};
+
+use crate::lab::{Lab, has_make, of};
+
+const HEAD: &str =
+    "tier = \"quick\"\n[tree]\nsrctree = \"../../tree\"\nkind = \"make\"\n[compare]\nartifacts = [\"*.o\"]\n";
+
+/// A tree with this Makefile, one file `a.txt` and one `b.txt`.
+fn lab(makefile: &str) -> Lab {
+    let lab = Lab::new();
+    lab.write("tree/Makefile", makefile).write("tree/a.txt", "1\n").write("tree/b.txt", "2\n");
+    lab
+}
+
+fn report(lab: &Lab, scenario: &str) -> Report {
+    lab.scenario("one", &format!("{HEAD}{scenario}"));
+    lab.report(&[]).1
+}
+
+#[track_caller]
+fn finding(report: &ScenarioReport, name: FindingName) -> &Finding {
+    let found = report.findings.iter().find(|finding| finding.name == name);
+    found.unwrap_or_else(|| panic!("no {name}: {:#?}", report.findings))
+}
+
+#[track_caller]
+fn cause(finding: &Finding) -> &Cause {
+    finding.cause.as_ref().unwrap_or_else(|| panic!("no cause: {finding:#?}"))
+}
+
+const EDIT: &str = "[[edit]]\nfile = \"b.txt\"\nappend = \"3\\n\"\n";
+
+#[test]
+fn what_was_wrongly_skipped_is_named_also_where_nothing_is_printed() {
+    if !has_make() {
+        return;
+    }
+    // The fault is two steps before the artifact.
+    let rules = "all: out.o\nout.o: mid\n\tcp mid $@\nmid: a.txt\n\tcat a.txt b.txt > $@\n";
+    for makefile in [rules.to_owned(), format!(".SILENT:\n{rules}"), format!("MAKEFLAGS += -s\n{rules}")] {
+        let report = report(&lab(&makefile), EDIT);
+        let found = finding(of(&report, "one"), FindingName::RebuildStale);
+        let cause = cause(found);
+        assert_eq!((cause.fault, cause.command.as_str()), (Fault::Skipped, "cat a.txt b.txt > mid"), "{makefile}");
+        assert_eq!(cause.why, "it reads `src/b.txt`, which changed, and was not run again", "{makefile}");
+    }
+    let twin = report(&lab(&rules.replace("mid: a.txt", "mid: a.txt b.txt")), EDIT);
+    assert_eq!(of(&twin, "one").findings, []);
+}
+
+#[test]
+fn a_step_that_builds_on_its_own_output_is_named_and_its_replay_is_latent_where_no_build_shows_it() {
+    if !has_make() {
+        return;
+    }
+    let rules =
+        "all: out.o\nout.o: a.txt b.txt\n\ttest -f $@ || cp a.txt $@\n\tcat b.txt $@ > t && cat t > $@ && rm t\n";
+    let diverged = report(&lab(rules), EDIT);
+    let found = finding(of(&diverged, "one"), FindingName::RebuildDiverged);
+    let told = cause(found);
+    assert_eq!(told.fault, Fault::OwnOutput);
+    assert_eq!(told.command, "cat b.txt out.o > t && cat t > out.o && rm t");
+    assert!(found.folded.iter().any(|id| id.starts_with("step.not-idempotent@")), "{found:#?}");
+    assert!(found.detail.iter().any(|line| line.contains("changed that in 2 of 2 runs")), "{found:#?}");
+
+    let latent = report(&lab(rules), "");
+    let one = of(&latent, "one");
+    assert_eq!(finding(one, FindingName::StepNotIdempotent).standing, Standing::Latent);
+    assert_eq!(latent.exit_code, 0);
+
+    let demanded = report(&lab(rules), "[[expect.finding]]\nfinding = \"step.not-idempotent\"\ntarget = \"out.o\"\n");
+    assert_eq!(finding(of(&demanded, "one"), FindingName::StepNotIdempotent).standing, Standing::Expected);
+
+    let twin = "all: out.o\nout.o: a.txt b.txt\n\tcp a.txt $@\n\tsort -u -o $@ $@\n";
+    let twin = report(&lab(twin), EDIT);
+    assert!(of(&twin, "one").findings.iter().all(|it| it.name == FindingName::RebuildNeedless), "{twin:#?}");
+}
+
+#[test]
+fn the_first_step_that_is_not_reproducible_is_named_and_what_follows_is_folded() {
+    if !has_make() {
+        return;
+    }
+    let rules = "all: x.o y.o\nstamp: a.txt\n\tcat a.txt > $@; date +%s%N >> $@\nx.o y.o: %.o: stamp\n\tcp stamp $@\n";
+    let report = report(&lab(rules), "");
+    let one = of(&report, "one");
+    assert_eq!(one.findings.len(), 1, "{:#?}", one.findings);
+    let told = cause(&one.findings[0]);
+    assert_eq!((told.fault, told.command.as_str()), (Fault::Irreproducible, "date +%s%N"));
+    assert_eq!(one.findings[0].folded.len(), 1);
+}
+
+#[test]
+fn two_recipes_that_make_one_file_are_a_hazard_even_where_the_bytes_agree() {
+    if !has_make() {
+        return;
+    }
+    let rules = "all: x.o y.o\nx.o: a.txt\n\tcp a.txt shared.h; cp shared.h $@\ny.o: a.txt\n\tcp a.txt shared.h; cp shared.h $@\n";
+    let found = report(&lab(rules), "");
+    let told = finding(of(&found, "one"), FindingName::HazardWriteWrite);
+    assert_eq!((told.target.as_str(), cause(told).fault), ("shared.h", Fault::Race));
+    let twin = rules.replace("y.o: a.txt\n\tcp a.txt shared.h; ", "y.o: a.txt x.o\n\t");
+    assert_eq!(of(&report(&lab(&twin), ""), "one").findings, []);
+}
+
+#[test]
+fn what_ran_for_nothing_has_its_seconds_and_the_reason_for_which_make_ran_it() {
+    if !has_make() {
+        return;
+    }
+    let rules = "all: out.o\nout.o: a.txt b.txt\n\tcat a.txt > $@\n";
+    let report = report(&lab(rules), EDIT);
+    let told = finding(of(&report, "one"), FindingName::RebuildNeedless);
+    assert!(told.summary.starts_with("1 step ran though nothing that it reads had changed: "), "{told:#?}");
+    assert_eq!(cause(told).why, "a prerequisite of it was newer");
+    assert_eq!(report.exit_code, 0, "a cost is no failure");
+}
+
+#[test]
+fn a_failing_step_is_named_with_what_it_had_left_itself() {
+    if !has_make() {
+        return;
+    }
+    let rules = "all: out.o\nout.o: a.txt b.txt\n\ttest ! -s $@ && cat a.txt b.txt > $@\n";
+    let report = report(&lab(rules), EDIT);
+    let told = cause(finding(of(&report, "one"), FindingName::RebuildFailed));
+    assert_eq!(told.fault, Fault::Failed);
+    assert!(told.why.starts_with("it ended with status 1"), "{told:#?}");
+}
+
+#[test]
+fn without_traces_there_are_findings_and_no_causes() {
+    if !has_make() {
+        return;
+    }
+    let lab = lab("all: out.o\nout.o: a.txt\n\tcat a.txt b.txt > $@\n");
+    lab.scenario("one", &format!("{HEAD}{EDIT}"));
+    let (_, report) = lab.report(&["--no-trace"]);
+    assert_eq!(finding(of(&report, "one"), FindingName::RebuildStale).cause, None);
+}
+
+#[test]
+fn a_run_has_a_fingerprint_of_its_toolchain_that_another_can_be_held_against() {
+    if !has_make() {
+        return;
+    }
+    let lab = lab("all: out.o\nout.o: a.txt\n\tcat a.txt > $@\n");
+    lab.scenario("one", HEAD);
+    lab.scenario(
+        "two",
+        &format!("{HEAD}[[edit]]\nfile = \"Makefile\"\nreplace = \"cat a.txt\"\nwith = \"tac a.txt\"\n"),
+    );
+    lab.run(&["run", "t/one", "--out", "first"]).exits(0);
+    lab.run(&["run", "t/two", "--out", "second"]).exits(0);
+    let printed = lab.run(&["fingerprint", "first"]).exits(0);
+    let cat = |line: &str| line.ends_with("/cat") && line.split("  ").next().is_some_and(|digest| digest.len() == 64);
+    assert!(printed.out.lines().any(cat), "{printed}");
+    let same = lab.run(&["fingerprint", "first", "--against", "first"]).exits(0);
+    assert!(same.out.ends_with("all the same\n"), "{same}");
+    let other = lab.run(&["fingerprint", "second", "--against", "first"]).exits(1);
+    assert!(other.out.contains("/tac is used here alone"), "{other}");
+    lab.run(&["run", "t/one", "--no-trace", "--out", "third"]).exits(0);
+    lab.run(&["fingerprint", "third"]).exits(4).says(&["was traced", "--no-trace"]);
+}
