@@ -22,6 +22,7 @@ pub mod btf;
 mod btf_check;
 mod btf_text;
 mod btf_wire;
+pub mod database;
 mod diff;
 mod elf;
 mod hash;

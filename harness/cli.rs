@@ -13,6 +13,7 @@ use crate::scenario::Tier;
 
 mod adhoc;
 mod amounts;
+mod audit;
 pub mod bootstrap;
 mod check;
 pub mod doctor;
@@ -88,6 +89,8 @@ enum Command {
     Twice(adhoc::AdhocArgs),
     /// Run any command and say what every process below it read, wrote, renamed and removed
     Trace(trace::TraceArgs),
+    /// Find files that steps read and make does not know of, and confirm each by an edit and two builds
+    Audit(audit::AuditArgs),
     /// Trace a build in the tree here, then run steps of it again on their own output: is each idempotent?
     Replay(replay::ReplayArgs),
 }
@@ -399,6 +402,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::Noop(args) => adhoc::noop(&args, session),
         Command::Incremental(args) => adhoc::incremental(&args, session),
         Command::Twice(args) => adhoc::twice(&args, session),
+        Command::Audit(args) => audit::audit(&args, session),
         Command::Trace(args) => trace::trace(&args, session),
         Command::Replay(args) => replay::replay(&args, session),
     }

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::record::{LossRecord, RunRecord, ScenarioRecord, ToolRecord};
 use crate::runner::Preparation;
 use crate::scenario::{Class, Tier};
+use crate::verdict::audit::Audit;
 use crate::verdict::{Finding, Judgement, Standing, Verdict};
 
+mod audit;
 pub mod json;
 pub mod terminal;
 pub mod trace;
@@ -84,6 +86,9 @@ pub struct ScenarioReport {
     pub seconds: f64,
     /// The command that runs it again and keeps its trees.
     pub again: String,
+    /// What its steps read and make does not know of, if it was audited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Audit>,
 }
 
 /// What is to be said of one build.
@@ -162,6 +167,7 @@ fn scenario(record: &ScenarioRecord, judgement: &Judgement) -> ScenarioReport {
             .collect(),
         seconds: seconds(record.wall_ms),
         again: record.again.clone(),
+        audit: None,
     }
 }
 
@@ -173,6 +179,14 @@ impl ScenarioReport {
     /// The tools that the scenario chose in place of the host's.
     pub fn chosen(&self) -> impl Iterator<Item = &ToolRecord> {
         self.toolchain.iter().filter(|tool| Path::new(&tool.path).starts_with(crate::tree::source::tools::PLACE))
+    }
+}
+
+impl Report {
+    /// Takes the verdict anew from those of the scenarios.
+    pub fn conclude(&mut self, interrupted: bool) {
+        self.verdict = worst(&self.scenarios, &self.findings, interrupted);
+        self.exit_code = exit_code(self.verdict);
     }
 }
 

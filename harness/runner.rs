@@ -105,11 +105,13 @@ pub struct Parts {
     pub experiment: bool,
     /// The builds with nothing changed.
     pub noops: bool,
+    /// The clean builds that incremental ones are compared with.
+    pub oracles: bool,
 }
 
 impl Parts {
     /// The whole main job.
-    pub const ALL: Self = Self { experiment: true, noops: true };
+    pub const ALL: Self = Self { experiment: true, noops: true, oracles: true };
 }
 
 /// The run plan of a scenario.
@@ -131,6 +133,9 @@ pub fn plan(scenario: &Scenario, parts: Parts) -> Vec<Chain> {
     if parts.experiment {
         let builds = vec![build("experiment/clean".into(), Mode::Clean, None)];
         chains.push(Chain { role: Role::Experiment, instance: "experiment".into(), builds });
+    }
+    if !parts.oracles {
+        return chains;
     }
     let last = scenario.compare.oracle == Some(OracleWhen::Last);
     let first = if last { scenario.edit.len().saturating_sub(1) } else { 0 };

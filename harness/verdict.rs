@@ -10,6 +10,7 @@ use crate::artifact::record::{Ended, ScenarioRecord};
 use crate::scenario::{Class, FindingName};
 
 mod absent;
+pub mod audit;
 mod cause;
 mod compare;
 mod expect;

@@ -15,8 +15,10 @@ use kbuild_repro::scenario::{Edit, FindingName};
 const STAGES: &[&str] = &["scenario", "tree", "sandbox", "trace", "runner", "artifact", "verdict", "report"];
 
 /// Findings without a scenario that plants them, and where they are tested instead.
-const NOT_PLANTED: &[(FindingName, &str)] =
-    &[(FindingName::SnapshotUnreferenced, "is about all scenarios, not one: tests/cli/records.rs")];
+const NOT_PLANTED: &[(FindingName, &str)] = &[
+    (FindingName::DepMissing, "is found by `audit`, not by a run: tests/cli/audit.rs"),
+    (FindingName::SnapshotUnreferenced, "is about all scenarios, not one: tests/cli/records.rs"),
+];
 
 /// The most lines a source file may have: a file is read on its own.
 const LINES: usize = 700;

@@ -37,6 +37,8 @@ pub struct Steps {
     pub steps: Vec<Step>,
     /// Of each step, what it read and its target's `.cmd` file does not list, if it left one.
     pub unlisted: Vec<Vec<Arc<str>>>,
+    /// Of each command of the build, in order, the number of its first step.
+    pub commands: Vec<usize>,
     /// Environments by number, without what make has there for itself.
     pub environments: Vec<Vec<String>>,
     /// Every file outside of the trees that the build read or ran, with its content where it can be read.
@@ -76,6 +78,7 @@ impl Steps {
             made.sort_by_key(|step| (step.began, step.processes.first().copied()));
             let end = made.iter().map(|step| step.ended).max().unwrap_or(0);
             let first = all.steps.len();
+            all.commands.push(first);
             for mut step in made {
                 step.began += passed;
                 step.ended += passed;
@@ -171,13 +174,13 @@ fn unlisted(step: &Step, from: &mut Sources<'_>) -> Vec<Arc<str>> {
     let Some(text) = place.and_then(|place| (from.read)(&place)) else { return Vec::new() };
     let text = String::from_utf8_lossy(&text);
     let told = |word: &str| Root::told(from.roots, Path::new(word));
-    // Paths in it are relative to the object tree, but for those of the sources.
+    // Paths in it are relative to where the compiler ran: in kbuild the object tree, in the kernel's tools/ the sources.
     let listed: HashSet<String> = text
         .split_whitespace()
         .flat_map(|word| {
             let word = word.strip_prefix("$(wildcard").unwrap_or(word).trim_end_matches([')', '\\', ';']);
             let word = word.strip_prefix("./").unwrap_or(word);
-            [told(word), format!("{}/{word}", from.objtree)]
+            [told(word), format!("{}/{word}", from.objtree), format!("{}/{word}", step.cwd)]
         })
         .collect();
     step.inputs.iter().filter(|input| !listed.contains(&*input.path)).map(|input| Arc::clone(&input.path)).collect()
@@ -191,6 +194,8 @@ struct File {
     objtree: String,
     roots: Vec<(String, String)>,
     gaps: Vec<String>,
+    #[serde(default)]
+    commands: Vec<usize>,
     environments: Vec<Vec<String>>,
     toolchain: BTreeMap<String, Option<Digest>>,
     strings: Vec<Text>,
@@ -334,6 +339,7 @@ impl File {
             objtree: steps.objtree.clone(),
             roots: steps.roots.clone(),
             gaps: steps.gaps.clone(),
+            commands: steps.commands.clone(),
             environments: steps.environments.clone(),
             toolchain: steps.toolchain.clone(),
             strings: texts.all,
@@ -372,6 +378,7 @@ impl File {
             objtree: self.objtree.clone(),
             roots: self.roots.clone(),
             gaps: self.gaps.clone(),
+            commands: self.commands.clone(),
             environments: self.environments.clone(),
             toolchain: self.toolchain.clone(),
             ..Steps::default()
@@ -459,6 +466,7 @@ mod tests {
             gaps: vec!["something was not followed".into()],
             unlisted: vec![vec!["obj/fifo".into()], Vec::new()],
             steps: vec![step.clone(), Step { saved: Saved::Missing, cmd: None, label: None, ..step }],
+            commands: vec![0, 1],
             environments: vec![vec!["A=b".into()]],
             toolchain: BTreeMap::from([("/usr/bin/cc".into(), Some(Digest::of(b"cc"))), ("/dev/x".into(), None)]),
         };

@@ -88,7 +88,7 @@ const DROPPED: &[&str] = &[
 const ARTIFACTS: &[&str] = &["*.ko", "vmlinux", "Module.symvers", "modules.order", "*.o", "*.a", "*.so"];
 
 pub(crate) fn noop(args: &NoopArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
-    let parts = Parts { experiment: false, noops: true };
+    let parts = Parts { experiment: false, ..Parts::ALL };
     let report = run(&args.adhoc, "noop", Vec::new(), parts, args.in_place, session)?;
     let ran = report.scenarios.iter().flat_map(|scenario| &scenario.findings);
     let quiet = report.verdict == Verdict::Passed && ran.clone().all(|finding| finding.name != FindingName::NoopRan);
@@ -99,7 +99,7 @@ pub(crate) fn noop(args: &NoopArgs, session: &mut Session<'_>) -> Result<u8, Cli
 }
 
 pub(crate) fn twice(args: &AdhocArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
-    let report = run(args, "twice", Vec::new(), Parts { experiment: true, noops: false }, false, session)?;
+    let report = run(args, "twice", Vec::new(), Parts { noops: false, ..Parts::ALL }, false, session)?;
     if report.verdict == Verdict::Passed && args.how.output.format == Format::Text {
         writeln!(session.out, "{} files of two clean builds are equal", compared(&report))?;
     }

@@ -127,13 +127,23 @@ impl Progress {
         Shown { bar, started: Instant::now(), said: Instant::now(), waiting: false }
     }
 
-    /// A scenario is through.
-    pub(crate) fn finished(&self, id: &str, judgement: &Judgement, seconds: f64) {
+    /// A scenario is through with a part of what is done with it.
+    pub(crate) fn staged(&self, id: &str, stage: &str, seconds: f64) {
+        self.clear(id);
+        self.line(&format!("{id}: {stage} ({seconds:.1} s)"));
+    }
+
+    fn clear(&self, id: &str) {
         if let Some(shown) = self.state.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
             && let Some(bar) = shown.bar
         {
             bar.finish_and_clear();
         }
+    }
+
+    /// A scenario is through.
+    pub(crate) fn finished(&self, id: &str, judgement: &Judgement, seconds: f64) {
+        self.clear(id);
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         *done += 1;
         let count = |wanted: &Standing| judgement.findings.iter().filter(|f| f.standing == *wanted).count();

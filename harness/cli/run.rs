@@ -86,6 +86,8 @@ pub(crate) struct Run<'a> {
     pub(crate) host: Host,
     pub(crate) how: &'a HowArgs,
     pub(crate) args: Vec<String>,
+    /// What this run is a part of, which judges for itself: then what its builds show is not told as a verdict.
+    pub(crate) stage: Option<&'static str>,
     parts: Parts,
     sandbox: Sandbox,
     snapshots: Option<PathBuf>,
@@ -113,7 +115,7 @@ impl<'a> Run<'a> {
         let dir = load::scenario_dir(scenarios, &host.cwd)?;
         let beside = dir.as_ref().and_then(|dir| dir.parent()).map(|dir| dir.join("snapshots"));
         let snapshots = how.snapshots.as_ref().map(|dir| host.cwd.join(dir)).or(beside);
-        Ok(Self { host, how, args: Vec::new(), parts, sandbox, snapshots, declared: None, in_place })
+        Ok(Self { host, how, args: Vec::new(), stage: None, parts, sandbox, snapshots, declared: None, in_place })
     }
 
     /// Runs the scenarios and makes the report.
@@ -246,7 +248,10 @@ impl<'a> Run<'a> {
             }
             #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run fit a double many times over")]
             let seconds = record.wall_ms as f64 / 1000.0;
-            progress.finished(&work.ready.found.id, &judgement, seconds);
+            match self.stage {
+                Some(stage) => progress.staged(&work.ready.found.id, stage, seconds),
+                None => progress.finished(&work.ready.found.id, &judgement, seconds),
+            }
             judged.lock().unwrap_or_else(PoisonError::into_inner).push((at, record, judgement));
         };
         thread::scope(|scope| {

@@ -28,6 +28,12 @@ pub(crate) struct RunDir {
     runs: Option<PathBuf>,
 }
 
+/// How many audits are kept.
+const KEEP_AUDITS: usize = 10;
+
+/// An empty file in the directory of every audit.
+const AUDIT: &str = ".audit";
+
 /// An empty file that is there from the start, so that the directory of a run that was killed is known as one.
 const BEGUN: &str = ".run";
 
@@ -87,6 +93,38 @@ impl RunDir {
         }
         Ok(())
     }
+}
+
+/// A new directory for the runs of an audit: the one that is asked for, or one below the state directory, where the
+/// oldest go. They are no runs of their own: `judge` and `latest` are not about them.
+pub(crate) fn audit_dir(host: &Host, out: Option<&Path>) -> Result<PathBuf, CliError> {
+    let failed = |dir: &Path, error: io::Error| {
+        CliError::host(format!("cannot write records to `{}`: {error}", dir.display()), "--out DIR")
+    };
+    if let Some(out) = out {
+        let dir = host.cwd.join(out);
+        if dir.is_dir() && !is_empty(&dir) && !dir.join(AUDIT).exists() {
+            return Err(CliError::usage(
+                format!("`{}` holds something that is no audit", dir.display()),
+                "name a new or an empty directory",
+            ));
+        }
+        let cleared = if dir.is_dir() { crate::sandbox::remove_tree(&dir) } else { Ok(()) };
+        let made = cleared.and_then(|()| fs::create_dir_all(&dir)).and_then(|()| fs::write(dir.join(AUDIT), ""));
+        made.map_err(|error| failed(&dir, error))?;
+        return Ok(dir);
+    }
+    let all = host.paths.state.join("audits");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let dir = all.join(format!("{}-{}", utc(now.as_secs()), std::process::id()));
+    fs::create_dir_all(&dir).and_then(|()| fs::write(dir.join(AUDIT), "")).map_err(|error| failed(&dir, error))?;
+    let entries = fs::read_dir(&all).into_iter().flatten().filter_map(Result::ok);
+    let mut dirs: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|dir| dir.join(AUDIT).exists()).collect();
+    dirs.sort();
+    for old in dirs.iter().rev().skip(KEEP_AUDITS) {
+        let _ = crate::sandbox::remove_tree(old);
+    }
+    Ok(dir)
 }
 
 /// The run that is asked for: a directory, a name, or the latest.

@@ -115,7 +115,7 @@ impl Sink<'_> {
     }
 
     fn scenario(&mut self, scenario: &ScenarioReport) -> io::Result<()> {
-        let quiet = matches!(scenario.verdict, Verdict::Passed) && !self.options.verbose;
+        let quiet = matches!(scenario.verdict, Verdict::Passed) && !self.options.verbose && scenario.audit.is_none();
         // Of what 7.2 and later do by design (they link every module again) there is a line only.
         let needless = |finding: &&Finding| finding.name == FindingName::RebuildNeedless;
         let shown =
@@ -165,6 +165,9 @@ impl Sink<'_> {
         if known > 0 && !self.options.verbose {
             let plural = if known == 1 { "" } else { "s" };
             writeln!(self.out, "  {known} known finding{plural}; --verbose shows them")?;
+        }
+        for line in scenario.audit.iter().flat_map(|audit| super::audit::lines(audit, self.options.verbose)) {
+            writeln!(self.out, "  {}", clean(&line))?;
         }
         let latent = scenario.findings.iter().filter(|finding| finding.standing == Standing::Latent).count();
         if latent > 0 && !self.options.verbose {

@@ -156,7 +156,7 @@ pub fn run(
         from_nothing: Mutex::default(),
     };
     runner.chains(&chains)?;
-    if scenario.compare.oracle == Some(OracleWhen::Last) {
+    if context.parts.oracles && scenario.compare.oracle == Some(OracleWhen::Last) {
         runner.trace_back()?;
     }
     runner.prove_ways();

@@ -65,6 +65,8 @@ findings! {
     RebuildFailed = "rebuild.failed", Wrong;
     /// the incremental build works where a clean one fails
     RebuildMasked = "rebuild.masked", Wrong;
+    /// a step reads a file and is not run again when that file changes: nobody told make that it depends on it
+    DepMissing = "dep.missing", Wrong;
     /// a step that rewrites a file changes it again when it is run on its own output
     StepNotIdempotent = "step.not-idempotent", Wrong;
     /// two steps of one build make the same file

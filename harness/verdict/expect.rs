@@ -12,7 +12,9 @@ const NO_BUILD: &str = "all";
 /// missing in which it could have appeared.
 pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
     let (mut missing, mut fixed) = (Vec::new(), Vec::new());
-    for known in record.scenario.known.iter().filter(|known| applies(record, known)) {
+    // What only an audit finds is not missed here.
+    let here = |known: &&Known| known.finding != FindingName::DepMissing && applies(record, known);
+    for known in record.scenario.known.iter().filter(here) {
         let mut seen = false;
         for finding in &mut comparison.findings {
             let fits = finding.name == known.finding
@@ -72,6 +74,17 @@ pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
         comparison.findings.retain(|finding| finding.build != NO_BUILD);
     } else if any_clean_worked(record) {
         comparison.notes.append(&mut fixed);
+    }
+}
+
+/// Gives what an audit found its standing. An entry of which nothing is seen is not judged: a limit, or a choice of steps,
+/// may have left it out.
+pub(super) fn weigh_audit(record: &ScenarioRecord, findings: &mut [Finding]) {
+    let listed = |known: &&Known| known.finding == FindingName::DepMissing && applies(record, known);
+    for known in record.scenario.known.iter().filter(listed) {
+        for finding in findings.iter_mut().filter(|finding| fits_target(finding, known.target.as_deref())) {
+            finding.standing = Standing::Known { why: known.why.clone() };
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! no compiler; those are skipped with a word on standard error where there is no make.
 
 mod adhoc;
+mod audit;
 mod bad_builds;
 mod causes;
 mod check;

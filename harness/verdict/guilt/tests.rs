@@ -5,7 +5,7 @@ use crate::trace::{Content, End, Kind, Ran, Saved, Step};
 use crate::verdict::sample::{build, record};
 use crate::verdict::{Accepted, judge};
 
-const EDIT: &str = "[[edit]]\nfile = \"init/main.c\"\ntouch = true\n";
+const EDIT: &str = "[[edit]]\nfile = \"init/main.c\"\nappend = \"int x;\\n\"\n";
 
 fn contents(text: &str) -> Vec<Content> {
     let one = |word: &str| {
