@@ -111,6 +111,7 @@ pub fn run_scenario(
         wall_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         builds,
         snapshots: snapshots(texts, variant.as_deref()),
+        confirmations: Default::default(),
     }
 }
 

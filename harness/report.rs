@@ -13,7 +13,11 @@ use crate::scenario::{Class, Tier};
 use crate::verdict::{Finding, Judgement, Standing, Verdict};
 
 pub mod json;
+pub mod mail;
+pub mod reproducer;
+mod subject;
 pub mod terminal;
+mod text;
 pub mod trace;
 
 /// Version of the JSON report.

@@ -31,7 +31,9 @@ mod labels;
 mod making;
 pub mod prepared;
 mod preparing;
+pub mod recipe;
 pub mod replay;
+pub mod reproduce;
 pub mod slots;
 mod status;
 

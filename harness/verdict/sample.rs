@@ -31,6 +31,7 @@ pub(crate) fn record(text: &str, builds: Vec<BuildRecord>) -> ScenarioRecord {
         wall_ms: 1500,
         builds,
         snapshots: Vec::new(),
+        confirmations: Default::default(),
     }
 }
 
