@@ -24,6 +24,8 @@ mod judge;
 pub mod load;
 mod progress;
 mod replay;
+mod report;
+mod reproduce;
 pub mod run;
 mod shell;
 pub mod snapshots;
@@ -73,6 +75,8 @@ enum Command {
     Judge(JudgeArgs),
     /// Print the digest of every toolchain file that a run's builds used, or how two runs differ in that
     Fingerprint(fingerprint::FingerprintArgs),
+    /// Show the report of a recorded run again, or a finding as a mail or as a shell script: `report --mail 1`
+    Report(report::ReportArgs),
     /// Show what this host can do: tools with versions, namespaces, overlay, ptrace, disk
     Doctor(DoctorArgs),
     /// Print the JSON schema of scenario files or of the report
@@ -192,6 +196,12 @@ pub struct HowArgs {
     /// A skipped scenario is an error
     #[arg(long, env = "KBUILD_REPRO_REQUIRE_ALL", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) require_all: bool,
+    /// Run the reproducers of all findings of class wrong: of whole kernels, too, and of known and expected ones
+    #[arg(long)]
+    pub(crate) confirm: bool,
+    /// Run no reproducer. Without either, those of new findings are run, but for whole kernels
+    #[arg(long, conflicts_with = "confirm")]
+    pub(crate) no_confirm: bool,
     /// How much isolation to use; for testing the harness itself
     #[arg(long, value_enum, default_value = "auto", hide = true, env = "KBUILD_REPRO_ISOLATION")]
     pub(crate) isolation: IsolationArg,
@@ -387,6 +397,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::Check(args) => check::check(&args.select, args.cache.as_deref(), args.format, session),
         Command::Judge(args) => judge::judge(args.run.as_deref(), args.snapshots.as_deref(), &args.output, session),
         Command::Fingerprint(args) => fingerprint::fingerprint(&args, session),
+        Command::Report(args) => report::report(&args, session),
         Command::Doctor(args) => check::doctor(args.cache.as_deref(), args.format, session),
         Command::Schema(args) => {
             let schema = match args.of {

@@ -15,7 +15,11 @@ use crate::verdict::{Finding, Judgement, Standing, Verdict};
 
 mod audit;
 pub mod json;
+pub mod mail;
+pub mod reproducer;
+mod subject;
 pub mod terminal;
+mod text;
 pub mod trace;
 
 /// Version of the JSON report.

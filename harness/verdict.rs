@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::PartDiff;
-use crate::artifact::record::{Ended, ScenarioRecord};
+use crate::artifact::record::{Confirmation, Ended, ScenarioRecord};
 use crate::scenario::{Class, FindingName};
 
 mod absent;
@@ -107,6 +107,9 @@ pub struct Finding {
     /// The step that it comes from, where the builds were traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// What came of its stand-alone reproducer, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Confirmation>,
     /// Further lines: the cause as far as it is known, the end of a log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detail: Vec<String>,
@@ -187,6 +190,9 @@ fn judge_builds(record: &ScenarioRecord, accepted: &Accepted) -> Judgement {
     expect::weigh(record, &mut comparison);
     let compare::Comparison { mut findings, notes, compared } = comparison;
     findings.sort_by_key(order);
+    for finding in &mut findings {
+        finding.confirmed = record.confirmations.get(&finding.id()).cloned();
+    }
     let open = |class| findings.iter().find(|f: &&Finding| f.name.class() == class && f.standing == Standing::New);
     let (verdict, reason) = if open(Class::Wrong).is_some() {
         (Verdict::Failed, None)

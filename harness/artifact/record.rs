@@ -8,6 +8,8 @@
 //! <run>/<scenario>/<build>/build.sh    the build as a plain script
 //! <run>/<scenario>/<build>/steps.json  what it did, if it was traced
 //! <run>/<scenario>/evidence/...        files that differ
+//! <run>/<scenario>/recipe.json         runner::Recipe: how the builds are repeated by hand, where something is wrong
+//! <run>/<scenario>/findings/N-.../     mail.txt and reproduce.sh of findings of class wrong
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,6 +163,9 @@ pub struct ScenarioRecord {
     /// What the builds did, by their names, of those that were traced: each in a file of its own ([`steps::FILE`]).
     #[serde(skip)]
     pub traces: BTreeMap<String, Steps>,
+    /// What came of the reproducers of findings, by the finding's id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub confirmations: BTreeMap<String, Confirmation>,
 }
 
 impl ScenarioRecord {
@@ -207,6 +212,32 @@ pub struct ReplayChange {
     pub run: u32,
     /// How; none if the file is gone.
     pub parts: Option<PartDiff>,
+}
+
+/// What came of the stand-alone reproducer of a finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Confirmation {
+    /// Whether it shows the fault.
+    pub outcome: Outcome,
+    /// Why it was not run, or is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The directory that holds it with the mail, relative to the scenario's record.
+    pub beside: String,
+}
+
+/// Whether a reproducer shows the fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It was run and shows it.
+    Confirmed,
+    /// It was run and does not.
+    NotSeen,
+    /// It was not run.
+    NotRun,
+    /// The builds cannot be repeated by a script.
+    NoScript,
 }
 
 /// What one build left behind.

@@ -13,6 +13,7 @@ use super::bootstrap;
 use super::host::{Host, Need};
 use super::load::{self, AtHand, Ready};
 use super::progress::{How, Progress, note};
+use super::reproduce;
 use super::snapshots;
 use super::state::RunDir;
 use super::toolchain::{Chosen, records};
@@ -22,8 +23,9 @@ use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioReco
 use crate::artifact::recorder::keep_evidence;
 use crate::report::{self, Report};
 use crate::runner::prepared::Store;
+use crate::runner::recipe::recipe;
 use crate::runner::slots::Pool;
-use crate::runner::{Context, Parts, Source, not_varied};
+use crate::runner::{Context, Event, Parts, Source, not_varied};
 use crate::sandbox::scratch::{Scratch, sweep};
 use crate::sandbox::{Capabilities, Isolation, Sandbox};
 use crate::scenario::Tier;
@@ -226,7 +228,9 @@ impl<'a> Run<'a> {
                         (_, Err(ended)) => self.not_run(&work.ready, &toolchain, ended.clone()),
                         (Ok(()), Ok(_)) => {
                             let follow = |event| progress.event(&work.ready.found.id, &event);
-                            run_scenario(&job, plan, &context, &follow)
+                            let mut record = run_scenario(&job, plan, &context, &follow);
+                            self.beside_findings(&mut record, &accepted, (&job, plan), &context, &follow);
+                            record
                         }
                     }
                 }
@@ -418,6 +422,27 @@ impl<'a> Run<'a> {
         Ok(Source::Copy(dir.clone(), load::part(&work.ready)))
     }
 
+    /// Mail and reproducer of each finding of class wrong, the reproducer run where that is asked for.
+    fn beside_findings(
+        &self,
+        record: &mut ScenarioRecord,
+        accepted: &verdict::Accepted,
+        (job, plan): (&Job<'_>, &TreePlan),
+        context: &Context<'_>,
+        events: &dyn Fn(Event),
+    ) {
+        let judgement = verdict::judge(record, accepted);
+        if self.in_place.is_some() || self.stage.is_some() || !reproduce::wanted(&judgement) {
+            return;
+        }
+        let recipe = recipe(&record.scenario, plan, job.lower, context.toolchain);
+        let written = reproduce::findings(record, &judgement, &recipe, &job.dir, self.how, context, events);
+        if let Err(error) = written {
+            let message = format!("cannot write what goes beside the findings: {error}");
+            record.ended = Ended::HarnessError { message, hint: None };
+        }
+    }
+
     fn not_run(
         &self,
         ready: &Ready,
@@ -440,6 +465,7 @@ impl<'a> Run<'a> {
             snapshots: Vec::new(),
             replays: Vec::new(),
             traces: std::collections::BTreeMap::new(),
+            confirmations: Default::default(),
         }
     }
 
@@ -475,7 +501,7 @@ impl<'a> Run<'a> {
 
 /// Writes a file that a reader sees whole or not at all; into what is no regular file, such as `/dev/stdout`, a pipe
 /// or a symbolic link, as a shell would.
-fn write_report(path: &Path, text: &[u8]) -> std::io::Result<()> {
+pub(super) fn write_report(path: &Path, text: &[u8]) -> std::io::Result<()> {
     let special = path.symlink_metadata().is_ok_and(|meta| !meta.is_file());
     if special {
         return fs::write(path, text);

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use console::Style;
 
 use super::{Report, ScenarioReport};
+use crate::artifact::record::{Confirmation, Outcome};
 use crate::runner::Preparation;
 use crate::scenario::{Class, FindingName};
 use crate::verdict::{ATTENTION, Cause, Finding, Standing, Verdict};
@@ -64,6 +65,17 @@ fn prepared(preparation: &Preparation) -> String {
         Some(why) => format!(" (since {why})"),
     };
     format!(", after preparing for {seconds}.{:02} s{why}", millis / 10)
+}
+
+/// Where mail and reproducer are, and what came of it.
+fn reproduced(confirmation: &Confirmation, place: &str) -> String {
+    let why = confirmation.why.as_deref().unwrap_or_default();
+    match confirmation.outcome {
+        Outcome::Confirmed => format!("confirmed by {place}/reproduce.sh"),
+        Outcome::NotSeen => format!("not confirmed by its reproducer {place}/reproduce.sh, which was run"),
+        Outcome::NotRun => format!("not run: {place}/reproduce.sh ({why})"),
+        Outcome::NoScript => format!("no reproducer ({why}); the mail is {place}/mail.txt"),
+    }
 }
 
 struct Sink<'a> {
@@ -245,6 +257,10 @@ impl Sink<'_> {
         if !first.folded.is_empty() {
             writeln!(self.out, "{indent}    and {} finding(s) that follow from it", first.folded.len())?;
         }
+        if let (Some(confirmation), Some(scenario)) = (&first.confirmed, scenario) {
+            let place = format!("{}/{}", scenario.id, confirmation.beside);
+            writeln!(self.out, "{indent}    {}", clean(&reproduced(confirmation, &place)))?;
+        }
         Ok(())
     }
 
@@ -295,8 +311,15 @@ fn groups<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
         let same = |group: &&mut Vec<&Finding>| {
             let first = group[0];
             !first.target.is_empty()
-                && (first.name, &first.build, &first.standing, &first.detail, &first.still)
-                    == (finding.name, &finding.build, &finding.standing, &finding.detail, &finding.still)
+                && (first.name, &first.build, &first.standing, &first.detail, &first.still, &first.confirmed)
+                    == (
+                        finding.name,
+                        &finding.build,
+                        &finding.standing,
+                        &finding.detail,
+                        &finding.still,
+                        &finding.confirmed,
+                    )
                 && alike(first.cause.as_ref(), finding.cause.as_ref())
         };
         match groups.iter_mut().find(same) {

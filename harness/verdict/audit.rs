@@ -534,6 +534,7 @@ pub fn finding(candidate: &Candidate, edit: &str, command: &str) -> Option<Findi
         still: Vec::new(),
         folded: Vec::new(),
         standing: Standing::New,
+        confirmed: None,
     })
 }
 

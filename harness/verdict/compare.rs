@@ -98,6 +98,7 @@ fn finding(record: &ScenarioRecord, name: FindingName, target: &str, build: &Bui
         summary: String::new(),
         parts: None,
         cause: None,
+        confirmed: None,
         detail: Vec::new(),
         still: Vec::new(),
         folded: Vec::new(),

@@ -104,6 +104,7 @@ fn absent(
         summary,
         parts: None,
         cause: None,
+        confirmed: None,
         detail: Vec::new(),
         still: Vec::new(),
         folded: Vec::new(),

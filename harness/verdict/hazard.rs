@@ -109,6 +109,7 @@ fn finding(record: &ScenarioRecord, name: FindingName, target: &str, build: &Bui
         still: Vec::new(),
         folded: Vec::new(),
         standing: Standing::New,
+        confirmed: None,
     }
 }
 

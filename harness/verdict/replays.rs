@@ -67,5 +67,6 @@ fn finding(record: &ScenarioRecord, replay: &ReplayRecord) -> Option<Finding> {
         still: Vec::new(),
         folded: Vec::new(),
         standing: Standing::Latent,
+        confirmed: None,
     })
 }

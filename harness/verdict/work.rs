@@ -123,6 +123,7 @@ fn of_build(record: &ScenarioRecord, build: &BuildRecord, timeline: &Timeline<'_
             still: Vec::new(),
             folded: all.iter().skip(1).map(id).collect(),
             standing: Standing::New,
+            confirmed: None,
         })
     };
     found.into_iter().filter_map(one).collect()

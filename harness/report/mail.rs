@@ -1,0 +1,594 @@
+//! A finding as the mail that a maintainer of kbuild expects: what was done, expected, seen, and how to see it again
+//! with plain make lines. Pure: a record, the recipe kept beside it and the findings of one build give the text.
+//!
+//! It has no trailer that says what a person did (`Reported-by:`, `Tested-by:`): a program cannot (Documentation/process/
+//! submitting-patches.rst).
+
+use super::reproducer::{Places, appended, not_of_a_build, replaced_line, together, unified};
+use super::subject::{WIDTH, subject};
+use super::text::{continued, wrapped};
+use crate::artifact::record::{BuildRecord, Confirmation, Mode, Outcome, ScenarioRecord};
+use crate::runner::recipe::{Build, Edit, FileChange, Recipe, pinned};
+use crate::scenario::FindingName;
+use crate::verdict::{Cause, Fault, Finding};
+
+/// How many artifacts with the same finding are named.
+const NAMED: usize = 8;
+/// How many sections are listed.
+const SECTIONS: usize = 8;
+/// A change of more lines is told by its size.
+const DIFF: usize = 30;
+/// Tools whose versions are of interest.
+const TOOLS: &[&str] = &["make", "gcc", "clang", "ld", "ld.lld", "pahole"];
+
+/// The mail about a finding, and all that one reproducer shows with it.
+///
+/// # Errors
+/// Why there is none, in a clause.
+pub fn mail(
+    record: &ScenarioRecord,
+    recipe: Option<&Recipe>,
+    findings: &[Finding],
+    finding: &Finding,
+) -> Result<String, String> {
+    if let Some(why) = not_of_a_build(finding) {
+        return Err(why.into());
+    }
+    let others = findings.iter().filter(|other| together(other, finding) && other.target != finding.target);
+    let group: Vec<&Finding> = std::iter::once(finding).chain(others).collect();
+    let mut mail = Mail { record, recipe, finding, group, text: String::new() };
+    mail.write();
+    Ok(mail.text)
+}
+
+struct Mail<'a> {
+    record: &'a ScenarioRecord,
+    recipe: Option<&'a Recipe>,
+    finding: &'a Finding,
+    /// The finding, then those that the same builds show.
+    group: Vec<&'a Finding>,
+    text: String,
+}
+
+impl Mail<'_> {
+    fn write(&mut self) {
+        let subject = subject(self.record, &self.group);
+        self.line(&format!("Subject: {subject}"));
+        self.line("");
+        self.done();
+        self.expected_and_seen();
+        self.others();
+        self.cause();
+        self.steps();
+        self.script();
+        self.versions();
+        for link in &self.record.scenario.link {
+            self.text.push_str(&format!("Link: {link}\n"));
+        }
+        let trimmed = self.text.trim_end().len();
+        self.text.truncate(trimmed);
+        self.text.push('\n');
+    }
+
+    /// A line as it is.
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn paragraph(&mut self, text: &str) {
+        for line in wrapped(text, WIDTH) {
+            self.line(&line);
+        }
+        self.line("");
+    }
+
+    /// A point of a list, or something under a heading.
+    fn item(&mut self, text: &str) {
+        for line in wrapped(text, WIDTH - 2) {
+            self.line(&format!("  {line}"));
+        }
+    }
+
+    /// Lines that are quoted as they are; longer ones would be broken on the way.
+    fn quoted(&mut self, text: &str) {
+        for line in text.lines() {
+            let line = line.replace('\t', "        ");
+            let short: String = line.chars().take(WIDTH - 4).collect();
+            self.line(format!("    {short}").trim_end());
+        }
+    }
+
+    fn command(&mut self, command: &str) {
+        for line in continued(command, WIDTH - 2, "    ") {
+            self.line(&format!("  {line}"));
+        }
+    }
+
+    fn build(&self) -> Option<&BuildRecord> {
+        self.record.builds.iter().find(|build| build.id == self.finding.build)
+    }
+
+    /// The edit that the build follows.
+    fn edit(&self) -> Option<&Edit> {
+        self.recipe?.edits.get(self.build()?.edit?)
+    }
+
+    fn done(&mut self) {
+        let mode = self.build().map(|build| build.mode);
+        let first = self.recipe.map(|recipe| format!(" by `make {}`", goals(&recipe.first))).unwrap_or_default();
+        let number = self.build().and_then(|build| build.edit).unwrap_or(0);
+        let earlier = match number {
+            0 => String::new(),
+            1 => " An edit was made and built.".to_owned(),
+            n => format!(" {n} edits were made, with a build after each."),
+        };
+        let text = match (mode, self.finding.name) {
+            (Some(Mode::Clean), FindingName::ReproMismatch) => {
+                let varied = if self.record.scenario.experiment.is_some() {
+                    "with what is listed below varied in the second"
+                } else {
+                    "the second some seconds later"
+                };
+                format!("The same sources were built twice from clean{first}, in the same place, {varied}.")
+            }
+            (Some(Mode::Clean), _) => format!("The sources were built from clean{first}."),
+            (Some(Mode::Noop), _) => {
+                format!("The sources were built{first}. Then, with nothing changed, the same make was run again.")
+            }
+            _ => {
+                let what = self.edit().map_or_else(|| "an edit was made".to_owned(), told);
+                format!(
+                    "The sources were built from clean{first}.{earlier} Then {what}, and the tree was built again. The \
+                     result is compared with a clean build of the same sources at the same place."
+                )
+            }
+        };
+        self.paragraph(&text);
+        let diff = self.edit().map(diff).unwrap_or_default();
+        if self.build().is_some_and(|build| build.mode == Mode::Incremental) && !diff.is_empty() {
+            self.quoted(&diff);
+            self.line("");
+        }
+        if self.record.scenario.is_graft() {
+            let arch = self.record.scenario.graft_arch().unwrap_or("graft");
+            self.paragraph(&format!(
+                "What built it is the kernel's own Makefile, scripts/, Kconfig and tools/; the sources are a few small files \
+                 (ARCH={arch}) in place of the kernel's, which make each build a matter of seconds."
+            ));
+        }
+    }
+
+    fn expected_and_seen(&mut self) {
+        let name = self.finding.target.clone();
+        let expected = match self.finding.name {
+            FindingName::BtfLost => format!("{name} has the .BTF that a clean build gives it."),
+            FindingName::BtfDuplicate => format!("{name} has one .BTF section."),
+            FindingName::RebuildStale | FindingName::RebuildDiverged => {
+                format!("{name} is, byte for byte, what a clean build makes of these sources.")
+            }
+            FindingName::NoopChanged => format!("{name} stays as it is."),
+            FindingName::ReproMismatch => format!("{name} is the same in both."),
+            FindingName::RebuildFailed if self.build().is_some_and(|build| build.mode == Mode::Noop) => {
+                "A make with nothing to do works.".to_owned()
+            }
+            FindingName::RebuildFailed => "The incremental build works, as a clean one does.".to_owned(),
+            _ => "The incremental build fails, as a clean one does.".to_owned(),
+        };
+        self.line("Expected:");
+        self.item(&expected);
+        self.line("");
+        self.line("Seen:");
+        let summary = self.finding.summary.clone();
+        let seen = if name.is_empty() { summary } else { format!("{name}: {summary}") };
+        self.item(&seen);
+        self.sections();
+        let tail: Vec<String> =
+            self.finding.detail.iter().filter_map(|line| line.strip_prefix("| ")).map(str::to_owned).collect();
+        if !tail.is_empty() {
+            self.line("");
+            self.quoted(&tail.join("\n"));
+        }
+        if !self.finding.still.is_empty() {
+            let still = self.finding.still.join(", ");
+            self.item(&format!("It is still so after {still}."));
+        }
+        self.line("");
+    }
+
+    /// Sections that differ, with their sizes in both builds.
+    fn sections(&mut self) {
+        let (Some(diff), Some(against)) = (self.finding.parts.clone(), self.finding.against.clone()) else { return };
+        let artifact = |id: &str| {
+            let build = self.record.builds.iter().find(|build| build.id == id)?;
+            build.artifact(&self.finding.target)
+        };
+        let (mine, other) = (artifact(&self.finding.build), artifact(&against));
+        // `diff_parts` was not always asked in the same order; names and sizes are taken from the artifacts themselves.
+        let names = diff.changed.iter().map(|part| &part.name).chain(&diff.added).chain(&diff.removed);
+        let names: Vec<&String> = names.filter(|name| name.starts_with('.')).collect();
+        let size = |artifact: Option<&crate::artifact::Artifact>, name: &str| {
+            let part = artifact?.parts.iter().find(|part| part.name == name)?;
+            Some(part.size)
+        };
+        let shown = |size: Option<u64>| size.map_or("-".to_owned(), |size| size.to_string());
+        let (Some(mine), Some(other)) = (mine, other) else { return };
+        let (here, there) = self.sides();
+        let width = names.iter().take(SECTIONS).map(|name| name.len()).max().unwrap_or(0).clamp(9, 30);
+        let head = format!("    {:width$}  {here:>12}  {there:>12}", "bytes");
+        let whole = format!("    {:width$}  {:>12}  {:>12}", "the file", mine.size, other.size);
+        let mut lines = vec![String::new(), head, whole];
+        for name in names.iter().take(SECTIONS) {
+            let (a, b) = (shown(size(Some(mine), name)), shown(size(Some(other), name)));
+            lines.push(format!("    {name:width$}  {a:>12}  {b:>12}"));
+        }
+        if let Some(more) = names.len().checked_sub(SECTIONS).filter(|more| *more > 0) {
+            lines.push(format!("    and {more} sections more"));
+        }
+        for line in lines {
+            self.line(&line);
+        }
+        if let (Some(btf), None) = (&other.btf, &mine.btf) {
+            let (types, functions) = (btf.types, btf.functions);
+            if !self.finding.summary.contains("types") {
+                self.item(&format!("The other has .BTF of {types} types and {functions} functions."));
+            }
+        }
+    }
+
+    /// What the two builds that are compared are called.
+    fn sides(&self) -> (&'static str, &'static str) {
+        match self.build().map(|build| build.mode) {
+            Some(Mode::Noop) => ("after", "before"),
+            Some(Mode::Clean) => ("second", "first"),
+            _ => ("incremental", "clean"),
+        }
+    }
+
+    fn others(&mut self) {
+        let others: Vec<String> = self.group.iter().skip(1).take(NAMED).map(|finding| finding.target.clone()).collect();
+        let count = self.group.len() - 1;
+        if count > 0 {
+            let more = count - others.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let files = if count == 1 { "another file" } else { &format!("{count} other files") };
+            self.paragraph(&format!("The same shows in {files}: {}{more}.", others.join(", ")));
+        }
+        let folded: usize = self.group.iter().map(|finding| finding.folded.len()).sum();
+        if folded > 0 {
+            self.paragraph(&format!("{folded} further differences follow from it."));
+        }
+    }
+
+    fn cause(&mut self) {
+        match self.group.iter().find_map(|finding| finding.cause.as_ref()) {
+            Some(cause) => self.traced(cause),
+            None => self.named(),
+        }
+    }
+
+    /// The step that the traces show.
+    fn traced(&mut self, cause: &Cause) {
+        let fault = match cause.fault {
+            Fault::Skipped => "is not run, though it has to be",
+            Fault::OwnOutput => "reads what it made itself the time before",
+            Fault::Irreproducible => "gets the same and gives something else",
+            Fault::OtherCommand => "is run with another command, environment or tool",
+            Fault::Extra => "is run, and a clean build does not run it",
+            Fault::Order => "depends on the order of jobs",
+            Fault::Race => "makes a file that another step makes as well",
+            Fault::Failed => "fails",
+            Fault::Needless => "runs for nothing",
+            Fault::Escapes => "reaches outside of the trees",
+        };
+        self.line("Cause:");
+        let cmd = cause.cmd.as_ref().map(|cmd| {
+            // The file is told from the top of the sources, as in any mail.
+            let file = cmd.file.strip_prefix("src/").unwrap_or(&cmd.file);
+            format!("`{}` ({file}:{})", cmd.name, cmd.line)
+        });
+        let step = cmd.map_or_else(|| format!("`{}`", cause.step), |cmd| format!("{cmd}, here `{}`,", cause.step));
+        self.item(&format!("{step} {fault}: {}.", cause.why.trim_end_matches('.')));
+        if !cause.way.is_empty() {
+            self.item(&format!("The change comes to it by {}.", cause.way.join(" -> ")));
+        }
+        if !cause.command.is_empty() {
+            self.line("  Its command:");
+            let command = cause.command.split_whitespace().collect::<Vec<_>>().join(" ");
+            for line in continued(&command, WIDTH - 4, "    ") {
+                self.line(&format!("    {line}"));
+            }
+        }
+        self.line("");
+    }
+
+    /// The command that the scenario names for what it knows; no trace has shown it.
+    fn named(&mut self) {
+        let crate::verdict::Standing::Known { why } = &self.finding.standing else { return };
+        let known =
+            self.record.scenario.known.iter().find(|known| known.finding == self.finding.name && known.why == *why);
+        let Some(cmd) = known.and_then(|known| known.cmd.as_ref()) else { return };
+        let at = self.recipe.and_then(|recipe| recipe.assigned.get(cmd)).map(|at| format!(" ({at})"));
+        self.line("Cause, as far as it is known:");
+        self.item(&format!("`cmd_{cmd}`{}: {}.", at.unwrap_or_default(), why.trim_end_matches('.')));
+        self.line("");
+    }
+
+    /// Plain make lines.
+    fn steps(&mut self) {
+        let Some(recipe) = self.recipe else { return };
+        self.line("[Steps to reproduce]");
+        self.line("");
+        let places = Places::new(recipe, ".", "obj");
+        let obj = if recipe.in_tree { "." } else { "obj" };
+        let commands = Commands { recipe, places, obj };
+        for line in commands.all(self.build(), self.finding) {
+            match line {
+                Line::Command(command) => self.command(&command),
+                Line::Words(words) => self.item(&format!("({words})")),
+                Line::Quoted(text) => self.quoted(&text),
+            }
+        }
+        self.line("");
+    }
+
+    fn script(&mut self) {
+        if self.finding.confirmed.as_ref().is_some_and(|c| c.outcome == Outcome::NoScript) || self.recipe.is_none() {
+            return;
+        }
+        let given = self.recipe.is_some_and(|recipe| recipe.given);
+        let argument = match (given, &self.record.kernel) {
+            (false, _) => "",
+            (true, Some(_)) => " KERNEL",
+            (true, None) => " SRCTREE",
+        };
+        let lays = match (self.record.scenario.is_graft(), given) {
+            (true, _) => ", lays the small sources over links to the kernel's,",
+            (false, true) => ", takes the sources as they are",
+            (false, false) => ", writes the sources",
+        };
+        let said = match &self.finding.confirmed {
+            None => "It has not been run.".to_owned(),
+            Some(confirmation) => confirmed(confirmation),
+        };
+        self.paragraph(&format!(
+            "reproduce.sh, beside this mail, does all of that{lays} and exits with 1 if the fault is there: `sh \
+             reproduce.sh{argument}`. It needs make, the toolchain and sha256sum. {said}"
+        ));
+    }
+
+    fn versions(&mut self) {
+        self.line("Versions:");
+        if let Some(kernel) = &self.record.kernel {
+            self.item(&format!("kernel {kernel} ({})", self.record.source));
+        } else {
+            self.item(&format!("sources: {}", self.record.source));
+        }
+        let tool = |name: &&str| {
+            let tool = self.record.toolchain.iter().find(|tool| tool.name == **name)?;
+            Some(format!("{name} {}", tool.version))
+        };
+        let tools: Vec<String> = TOOLS.iter().filter_map(tool).collect();
+        if !tools.is_empty() {
+            self.item(&tools.join(", "));
+        }
+        self.line("");
+        let Some(recipe) = self.recipe else { return };
+        if let Some(config) = &recipe.config {
+            let base = config.goal.clone().unwrap_or_else(|| "a .config of the scenario".to_owned());
+            let symbols: Vec<&str> = config.lines.lines().filter(|line| !line.trim().is_empty()).collect();
+            let own = symbols.len();
+            let own = match own {
+                0 => String::new(),
+                n if n <= 6 && config.fragments.is_empty() => format!(" with {}", symbols.join(" ")),
+                n => format!(" with {n} lines of {}", named(&config.fragments)),
+            };
+            self.paragraph(&format!("Configuration: {base}{own}."));
+        }
+        // What a person has set otherwise is not what every build of the harness has.
+        let own: Vec<String> = recipe
+            .first
+            .env
+            .iter()
+            .filter(|(name, value)| !pinned(name, value))
+            .map(|(n, v)| format!("{n}={v}"))
+            .collect();
+        let also = if own.is_empty() { String::new() } else { format!(", and {}", own.join(" ")) };
+        let pinned = if recipe.kbuild { "LC_ALL=C, TZ=UTC and KBUILD_BUILD_*" } else { "LC_ALL=C and TZ=UTC" };
+        self.paragraph(&format!("Environment: {pinned} set{also}, as in the script."));
+    }
+}
+
+/// What was seen of the script, in a sentence.
+fn confirmed(confirmation: &Confirmation) -> String {
+    match (confirmation.outcome, confirmation.why.as_deref()) {
+        (Outcome::Confirmed, _) => "It was run and shows it.".to_owned(),
+        (Outcome::NotSeen, _) => "It was run and does NOT show it.".to_owned(),
+        (_, Some(why)) => format!("It has not been run: {why}."),
+        (_, None) => "It has not been run.".to_owned(),
+    }
+}
+
+fn named(fragments: &[String]) -> String {
+    if fragments.is_empty() { "its own".to_owned() } else { fragments.join(", ") }
+}
+
+/// The goals of a build's makes, with its variables.
+fn goals(build: &Build) -> String {
+    let words: Vec<&[String]> = build.makes.iter().map(|make| make.get(1..).unwrap_or_default()).collect();
+    words.iter().map(|words| crate::runner::shown(words)).collect::<Vec<_>>().join("` and `make ")
+}
+
+/// What an edit does, as a clause.
+fn told(edit: &Edit) -> String {
+    let mut clauses: Vec<String> = Vec::new();
+    for change in &edit.changes {
+        clauses.push(match change {
+            FileChange::Write { path, before: Some(_), .. } => format!("{path} was changed"),
+            FileChange::Write { path, before: None, .. } => format!("{path} was added"),
+            FileChange::Delete { path } => format!("{path} was removed"),
+            FileChange::Rename { from, to } => format!("{from} was renamed to {to}"),
+            FileChange::Chmod { path, mode } => format!("{path} got the mode {mode:o}"),
+            FileChange::Touch { path } => format!("{path} was touched"),
+            FileChange::Object { change } => {
+                let what = if change.delete.is_some() { "removed from" } else { "changed in" };
+                format!("{} was {what} the object tree", change.file.as_deref().unwrap_or("a file"))
+            }
+        });
+    }
+    clauses.extend(edit.config.lines().map(|line| format!("{line} was set")));
+    clauses.extend(edit.clean.iter().map(|clean| format!("`make {clean}` was run")));
+    if clauses.is_empty() {
+        clauses.push(format!("the command became `make {}`", goals(&edit.build)));
+    }
+    let last = clauses.pop().unwrap_or_default();
+    if clauses.is_empty() { last } else { format!("{} and {last}", clauses.join(", ")) }
+}
+
+/// Short edits of files as a unified diff.
+fn diff(edit: &Edit) -> String {
+    let diffs = edit.changes.iter().filter_map(|change| match change {
+        FileChange::Write { path, before: Some(before), after, .. } => Some(unified(path, before, after)),
+        _ => None,
+    });
+    let text: String = diffs.collect();
+    if text.lines().count() > DIFF { String::new() } else { text }
+}
+
+/// A line of the steps.
+enum Line {
+    Command(String),
+    Words(String),
+    Quoted(String),
+}
+
+struct Commands<'a> {
+    recipe: &'a Recipe,
+    places: Places,
+    obj: &'static str,
+}
+
+impl Commands<'_> {
+    fn make(&self, words: &[String]) -> String {
+        let (program, rest) = words.split_at(words.len().min(1));
+        let place = if self.recipe.kbuild && !self.recipe.in_tree { " O=obj" } else { "" };
+        let word = |word: &String| self.places.word(word);
+        let rest: Vec<String> = rest.iter().map(word).collect();
+        let program: Vec<String> = program.iter().map(word).collect();
+        format!("{}{place} {}", program.join(" "), rest.join(" ")).trim_end().to_owned()
+    }
+
+    fn makes(&self, build: &Build, lines: &mut Vec<Line>) {
+        lines.extend(build.makes.iter().map(|words| Line::Command(self.make(words))));
+    }
+
+    fn plain(&self, build: &Build, goal: &str) -> Line {
+        let words: Vec<String> = build.plain.iter().cloned().chain([goal.to_owned()]).collect();
+        Line::Command(self.make(&words))
+    }
+
+    fn all(&self, build: Option<&BuildRecord>, finding: &Finding) -> Vec<Line> {
+        let recipe = self.recipe;
+        let mut lines = Vec::new();
+        for command in &recipe.prepare {
+            lines.push(Line::Command(crate::runner::shown(command)));
+        }
+        if let Some(config) = &recipe.config {
+            match &config.goal {
+                Some(goal) => lines.push(self.plain(&recipe.first, goal)),
+                None => lines.push(Line::Command(format!("cp /path/to/.config {}/.config", self.obj))),
+            }
+            if !config.lines.is_empty() {
+                let many = config.lines.lines().count();
+                if many <= 6 {
+                    for line in config.lines.lines() {
+                        lines.push(Line::Command(format!("echo '{}' >>{}/.config", line, self.obj)));
+                    }
+                } else {
+                    lines.push(Line::Words(format!("add the {many} lines of configuration that the script has")));
+                }
+                lines.push(self.plain(&recipe.first, "olddefconfig"));
+            }
+        }
+        self.makes(&recipe.first, &mut lines);
+        let Some(build) = build else { return lines };
+        let mut now = &recipe.first;
+        for edit in recipe.edits.iter().take(build.edit.map_or(0, |n| n + 1)) {
+            self.edit(edit, now, &mut lines);
+            self.makes(&edit.build, &mut lines);
+            now = &edit.build;
+        }
+        let target = self.places.word(&finding.target);
+        match build.mode {
+            Mode::Noop => {
+                lines.push(Line::Command(format!("sha256sum {}/{target}", self.obj)));
+                self.makes(now, &mut lines);
+                lines.push(Line::Command(format!("sha256sum {}/{target}", self.obj)));
+            }
+            Mode::Incremental if finding.name == FindingName::BtfLost => {
+                lines.push(Line::Command(format!("readelf -S {}/{target} | grep BTF", self.obj)));
+                lines.push(Line::Words("nothing; a clean build of the same sources has .BTF".into()));
+            }
+            Mode::Incremental if matches!(finding.name, FindingName::RebuildFailed | FindingName::RebuildMasked) => {
+                lines.push(Line::Words("and the same from clean".into()));
+            }
+            Mode::Clean if finding.name == FindingName::BtfDuplicate => {
+                lines.push(Line::Command(format!("readelf -S {}/{target} | grep BTF", self.obj)));
+            }
+            _ => {
+                lines.push(Line::Command(format!("sha256sum {}/{target}", self.obj)));
+                lines.push(Line::Words("and the same from clean, in an object tree at the same place".into()));
+            }
+        }
+        lines
+    }
+
+    fn edit(&self, edit: &Edit, before: &Build, lines: &mut Vec<Line>) {
+        for change in &edit.changes {
+            match change {
+                FileChange::Write { path, before: Some(old), after, .. } => {
+                    if let Some(added) = appended(old, after).filter(|added| added.lines().count() == 1) {
+                        let added = added.trim_end().replace('\'', "'\\''");
+                        lines.push(Line::Command(format!("echo '{added}' >>{path}")));
+                    } else if let Some((a, b)) = replaced_line(old, after) {
+                        lines.push(Line::Words(format!("in {path} change this line")));
+                        lines.push(Line::Quoted(format!("-{a}\n+{b}")));
+                    } else {
+                        lines.push(Line::Words(format!("change {path} as the script does")));
+                    }
+                }
+                FileChange::Write { path, before: None, .. } => {
+                    lines.push(Line::Words(format!("write {path} as the script does")));
+                }
+                FileChange::Delete { path } => lines.push(Line::Command(format!("rm {path}"))),
+                FileChange::Rename { from, to } => lines.push(Line::Command(format!("mv {from} {to}"))),
+                FileChange::Chmod { path, mode } => lines.push(Line::Command(format!("chmod {mode:o} {path}"))),
+                FileChange::Touch { path } => lines.push(Line::Command(format!("touch {path}"))),
+                FileChange::Object { change } => {
+                    let file = format!("{}/{}", self.obj, change.file.as_deref().unwrap_or_default());
+                    lines.push(match (change.delete.is_some(), change.touch.is_some()) {
+                        (true, _) => Line::Command(format!("rm -r {file}")),
+                        (_, true) => Line::Command(format!("touch {file}")),
+                        _ => Line::Words(format!("change {file} as the script does")),
+                    });
+                }
+            }
+        }
+        for name in before.env.keys().filter(|name| !edit.build.env.contains_key(*name)) {
+            lines.push(Line::Command(format!("unset {name}")));
+        }
+        for (name, value) in edit.build.env.iter().filter(|(name, value)| before.env.get(*name) != Some(value)) {
+            lines.push(Line::Command(format!("export {name}={}", self.places.word(value))));
+        }
+        if before.tools != edit.build.tools {
+            lines.push(Line::Words("put the programs that the script has first on PATH".into()));
+        }
+        lines.extend(edit.clean.iter().map(|clean| self.plain(&edit.build, clean)));
+        for line in edit.config.lines() {
+            lines.push(Line::Command(format!("echo '{line}' >>{}/.config", self.obj)));
+        }
+        if !edit.config.is_empty() {
+            lines.push(self.plain(&edit.build, "olddefconfig"));
+        }
+    }
+}
