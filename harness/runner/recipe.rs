@@ -236,7 +236,7 @@ impl Writer<'_> {
             return None;
         }
         let paths = self.lower.below("").ok()?;
-        let read = |path: &&String| !(mini && FOR_READERS.contains(&path.as_str())) && !path.starts_with(".git/");
+        let read = |path: &&String| !(mini && FOR_READERS.contains(&path.as_str()) || path.starts_with(".git/"));
         let paths: Vec<&String> = paths.iter().filter(read).take(CARRIED_FILES + 1).collect();
         if paths.len() > CARRIED_FILES {
             return None;
