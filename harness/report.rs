@@ -219,6 +219,8 @@ pub fn exit_code(verdict: Verdict) -> u8 {
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod golden_mail;
 
 #[cfg(test)]
 mod tests {

@@ -132,15 +132,15 @@ fn run(
 ) -> (BTreeSet<String>, Option<String>) {
     let jobs = recipe.edits.iter().map(|edit| &edit.build).chain([&recipe.first]).chain(&recipe.varied);
     let log = place.join("reproduce.log");
-    let builds = u32::try_from(record.builds.len().max(2)).unwrap_or(u32::MAX);
+    let took: u64 = record.builds.iter().map(|build| build.wall_ms).sum();
     let reproducer = Reproducer {
         dir: place,
         name: SCRIPT,
         log: &log,
         given: recipe.given,
         fixed: jobs.filter_map(|build| build.jobs).max(),
-        // One build may take so long; the script makes fewer than the run did.
-        limit: timeout(&record.scenario).saturating_mul(builds).min(Duration::from_secs(6 * 3600)),
+        // As long as one build may take, or far longer than all of them took: it makes fewer, but prepares itself.
+        limit: timeout(&record.scenario).max(Duration::from_millis(took.saturating_mul(4))),
     };
     let nothing = |why: String| (BTreeSet::new(), Some(why));
     match reproduce(context, reproducer) {

@@ -53,7 +53,10 @@ struct Mail<'a> {
 impl Mail<'_> {
     fn write(&mut self) {
         let subject = subject(self.record, &self.group);
-        self.line(&format!("Subject: {subject}"));
+        // A long header goes on after a blank (RFC 5322, 2.2.3).
+        for (at, line) in wrapped(&format!("Subject: {subject}"), WIDTH - 1).iter().enumerate() {
+            self.line(&format!("{}{line}", if at > 0 { " " } else { "" }));
+        }
         self.line("");
         self.done();
         self.expected_and_seen();
@@ -114,9 +117,18 @@ impl Mail<'_> {
         self.recipe?.edits.get(self.build()?.edit?)
     }
 
+    /// The build before the edit.
+    fn before(&self) -> Option<&Build> {
+        let recipe = self.recipe?;
+        match self.build()?.edit?.checked_sub(1) {
+            Some(n) => recipe.edits.get(n).map(|edit| &edit.build),
+            None => Some(&recipe.first),
+        }
+    }
+
     fn done(&mut self) {
         let mode = self.build().map(|build| build.mode);
-        let first = self.recipe.map(|recipe| format!(" by `make {}`", goals(&recipe.first))).unwrap_or_default();
+        let first = self.recipe.map(|recipe| format!(" by `{}`", makes(&recipe.first))).unwrap_or_default();
         let number = self.build().and_then(|build| build.edit).unwrap_or(0);
         let earlier = match number {
             0 => String::new(),
@@ -137,7 +149,7 @@ impl Mail<'_> {
                 format!("The sources were built{first}. Then, with nothing changed, the same make was run again.")
             }
             _ => {
-                let what = self.edit().map_or_else(|| "an edit was made".to_owned(), told);
+                let what = self.edit().map_or_else(|| "an edit was made".to_owned(), |edit| told(edit, self.before()));
                 format!(
                     "The sources were built from clean{first}.{earlier} Then {what}, and the tree was built again. The \
                      result is compared with a clean build of the same sources at the same place."
@@ -321,6 +333,14 @@ impl Mail<'_> {
         self.line("");
         let places = Places::new(recipe, ".", "obj");
         let obj = if recipe.in_tree { "." } else { "obj" };
+        let laid = match (self.record.scenario.is_graft(), recipe.given) {
+            (true, _) => Some("in the source tree that reproduce.sh lays down; KEEP=1 keeps it"),
+            (false, false) => Some("in the source tree that reproduce.sh writes; KEEP=1 keeps it"),
+            (false, true) => None,
+        };
+        if let Some(laid) = laid {
+            self.item(&format!("({laid})"));
+        }
         let commands = Commands { recipe, places, obj };
         for line in commands.all(self.build(), self.finding) {
             match line {
@@ -413,14 +433,13 @@ fn named(fragments: &[String]) -> String {
     if fragments.is_empty() { "its own".to_owned() } else { fragments.join(", ") }
 }
 
-/// The goals of a build's makes, with its variables.
-fn goals(build: &Build) -> String {
-    let words: Vec<&[String]> = build.makes.iter().map(|make| make.get(1..).unwrap_or_default()).collect();
-    words.iter().map(|words| crate::runner::shown(words)).collect::<Vec<_>>().join("` and `make ")
+/// The makes of a build.
+fn makes(build: &Build) -> String {
+    build.makes.iter().map(|words| crate::runner::shown(words)).collect::<Vec<_>>().join("` and `")
 }
 
 /// What an edit does, as a clause.
-fn told(edit: &Edit) -> String {
+fn told(edit: &Edit, before: Option<&Build>) -> String {
     let mut clauses: Vec<String> = Vec::new();
     for change in &edit.changes {
         clauses.push(match change {
@@ -438,11 +457,51 @@ fn told(edit: &Edit) -> String {
     }
     clauses.extend(edit.config.lines().map(|line| format!("{line} was set")));
     clauses.extend(edit.clean.iter().map(|clean| format!("`make {clean}` was run")));
+    if let Some(before) = before {
+        clauses.extend(command_line(before, &edit.build));
+        let env = |(name, value): (&String, &String)| {
+            (before.env.get(name) != Some(value)).then(|| format!("{name}={value} was set in the environment"))
+        };
+        clauses.extend(edit.build.env.iter().filter_map(env));
+        clauses.extend(
+            before
+                .env
+                .keys()
+                .filter(|name| !edit.build.env.contains_key(*name))
+                .map(|name| format!("{name} was taken out of the environment")),
+        );
+        clauses.extend(
+            edit.build
+                .tools
+                .keys()
+                .filter(|name| before.tools.get(*name) != edit.build.tools.get(*name))
+                .map(|name| format!("another {name} came first on PATH")),
+        );
+    }
     if clauses.is_empty() {
-        clauses.push(format!("the command became `make {}`", goals(&edit.build)));
+        clauses.push(format!("the edit `{}` was made", edit.name));
     }
     let last = clauses.pop().unwrap_or_default();
     if clauses.is_empty() { last } else { format!("{} and {last}", clauses.join(", ")) }
+}
+
+/// How make's command line changed, if it did.
+fn command_line(before: &Build, after: &Build) -> Option<String> {
+    let words = |build: &Build| build.makes.first().cloned().unwrap_or_default();
+    let (old, new) = (words(before), words(after));
+    let quoted = |words: Vec<&String>| {
+        let words: Vec<String> =
+            words.into_iter().map(|word| format!("`{}`", crate::runner::shown(std::slice::from_ref(word)))).collect();
+        words.join(", ")
+    };
+    let added = quoted(new.iter().filter(|word| !old.contains(word)).collect());
+    let gone = quoted(old.iter().filter(|word| !new.contains(word)).collect());
+    match (added.is_empty(), gone.is_empty()) {
+        (true, true) => None,
+        (false, true) => Some(format!("{added} was added to make's command line")),
+        (true, false) => Some(format!("{gone} was taken from make's command line")),
+        (false, false) => Some(format!("{gone} became {added} on make's command line")),
+    }
 }
 
 /// Short edits of files as a unified diff.

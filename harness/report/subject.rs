@@ -10,9 +10,8 @@ use crate::verdict::Finding;
 /// How wide a line of a mail gets.
 pub(super) const WIDTH: usize = 72;
 
-/// The subject, without `Subject:`, of at most 72 columns with it.
+/// The subject, without `Subject:`, of at most 72 columns: a header can be folded, but is shown in a list.
 pub(super) fn subject(record: &ScenarioRecord, findings: &[&Finding]) -> String {
-    let room = WIDTH - "Subject: ".len();
     let prefix = match &record.kernel {
         Some(kernel) => format!("kbuild: {kernel}: "),
         None => format!("{}: ", record.id),
@@ -26,8 +25,8 @@ pub(super) fn subject(record: &ScenarioRecord, findings: &[&Finding]) -> String 
         format!("{prefix}{short}"),
         short.clone(),
     ];
-    let fits = candidates.iter().find(|subject| columns(subject) <= room);
-    fits.cloned().unwrap_or_else(|| short.chars().take(room).collect())
+    let fits = candidates.iter().find(|subject| columns(subject) <= WIDTH);
+    fits.cloned().unwrap_or_else(|| short.chars().take(WIDTH).collect())
 }
 
 /// The artifacts, by name where there is one.

@@ -12,6 +12,7 @@ mod closed;
 mod graft;
 mod honest;
 mod lab;
+mod mail;
 mod records;
 mod replay;
 mod signals;

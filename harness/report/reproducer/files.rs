@@ -144,17 +144,10 @@ impl<'a> Files<'a> {
     fn write(&self, out: &mut Script, path: &str, before: Option<&str>, after: &str) {
         let word = out.word(path);
         let Some(before) = before else {
-            if after.is_empty() {
-                return out.line(&format!("\tput {word} </dev/null"));
-            }
-            out.here(&format!("\tput {word}"), after);
-            if !after.ends_with('\n') {
-                out.line(&format!("\ttruncate -s -1 \"$src\"/{word}"));
-            }
-            return;
+            return self.whole(out, &word, after);
         };
         self.mine(out, path);
-        if let Some(added) = appended(before, after).filter(|added| added.ends_with('\n')) {
+        if let Some(added) = appended(before, after).filter(|added| ends(added)) {
             return out.here(&format!("\tcat >>\"$src\"/{word}"), added);
         }
         let short = |line: &str| line.len() <= SED && line.chars().all(|c| c == ' ' || c.is_ascii_graphic());
@@ -162,7 +155,23 @@ impl<'a> Files<'a> {
             let (old, new) = (escaped(old, "\\.*[]^$/"), escaped(new, "\\&/"));
             return out.line(&format!("\tsed -i {} \"$src\"/{word}", single(&format!("s/^{old}$/{new}/"))));
         }
-        out.here("\tpatch -s -p1 -d \"$src\" || exit 2", &unified(path, before, after));
+        let diff = unified(path, before, after);
+        if diff.len() < after.len() && ends(before) && ends(after) {
+            out.here_then("\tpatch -s -p1 -d \"$src\"", &diff, " || exit 2");
+        } else {
+            self.whole(out, &word, after);
+        }
+    }
+
+    /// A file with all its text.
+    fn whole(&self, out: &mut Script, word: &str, text: &str) {
+        if text.is_empty() {
+            return out.line(&format!("\tput {word} </dev/null"));
+        }
+        out.here(&format!("\tput {word}"), text);
+        if !ends(text) {
+            out.line(&format!("\ttruncate -s -1 \"$src\"/{word}"));
+        }
     }
 
     /// A change in the object tree; in a clean tree there is nothing of it.
@@ -216,6 +225,11 @@ pub(super) fn tools(out: &mut Script, tools: &BTreeMap<String, String>) {
         out.here(&format!("\tcat >tools/{name}"), script);
         out.line(&format!("\tchmod +x tools/{name}"));
     }
+}
+
+/// Whether a here-document can hold the text as it is.
+fn ends(text: &str) -> bool {
+    text.ends_with('\n')
 }
 
 fn plain(path: &str) -> bool {

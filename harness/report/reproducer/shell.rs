@@ -118,11 +118,16 @@ impl Script {
 
     /// A command that reads a text.
     pub(super) fn here(&mut self, command: &str, text: &str) {
+        self.here_then(command, text, "");
+    }
+
+    /// The same, and what follows the command: after it, a here-document would be read by that.
+    pub(super) fn here_then(&mut self, command: &str, text: &str, then: &str) {
         let mut end = "EOF".to_owned();
         while text.lines().any(|line| line == end) {
             end.push('_');
         }
-        self.line(&format!("{command} <<'{end}'"));
+        self.line(&format!("{command} <<'{end}'{then}"));
         self.text.push_str(text);
         if !text.ends_with('\n') {
             self.text.push('\n');
