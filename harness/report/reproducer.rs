@@ -32,6 +32,12 @@ pub const STATUS_NOT_SEEN: i32 = 0;
 pub fn not_of_a_build(finding: &Finding) -> Option<&'static str> {
     match finding.name {
         FindingName::ExpectUnmet | FindingName::KnownStale => Some("it is about what the scenario says"),
+        // A comparison of bytes shows none of these.
+        FindingName::EscapeRead | FindingName::EscapeWrite | FindingName::EscapeNetwork => {
+            Some("only a trace shows what a step reaches for")
+        }
+        FindingName::HazardOrder | FindingName::HazardWriteWrite => Some("it shows only where jobs meet"),
+        FindingName::StepNotIdempotent => Some("it is about one step, run again by itself"),
         FindingName::SnapshotChanged | FindingName::SnapshotMissing | FindingName::SnapshotUnreferenced => {
             Some("it is about an accepted snapshot")
         }
