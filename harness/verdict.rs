@@ -181,10 +181,11 @@ pub fn judge(record: &ScenarioRecord, accepted: &Accepted) -> Judgement {
 fn judge_builds(record: &ScenarioRecord, accepted: &Accepted) -> Judgement {
     let mut comparison = compare::compare(record);
     snapshots::compare(record, accepted, &mut comparison);
-    guilt::blame(record, &mut comparison);
-    replays::find(record, &mut comparison);
-    hazard::find(record, &mut comparison);
-    work::needless(record, &mut comparison);
+    let timelines = guilt::Timelines::new(record);
+    guilt::blame(record, &timelines, &mut comparison);
+    replays::find(record, &timelines, &mut comparison);
+    hazard::find(record, &timelines, &mut comparison);
+    work::needless(record, &timelines, &mut comparison);
     cause::fold(record, &mut comparison);
     guilt::fold(&mut comparison);
     expect::weigh(record, &mut comparison);

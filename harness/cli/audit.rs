@@ -22,6 +22,7 @@ use super::load::{self, Ready};
 use super::progress::note;
 use super::run::{Run, capture, show};
 use super::state::audit_dir;
+use super::traced::is_named;
 use super::{CliError, HowArgs, SelectArgs, Session};
 use crate::artifact::database::Database;
 use crate::artifact::record::{ScenarioRecord, write_atomically};
@@ -29,10 +30,10 @@ use crate::artifact::steps::Steps;
 use crate::report::{Report, ScenarioReport};
 use crate::runner::Parts;
 use crate::scenario::{Change, Class, Edit, Expect};
-use crate::trace::{Root, Step};
+use crate::trace::Root;
 use crate::tree::{self, FileState, TreePlan};
 use crate::verdict::audit::{self, Audit, Ground, Outcome, Purpose, forms};
-use crate::verdict::{ATTENTION, Standing, Verdict, pattern_matches};
+use crate::verdict::{ATTENTION, Standing, Verdict};
 
 /// The edit by which makes are asked for their data bases.
 const DATABASE: &str = "data-base";
@@ -264,7 +265,7 @@ fn begin(
     let noops = traces.iter().filter(|(id, _)| id.starts_with("control/noop")).map(|(_, steps)| steps).collect();
     let goals = 1 + ready.loaded.scenario.make.then.len();
     let ground = Ground { clean: &clean, goals, noops, database: &database };
-    let audit = ground.audit(&|step| chooses(&args.step, step));
+    let audit = ground.audit(&|step| args.step.is_empty() || is_named(&args.step, step));
     if audit.counts.steps == 0 {
         return nothing(match args.step.as_slice() {
             [] => "no step of the build leaves anything".into(),
@@ -304,13 +305,6 @@ fn begin(
         note(&format!("{}: {candidates} candidates, by edits of {edits} files", ready.found.id));
     }
     Ok(Ok(work))
-}
-
-fn chooses(patterns: &[String], step: &Step) -> bool {
-    let cmd = step.cmd.as_ref().map(|cmd| cmd.name.as_str());
-    let names = [step.label.as_deref(), step.target.as_deref(), cmd, Some(step.command.as_str())];
-    patterns.is_empty()
-        || patterns.iter().any(|pattern| names.iter().flatten().any(|name| pattern_matches(pattern, name)))
 }
 
 impl Work {

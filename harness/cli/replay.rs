@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::traced::{Build, BuildArgs};
+use super::traced::{Build, BuildArgs, is_named};
 use super::{CliError, Session};
 use crate::artifact::{describe, diff_parts};
 use crate::report::terminal::clean;
@@ -13,7 +13,6 @@ use crate::runner::replay::{Came, Change, ReplayError, Replays, Top};
 use crate::sandbox::scratch::{Scratch, sweep};
 use crate::sandbox::{Sandbox, Spec, View};
 use crate::trace::{Kind, Step};
-use crate::verdict::pattern_matches;
 
 /// What to replay.
 #[derive(Debug, Clone, Args)]
@@ -79,10 +78,7 @@ fn chooses(patterns: &[String], step: &Step) -> bool {
     if patterns.is_empty() {
         return step.kind == Kind::Recipe && !step.in_place.is_empty();
     }
-    let cmd = step.cmd.as_ref().map(|cmd| cmd.name.as_str());
-    let names = [step.label.as_deref(), step.target.as_deref(), cmd, Some(step.command.as_str())];
-    step.kind != Kind::Query
-        && patterns.iter().any(|pattern| names.iter().flatten().any(|name| pattern_matches(pattern, name)))
+    step.kind != Kind::Query && is_named(patterns, step)
 }
 
 fn one(

@@ -179,6 +179,7 @@ impl<'a> Run<'a> {
         let one = |at: usize| {
             let work = &work[at];
             let record_dir = dir.path.join(&work.ready.found.id);
+            let mut judged_already = None;
             let mut record = match &work.state {
                 Err(ended) => self.not_run(&work.ready, &system, ended.clone()),
                 Ok((hand, plan, chosen)) => {
@@ -229,13 +230,15 @@ impl<'a> Run<'a> {
                         (Ok(()), Ok(_)) => {
                             let follow = |event| progress.event(&work.ready.found.id, &event);
                             let mut record = run_scenario(&job, plan, &context, &follow);
-                            self.beside_findings(&mut record, &accepted, (&job, plan), &context, &follow);
+                            let judgement =
+                                self.beside_findings(&mut record, &accepted, (&job, plan), &context, &follow);
+                            judged_already = Some(judgement);
                             record
                         }
                     }
                 }
             };
-            let mut judgement = verdict::judge(&record, &accepted);
+            let mut judgement = judged_already.unwrap_or_else(|| verdict::judge(&record, &accepted));
             if self.how.require_all && judgement.verdict == verdict::Verdict::Skipped {
                 judgement.verdict = verdict::Verdict::HostCannot;
                 judgement.hint = Some("skips are errors here: KBUILD_REPRO_REQUIRE_ALL is set".into());
@@ -422,7 +425,7 @@ impl<'a> Run<'a> {
         Ok(Source::Copy(dir.clone(), load::part(&work.ready)))
     }
 
-    /// Mail and reproducer of each finding of class wrong, the reproducer run where that is asked for.
+    /// Judges a record, with mail and reproducer of each finding of class wrong, the reproducer run where that is asked for.
     fn beside_findings(
         &self,
         record: &mut ScenarioRecord,
@@ -430,10 +433,10 @@ impl<'a> Run<'a> {
         (job, plan): (&Job<'_>, &TreePlan),
         context: &Context<'_>,
         events: &dyn Fn(Event),
-    ) {
+    ) -> Judgement {
         let judgement = verdict::judge(record, accepted);
         if self.in_place.is_some() || self.stage.is_some() || !reproduce::wanted(&judgement) {
-            return;
+            return judgement;
         }
         let recipe = recipe(&record.scenario, plan, job.lower, context.toolchain);
         let written = reproduce::findings(record, &judgement, &recipe, &job.dir, self.how, context, events);
@@ -441,6 +444,8 @@ impl<'a> Run<'a> {
             let message = format!("cannot write what goes beside the findings: {error}");
             record.ended = Ended::HarnessError { message, hint: None };
         }
+        // What came of the scripts is part of the record now.
+        verdict::judge(record, accepted)
     }
 
     fn not_run(

@@ -13,6 +13,7 @@ use super::run::capture_without_tools;
 use super::{CliError, Session, TICK};
 use crate::report::terminal::clean;
 use crate::trace::{self, Root, Step, Trace, TraceError, What};
+use crate::verdict::pattern_matches;
 
 /// How long a command that the terminal has asked to stop may take before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -99,6 +100,13 @@ impl Build {
         };
         self.roots.iter().find_map(below).unwrap_or_else(|| told.into())
     }
+}
+
+/// Whether one of the patterns fits a step's label, target, `cmd_X` or command.
+pub(super) fn is_named(patterns: &[String], step: &Step) -> bool {
+    let cmd = step.cmd.as_ref().map(|cmd| cmd.name.as_str());
+    let names = [step.label.as_deref(), step.target.as_deref(), cmd, Some(step.command.as_str())];
+    patterns.iter().any(|pattern| names.iter().flatten().any(|name| pattern_matches(pattern, name)))
 }
 
 fn directories(args: &BuildArgs, host: &Host) -> Result<Vec<PathBuf>, CliError> {

@@ -56,10 +56,11 @@ impl Root {
 }
 
 /// What a child of make is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A line of a recipe.
+    #[default]
     Recipe,
     /// A line of a recipe that runs another make.
     Descent,
@@ -117,7 +118,7 @@ pub struct Cmd {
 }
 
 /// One child of make.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Step {
     /// What it is.
     pub kind: Kind,
@@ -286,27 +287,14 @@ impl Making<'_> {
             kind: if program.is_some_and(|program| program.captured) { Kind::Query } else { Kind::Recipe },
             label: label(&command),
             command,
-            cmd: None,
-            target: None,
             cwd: program.map_or_else(String::new, |program| Root::told(self.roots, trace.path(program.cwd))),
             env: program.map_or(0, |program| program.env),
-            saved: Saved::Unasked,
-            within: None,
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            ran: Vec::new(),
-            removed: Vec::new(),
-            in_place: Vec::new(),
-            missing: Vec::new(),
-            tools: Vec::new(),
-            strays: Vec::new(),
-            sought: Vec::new(),
-            network: Vec::new(),
             processes: processes.to_vec(),
             began: first.began,
             ended: all().map(|process| process.ended).max().unwrap_or(first.ended),
             cpu: all().map(|process| process.cpu).sum(),
             end: first.end,
+            ..Step::default()
         };
         // A make below keeps to itself what it reads.
         let of = |number: &u32| {

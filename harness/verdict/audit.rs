@@ -514,7 +514,7 @@ pub fn finding(candidate: &Candidate, edit: &str, command: &str) -> Option<Findi
     let target = candidate.target.as_deref().unwrap_or(&candidate.step);
     Some(Finding {
         name: FindingName::DepMissing,
-        target: target.split_once('/').map_or(target, |(_, path)| path).to_owned(),
+        target: super::compare::in_tree(target).to_owned(),
         build: build.clone(),
         against: Some(format!("{edit}/oracle")),
         edit: Some(edit.to_owned()),

@@ -88,7 +88,8 @@ pub(super) fn compare(record: &ScenarioRecord) -> Comparison {
     comparison
 }
 
-fn finding(record: &ScenarioRecord, name: FindingName, target: &str, build: &BuildRecord) -> Finding {
+/// A finding of which nothing more is known.
+pub(super) fn finding(record: &ScenarioRecord, name: FindingName, target: &str, build: &BuildRecord) -> Finding {
     Finding {
         name,
         target: target.to_owned(),
@@ -104,6 +105,11 @@ fn finding(record: &ScenarioRecord, name: FindingName, target: &str, build: &Bui
         folded: Vec::new(),
         standing: Standing::New,
     }
+}
+
+/// A path of the trees as artifacts are called: without the name of the tree that it begins with.
+pub(super) fn in_tree(told: &str) -> &str {
+    told.split_once('/').map_or(told, |(_, path)| path)
 }
 
 fn ignored(record: &ScenarioRecord, path: &str) -> bool {

@@ -5,6 +5,8 @@
 //! search goes on with that input; the first step that got the same and gave something else, was not run though
 //! something that it reads had changed, or read what it had made itself, is the one to blame.
 
+use std::rc::Rc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +18,10 @@ mod timeline;
 
 use search::Search;
 pub(super) use search::{cut, rival, words};
-pub(super) use timeline::Timeline;
+pub(super) use timeline::{Timeline, Timelines};
 
 use super::Finding;
-use super::compare::Comparison;
+use super::compare::{Comparison, in_tree};
 use crate::scenario::FindingName;
 
 /// What is the matter with a step.
@@ -93,12 +95,12 @@ pub struct Cause {
 }
 
 /// Finds the steps that findings come from, as far as builds were traced.
-pub(super) fn blame(record: &ScenarioRecord, comparison: &mut Comparison) {
+pub(super) fn blame<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, comparison: &mut Comparison) {
     if record.traces.is_empty() {
         return;
     }
     for finding in &mut comparison.findings {
-        let Some((have, want)) = timelines(record, finding) else { continue };
+        let Some((have, want)) = both(record, timelines, finding) else { continue };
         let search = Search::new(&have, &want);
         finding.cause = match finding.name {
             FindingName::RebuildFailed => search.failed(),
@@ -117,16 +119,18 @@ pub(super) fn blame(record: &ScenarioRecord, comparison: &mut Comparison) {
 }
 
 /// The trees in which a finding's artifact is wrong and right.
-fn timelines<'r>(record: &'r ScenarioRecord, finding: &Finding) -> Option<(Timeline<'r>, Timeline<'r>)> {
+fn both<'r>(
+    record: &'r ScenarioRecord,
+    timelines: &Timelines<'r>,
+    finding: &Finding,
+) -> Option<(Rc<Timeline<'r>>, Rc<Timeline<'r>>)> {
     use FindingName::{BtfLost, NoopChanged, RebuildDiverged, RebuildFailed, RebuildStale, ReproMismatch};
     let wanted = [ReproMismatch, NoopChanged, RebuildStale, RebuildDiverged, RebuildFailed, BtfLost];
     if !wanted.contains(&finding.name) {
         return None;
     }
-    let build = |id: &str| -> Option<&BuildRecord> { record.builds.iter().find(|build| build.id == id) };
-    let have = Timeline::up_to(record, build(&finding.build)?)?;
-    let want = Timeline::up_to(record, build(finding.against.as_deref()?)?)?;
-    Some((have, want))
+    let build = |id: &str| -> Option<&'r BuildRecord> { record.builds.iter().find(|build| build.id == id) };
+    Some((timelines.up_to(build(&finding.build)?)?, timelines.up_to(build(finding.against.as_deref()?)?)?))
 }
 
 /// Findings of one step that are the same fault: what it made is told, and what was made of that is folded under it.
@@ -140,7 +144,7 @@ pub(super) fn fold(comparison: &mut Comparison) {
     };
     let own = |finding: &Finding| {
         let target = finding.cause.as_ref().and_then(|cause| cause.target.as_deref());
-        target.and_then(|target| target.split_once('/')).is_some_and(|(_, path)| path == finding.target)
+        target.is_some_and(|target| target.contains('/') && in_tree(target) == finding.target)
     };
     for mut finding in std::mem::take(&mut comparison.findings) {
         match kept.iter_mut().find(|earlier| same(earlier, &finding)) {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::compare::Comparison;
-use super::guilt::{Cause, Fault, Timeline, rival};
-use super::{Finding, Standing};
-use crate::artifact::record::{BuildRecord, Mode, ScenarioRecord};
+use super::Finding;
+use super::compare::{Comparison, finding, in_tree};
+use super::guilt::{Cause, Fault, Timelines, rival};
+use crate::artifact::record::{Mode, ScenarioRecord};
 use crate::sandbox::HOME;
 use crate::scenario::FindingName;
 use crate::tree::source::tools::PLACE;
@@ -19,7 +19,7 @@ const SYSTEM: [&str; 14] = [
 /// Files of it by which one machine differs from another.
 const OF_MACHINE: [&str; 3] = ["/etc/hostname", "/etc/machine-id", "/var/lib/dbus/machine-id"];
 
-pub(super) fn find(record: &ScenarioRecord, comparison: &mut Comparison) {
+pub(super) fn find<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, comparison: &mut Comparison) {
     let mut seen: BTreeSet<(FindingName, String)> = BTreeSet::new();
     let made = comparison.findings.len();
     for finding in comparison.findings.clone() {
@@ -27,7 +27,7 @@ pub(super) fn find(record: &ScenarioRecord, comparison: &mut Comparison) {
         let ordered = |cause: &&Cause| matches!(cause.fault, Fault::Order | Fault::Race);
         let Some(cause) = finding.cause.as_ref().filter(ordered) else { continue };
         let target = cause.target.clone().unwrap_or_else(|| cause.step.clone());
-        let target = target.split_once('/').map_or(target.as_str(), |(_, path)| path).to_owned();
+        let target = in_tree(&target).to_owned();
         if seen.insert((FindingName::HazardOrder, target.clone())) {
             let mut hazard = Finding { name: FindingName::HazardOrder, target, parts: None, ..finding };
             hazard.summary = hazard.cause.as_ref().map(|cause| cause.why.clone()).unwrap_or_default();
@@ -36,7 +36,7 @@ pub(super) fn find(record: &ScenarioRecord, comparison: &mut Comparison) {
         }
     }
     for build in &record.builds {
-        let Some(timeline) = Timeline::up_to(record, build) else { continue };
+        let Some(timeline) = timelines.up_to(build) else { continue };
         let (clean, last) = (build.mode == Mode::Clean, timeline.last());
         let Some((_, steps)) = timeline.builds.last() else { continue };
         for (at, step) in steps.steps.iter().enumerate() {
@@ -49,17 +49,15 @@ pub(super) fn find(record: &ScenarioRecord, comparison: &mut Comparison) {
             };
             for output in step.outputs.iter().filter(|_| clean) {
                 if let Some(other) = rival(&timeline, &output.path, (last, at)) {
-                    let target = output.path.split_once('/').map_or(&*output.path, |(_, path)| path);
                     let why = format!("`{}` and `{}` both make it", step.name(), timeline.step(other).name());
-                    add(FindingName::HazardWriteWrite, target, Fault::Race, why);
+                    add(FindingName::HazardWriteWrite, in_tree(&output.path), Fault::Race, why);
                 }
             }
-            let told = step.target.clone().unwrap_or_else(|| step.name());
-            let target = told.split_once('/').filter(|_| step.target.is_some()).map_or(told.as_str(), |(_, path)| path);
+            let target = step.target.as_deref().map_or_else(|| step.name(), |target| in_tree(target).to_owned());
             let mut escape = |name: FindingName, all: Vec<&String>, what: &str| {
                 if let Some(first) = all.first() {
                     let more = if all.len() > 1 { format!(" and {} more", all.len() - 1) } else { String::new() };
-                    add(name, target, Fault::Escapes, format!("it {what} `{first}`{more}"));
+                    add(name, &target, Fault::Escapes, format!("it {what} `{first}`{more}"));
                 }
             };
             // Its home is a directory of the sandbox's own.
@@ -92,24 +90,6 @@ fn fold(comparison: &mut Comparison, made: usize) {
             _ if pairs.insert((hazard.name, hazard.target.clone())) => comparison.findings.push(hazard),
             _ => {}
         }
-    }
-}
-
-fn finding(record: &ScenarioRecord, name: FindingName, target: &str, build: &BuildRecord) -> Finding {
-    Finding {
-        name,
-        target: target.to_owned(),
-        build: build.id.clone(),
-        against: None,
-        edit: build.edit.map(|n| record.scenario.edit_name(n)),
-        summary: String::new(),
-        parts: None,
-        cause: None,
-        detail: Vec::new(),
-        still: Vec::new(),
-        folded: Vec::new(),
-        standing: Standing::New,
-        confirmed: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Steps that were run again on their own output.
 
-use super::compare::Comparison;
-use super::guilt::{Fault, Timeline};
+use super::compare::{self, Comparison};
+use super::guilt::{Fault, Timelines};
 use super::{Finding, Standing};
 use crate::artifact::record::{ReplayRecord, ScenarioRecord};
 use crate::scenario::FindingName;
@@ -9,9 +9,9 @@ use crate::trace::Step;
 
 /// Adds the steps whose replay changed what they had made. One that a build came to is told by what came of it; else it
 /// is latent: nothing that the scenario does shows it.
-pub(super) fn find(record: &ScenarioRecord, comparison: &mut Comparison) {
+pub(super) fn find<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, comparison: &mut Comparison) {
     for replay in record.replays.iter().filter(|it| !it.changes.is_empty() || it.failed.is_some()) {
-        let Some(finding) = finding(record, replay) else { continue };
+        let Some(finding) = finding(record, timelines, replay) else { continue };
         let step = finding.cause.as_ref().map(|cause| (&cause.step, &cause.target));
         let came_of_it = |other: &&mut Finding| {
             let cause = other.cause.as_ref().filter(|cause| cause.fault == Fault::OwnOutput);
@@ -30,7 +30,7 @@ pub(super) fn find(record: &ScenarioRecord, comparison: &mut Comparison) {
     }
 }
 
-fn finding(record: &ScenarioRecord, replay: &ReplayRecord) -> Option<Finding> {
+fn finding<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, replay: &ReplayRecord) -> Option<Finding> {
     let build = record.builds.iter().find(|build| build.id == replay.build)?;
     let first = replay.changes.first();
     let mut runs: Vec<u32> = replay.changes.iter().map(|change| change.run).collect();
@@ -45,7 +45,7 @@ fn finding(record: &ScenarioRecord, replay: &ReplayRecord) -> Option<Finding> {
         }
     };
     let mut target = first.map(|first| first.output.clone());
-    let cause = Timeline::up_to(record, build).and_then(|timeline| {
+    let cause = timelines.up_to(build).and_then(|timeline| {
         let last = timeline.last();
         let same = |step: &Step| step.command == replay.command && step.cwd == replay.cwd;
         let at = timeline.builds.last()?.1.steps.iter().position(same)?;
@@ -55,18 +55,10 @@ fn finding(record: &ScenarioRecord, replay: &ReplayRecord) -> Option<Finding> {
     });
     let target = target.unwrap_or_default();
     Some(Finding {
-        name: FindingName::StepNotIdempotent,
-        target: target.split_once('/').map_or(target.as_str(), |(_, path)| path).to_owned(),
-        build: build.id.clone(),
-        against: None,
-        edit: None,
         summary,
         parts: first.and_then(|first| first.parts.clone()),
         cause,
-        detail: Vec::new(),
-        still: Vec::new(),
-        folded: Vec::new(),
         standing: Standing::Latent,
-        confirmed: None,
+        ..compare::finding(record, FindingName::StepNotIdempotent, compare::in_tree(&target), build)
     })
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::compare::Comparison;
-use super::guilt::{Fault, Timeline, cut, words};
-use super::{Finding, Standing};
+use super::Finding;
+use super::compare::{Comparison, finding, in_tree};
+use super::guilt::{Fault, Timeline, Timelines, cut, words};
 use crate::artifact::record::{BuildRecord, Mode, ScenarioRecord};
 use crate::scenario::FindingName;
 use crate::trace::{Content, Kind, Saved, Step, kbuild};
@@ -18,10 +18,10 @@ const NEWER: usize = 4;
 type At = (usize, usize);
 
 /// Finds needless steps of incremental builds, and says of steps that a build with nothing changed ran why it did.
-pub(super) fn needless(record: &ScenarioRecord, comparison: &mut Comparison) {
+pub(super) fn needless<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, comparison: &mut Comparison) {
     for finding in comparison.findings.iter_mut().filter(|finding| finding.name == FindingName::NoopRan) {
         let build = record.builds.iter().find(|build| build.id == finding.build);
-        if let Some(timeline) = build.and_then(|build| Timeline::up_to(record, build)) {
+        if let Some(timeline) = build.and_then(|build| timelines.up_to(build)) {
             ran_again(&timeline, finding);
         }
     }
@@ -30,7 +30,7 @@ pub(super) fn needless(record: &ScenarioRecord, comparison: &mut Comparison) {
     let meant = |build: &&BuildRecord| build.edit.is_some_and(touched);
     let incremental = record.builds.iter().filter(|build| build.mode == Mode::Incremental && build.status.ok());
     for build in incremental.filter(|build| !meant(build)) {
-        if let Some(timeline) = Timeline::up_to(record, build) {
+        if let Some(timeline) = timelines.up_to(build) {
             comparison.findings.extend(of_build(record, build, &timeline));
         }
     }
@@ -100,7 +100,7 @@ fn of_build(record: &ScenarioRecord, build: &BuildRecord, timeline: &Timeline<'_
             let step = timeline.step(*at);
             let told = step.target.clone().or_else(|| step.outputs.first().map(|output| output.path.to_string()));
             let told = told.unwrap_or_else(|| step.name());
-            told.split_once('/').map_or(told.clone(), |(_, path)| path.to_owned())
+            in_tree(&told).to_owned()
         };
         let place = build.edit.map_or(build.id.clone(), |n| record.scenario.edit_name(n));
         let id = |at: &At| format!("{}@{place}:{}", FindingName::RebuildNeedless, target(at));
@@ -108,22 +108,14 @@ fn of_build(record: &ScenarioRecord, build: &BuildRecord, timeline: &Timeline<'_
         let more = all.len().saturating_sub(NAMED);
         let more = (more > 0).then(|| format!("| ... and {more} more"));
         Some(Finding {
-            name: FindingName::RebuildNeedless,
-            target: target(&first),
-            build: build.id.clone(),
-            against: None,
-            edit: build.edit.map(|n| record.scenario.edit_name(n)),
             summary: format!(
                 "`{kind}`: {plural} ran though nothing that {what} had changed: {}",
                 share(cost, build.wall_ms)
             ),
-            parts: None,
             cause: Some(timeline.cause(Fault::Needless, first, why(timeline, first))),
             detail: if all.len() == 1 { Vec::new() } else { names.chain(more).collect() },
-            still: Vec::new(),
             folded: all.iter().skip(1).map(id).collect(),
-            standing: Standing::New,
-            confirmed: None,
+            ..finding(record, FindingName::RebuildNeedless, &target(&first), build)
         })
     };
     found.into_iter().filter_map(one).collect()

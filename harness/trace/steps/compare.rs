@@ -124,30 +124,13 @@ mod tests {
 
     fn step(began: u64, command: &str, inputs: &str, outputs: &str) -> Step {
         Step {
-            kind: Kind::Recipe,
             command: command.to_owned(),
-            label: None,
-            cmd: None,
-            target: None,
             cwd: "obj".to_owned(),
-            env: 0,
-            saved: crate::trace::Saved::Unasked,
-            within: None,
             inputs: contents(inputs),
             outputs: contents(outputs),
-            ran: Vec::new(),
-            removed: Vec::new(),
-            in_place: Vec::new(),
-            missing: Vec::new(),
-            tools: Vec::new(),
-            strays: Vec::new(),
-            sought: Vec::new(),
-            network: Vec::new(),
-            processes: Vec::new(),
             began,
             ended: began,
-            cpu: 0,
-            end: None,
+            ..Step::default()
         }
     }
 

@@ -1,35 +1,19 @@
 use super::*;
-use crate::trace::{Content, Root, Saved};
+use crate::trace::{Content, Root};
 
 /// A step that made the first from the others, each a path and a content.
 fn step(command: &str, output: (&str, &str), inputs: &[(&str, &str)]) -> Step {
     let content =
         |(path, text): &(&str, &str)| Content { path: (*path).into(), number: 0, sha256: Some((*text).into()) };
     Step {
-        kind: Kind::Recipe,
         command: command.into(),
-        label: None,
-        cmd: None,
         target: Some(output.0.into()),
         cwd: "obj".into(),
-        env: 0,
-        saved: Saved::Unasked,
-        within: None,
         inputs: inputs.iter().map(content).collect(),
         outputs: vec![content(&output)],
-        ran: Vec::new(),
-        removed: Vec::new(),
-        in_place: Vec::new(),
-        missing: Vec::new(),
-        tools: Vec::new(),
-        strays: Vec::new(),
-        sought: Vec::new(),
-        network: Vec::new(),
-        processes: Vec::new(),
-        began: 0,
         ended: 1,
-        cpu: 0,
         end: Some(End::Exit(0)),
+        ..Step::default()
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::artifact::record::BuildRecord;
 use crate::artifact::steps::Steps;
-use crate::trace::{Content, End, Kind, Ran, Saved, Step};
+use crate::trace::{Content, End, Ran, Step};
 use crate::verdict::sample::{build, record};
 use crate::verdict::{Accepted, judge};
 
@@ -22,30 +22,15 @@ fn step(label: &str, reads: &str, makes: &str) -> Step {
     let own = |output: &&Content| inputs.iter().any(|input| input.path == output.path);
     let in_place = outputs.iter().filter(own).map(|output| output.path.to_string()).collect();
     Step {
-        kind: Kind::Recipe,
         command: label.to_lowercase(),
         label: Some(label.to_owned()),
-        cmd: None,
         target,
         cwd: "obj".into(),
-        env: 0,
-        saved: Saved::Unasked,
-        within: None,
         inputs,
         outputs,
-        ran: Vec::new(),
-        removed: Vec::new(),
         in_place,
-        missing: Vec::new(),
-        tools: Vec::new(),
-        strays: Vec::new(),
-        sought: Vec::new(),
-        network: Vec::new(),
-        processes: Vec::new(),
-        began: 0,
-        ended: 0,
-        cpu: 0,
         end: Some(End::Exit(0)),
+        ..Step::default()
     }
 }
 

@@ -1,6 +1,8 @@
 //! The builds of one tree, one after the other, as steps that read and make files.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use super::{Cause, Fault, cut};
 use crate::artifact::Digest;
@@ -20,9 +22,26 @@ pub(in crate::verdict) struct Timeline<'r> {
     runs: HashMap<String, Vec<At>>,
 }
 
-impl<'r> Timeline<'r> {
+/// The timelines of a record, each made when it is first asked for: many findings are about one build.
+pub(in crate::verdict) struct Timelines<'r> {
+    record: &'r ScenarioRecord,
+    made: RefCell<BTreeMap<&'r str, Option<Rc<Timeline<'r>>>>>,
+}
+
+impl<'r> Timelines<'r> {
+    pub(in crate::verdict) fn new(record: &'r ScenarioRecord) -> Self {
+        Self { record, made: RefCell::default() }
+    }
+
     /// The builds of the tree of this one, up to it; `None` if one of them was not traced.
-    pub(in crate::verdict) fn up_to(record: &'r ScenarioRecord, build: &BuildRecord) -> Option<Self> {
+    pub(in crate::verdict) fn up_to(&self, build: &'r BuildRecord) -> Option<Rc<Timeline<'r>>> {
+        let make = || Timeline::up_to(self.record, build).map(Rc::new);
+        self.made.borrow_mut().entry(&build.id).or_insert_with(make).clone()
+    }
+}
+
+impl<'r> Timeline<'r> {
+    fn up_to(record: &'r ScenarioRecord, build: &BuildRecord) -> Option<Self> {
         let last = record.builds.iter().position(|other| other.id == build.id)?;
         let same =
             |other: &&BuildRecord| other.role == build.role && (build.role != Role::Oracle || other.edit == build.edit);
