@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 mod caps;
 mod foreign;
 pub mod helper;
+pub mod listen;
 mod mounts;
 mod namespaces;
 mod ops;
@@ -80,6 +81,10 @@ pub struct Spec {
     pub limits: Limits,
     /// Descriptors of the harness that stay open in the commands under the same number (job server pipes).
     pub inherit_fds: Vec<i32>,
+    /// Hear what is opened on any mount, if the host allows it, for a tracer among the commands (fanotify(7), [`listen`]): they
+    /// are started with the descriptor. It shows them every file that is opened in the sandbox.
+    #[serde(default)]
+    pub listen: bool,
     /// Keep standard input, output, error and the controlling terminal (`shell`).
     pub interactive: bool,
     /// Treat these as refused by the host, so that what happens without them can be seen on any host.
@@ -102,6 +107,7 @@ impl Default for Spec {
             randomize_addresses: true,
             limits: Limits::default(),
             inherit_fds: Vec::new(),
+            listen: false,
             interactive: false,
             refuse: Vec::new(),
         }

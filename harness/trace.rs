@@ -198,18 +198,38 @@ pub enum What {
     Looks,
     /// Everything: [`read_all`]. The directories of its own are those in which the contents of files are told by digest.
     All,
-    /// The same of a build in a sandbox: what is still there a while after the command has ended is killed, as it would be
+    /// As `All` without what was looked up, found or not: every process with what it read, wrote, renamed and removed. That takes
+    /// less time, least where the host allows to listen to what is opened (fanotify(7), `CAP_SYS_ADMIN`); the trace says whether
+    /// it did ([`Trace::heard`]).
+    Contents,
+    /// As `All`, of a build in a sandbox: what is still there a while after the command has ended is killed, as it would be
     /// with the sandbox.
     Build,
+    /// As `Contents`, of a build in a sandbox.
+    BuildContents,
 }
 
 impl What {
+    const ALL: [Self; 5] = [Self::Looks, Self::All, Self::Contents, Self::Build, Self::BuildContents];
+
+    /// Whether what is looked up has to be told.
+    fn wants_looks(self) -> bool {
+        matches!(self, Self::Looks | Self::All | Self::Build)
+    }
+
+    /// Whether what the command leaves behind is followed to its end.
+    fn waits(self) -> bool {
+        matches!(self, Self::All | Self::Contents)
+    }
+
     /// On the tracer's command line.
     fn word(self) -> &'static str {
         match self {
             Self::Looks => "looks",
             Self::All => "all",
+            Self::Contents => "contents",
             Self::Build => "build",
+            Self::BuildContents => "build-contents",
         }
     }
 }

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use super::traced::{Build, BuildArgs};
 use super::{CliError, Session};
 use crate::report::trace::{Show, against, dot, perfetto, steps, text};
+use crate::trace::What;
 
 /// What to trace, and how to show it.
 #[derive(Debug, Clone, Args)]
@@ -24,6 +25,10 @@ pub(super) struct TraceArgs {
     /// Show what was looked up as well, found or not (of steps: in vain): headers that would shadow others, programs along PATH
     #[arg(long)]
     looks: bool,
+    /// Do not record look-ups, even in JSON: takes less time, least where the host allows to listen to what is opened (root, or
+    /// CAP_SYS_ADMIN); other formats leave them out without --looks in any case
+    #[arg(long, conflicts_with_all = ["looks", "read"])]
+    fast: bool,
     /// Show files of the system as well: programs, libraries, headers, devices
     #[arg(long)]
     system: bool,
@@ -47,6 +52,14 @@ enum TraceFormat {
     Perfetto,
 }
 
+impl TraceArgs {
+    /// What has to be recorded for what is to be shown.
+    fn what(&self) -> What {
+        let json = self.format == TraceFormat::Json && self.against.is_none();
+        if self.looks || json && !self.fast { What::All } else { What::Contents }
+    }
+}
+
 pub(super) fn trace(args: &TraceArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
     // Read before anything is written, which can be the same file.
     let before = args.against.as_deref().map(|path| Build::of(&args.build, path)).transpose()?;
@@ -60,7 +73,7 @@ pub(super) fn trace(args: &TraceArgs, session: &mut Session<'_>) -> Result<u8, C
     };
     let build = match recorded {
         Some(build) => build,
-        None => Build::traced(&args.build, &args.command, session)?,
+        None => Build::traced(&args.build, args.what(), &args.command, session)?,
     };
     let out: Box<dyn Write + '_> = match (file, &args.output) {
         (Some(file), _) => Box::new(file),
@@ -76,6 +89,9 @@ fn show(build: &Build, before: Option<&Build>, args: &TraceArgs, out: &mut dyn W
     if let Some(before) = before {
         against(&before.steps, &build.steps, out)?;
         return Ok(out.flush()?);
+    }
+    if args.looks && trace.looks_left_out {
+        super::progress::note("the trace was made without look-ups");
     }
     let how = Show { system: args.system, looks: args.looks, dirs: &build.dirs };
     match args.format {

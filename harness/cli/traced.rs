@@ -51,7 +51,7 @@ impl Build {
     pub(super) fn get(args: &BuildArgs, command: &[OsString], session: &Session<'_>) -> Result<Self, CliError> {
         match Self::recorded(args)? {
             Some(build) => Ok(build),
-            None => Self::traced(args, command, session),
+            None => Self::traced(args, What::Contents, command, session),
         }
     }
 
@@ -61,11 +61,16 @@ impl Build {
     }
 
     /// Runs the command and traces it.
-    pub(super) fn traced(args: &BuildArgs, command: &[OsString], session: &Session<'_>) -> Result<Self, CliError> {
+    pub(super) fn traced(
+        args: &BuildArgs,
+        what: What,
+        command: &[OsString],
+        session: &Session<'_>,
+    ) -> Result<Self, CliError> {
         let host = capture_without_tools()?;
         let dirs = directories(args, &host)?;
         let own: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
-        let (trace, code) = run(command, &own, &host, session)?;
+        let (trace, code) = run(what, command, &own, &host, session)?;
         Ok(Self::new(trace, dirs, host, code))
     }
 
@@ -130,12 +135,18 @@ fn named(dirs: &[PathBuf]) -> Vec<Root> {
 }
 
 /// Runs a command under the tracer: its trace, and its own status.
-fn run(command: &[OsString], own: &[&Path], host: &Host, session: &Session<'_>) -> Result<(Trace, u8), CliError> {
+fn run(
+    what: What,
+    command: &[OsString],
+    own: &[&Path],
+    host: &Host,
+    session: &Session<'_>,
+) -> Result<(Trace, u8), CliError> {
     let dir = tempfile::tempdir_in(&host.paths.scratch).map_err(|error| {
         CliError::host(format!("cannot make a temporary directory: {error}"), "TMPDIR names one that is there")
     })?;
     let out = dir.path().join("trace.json");
-    let line = trace::wrap(host.exe.as_os_str(), What::All, &out, own, command);
+    let line = trace::wrap(host.exe.as_os_str(), what, &out, own, command);
     let status = watched(&line, session)?;
     let Some(code) = status.code() else {
         return Err(CliError::harness("the tracer was killed, and the command with it"));

@@ -196,7 +196,7 @@ fn a_traced_step_is_named_with_its_place() {
         ),
         build: "edit-1/incremental".into(),
         why: "it reads `include/linux/hash.h`, which had changed".into(),
-        way: vec!["include/linux/hash.h".into()],
+        way: vec!["scripts/hash.sh".into(), "include/linux/hash.h".into()],
     });
     let text = mail(&record, Some(&recipe_of(&record)), &findings, &findings[0]).expect("a mail");
     let cause: Vec<&str> =
@@ -205,7 +205,7 @@ fn a_traced_step_is_named_with_its_place() {
     `cmd_cc_o_c` (scripts/Makefile.build:250), here `CC [M] crypto/md5.o`,
     is not run, though it has to be: it reads `include/linux/hash.h`,
     which had changed.
-    The change comes to it by include/linux/hash.h.
+    The change comes to it by scripts/hash.sh -> include/linux/hash.h.
     Its command:
       gcc -Wp,-MMD,crypto/.md5.o.d -Wall -Wundef -O2 -Wall -Wundef -O2 \
           -Wall -Wundef -O2 -Wall -Wundef -O2 -Wall -Wundef -O2 -Wall \

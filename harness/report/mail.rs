@@ -301,7 +301,8 @@ impl Mail<'_> {
         });
         let step = cmd.map_or_else(|| format!("`{}`", cause.step), |cmd| format!("{cmd}, here `{}`,", cause.step));
         self.item(&format!("{step} {fault}: {}.", cause.why.trim_end_matches('.')));
-        if !cause.way.is_empty() {
+        // Of one file it would say no more than the line above.
+        if cause.way.len() > 1 {
             self.item(&format!("The change comes to it by {}.", cause.way.join(" -> ")));
         }
         if !cause.command.is_empty() {

@@ -505,7 +505,8 @@ impl Runner<'_> {
             true => {
                 let dir =
                     self.context.scratch.join(format!("{}-traces", chain.instance)).join(build.id.replace('/', "-"));
-                let made = Traces::all(dir, self.context.sandbox.program(), tree.maker);
+                let looks = chain.role == Role::Control && build.mode == Mode::Clean;
+                let made = Traces::all(dir, self.context.sandbox.program(), tree.maker, looks);
                 Some(made.map_err(|error| RunError::harness("make a directory for traces", error))?)
             }
             false => None,

@@ -28,11 +28,17 @@ pub(super) struct Traces<'t> {
 }
 
 impl<'t> Traces<'t> {
-    /// For everything that a build does, in a directory that is made.
-    pub(super) fn all(dir: PathBuf, tracer: &'t Path, maker: &Maker<'_>) -> io::Result<Self> {
+    /// For everything that a build does, in a directory that is made. What it looked for in vain is only told with `looks`,
+    /// where that would take longer: of one clean build, in which everything is looked for, it is enough.
+    pub(super) fn all(dir: PathBuf, tracer: &'t Path, maker: &Maker<'_>, looks: bool) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
         let own = roots(maker).into_iter().map(|root| root.dir).collect();
-        Ok(Self { dir, tracer, what: What::Build, own })
+        Ok(Self { dir, tracer, what: if looks { What::Build } else { What::BuildContents }, own })
+    }
+
+    /// Whether the sandbox of the commands should listen for the tracer.
+    pub(super) fn listen(&self) -> bool {
+        self.what == What::BuildContents
     }
 
     /// The mounts that a traced command needs.
@@ -56,7 +62,7 @@ impl<'t> Traces<'t> {
 
     /// The signal that ended a command whose status is that of a tracer: 128 and the signal.
     pub(super) fn signal(&self, number: usize) -> Option<i32> {
-        let trace = (self.what == What::Build).then(|| trace::read_all(&self.file(number)).ok()).flatten()?;
+        let trace = (self.what != What::Looks).then(|| trace::read_all(&self.file(number)).ok()).flatten()?;
         match trace.processes.first()?.end? {
             End::Signal(signal) => Some(signal),
             End::Exit(_) => None,

@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use super::HelperErrorKind::{HostCannot, Internal};
 use super::supervise::{Ran, Supervisor};
 use super::{
-    HelperError, Isolated, Isolation, Mount, Outcome, Spec, caps, foreign, mounts, namespaces, ops, probe, supervise,
-    sys,
+    HelperError, Isolated, Isolation, Mount, Outcome, Spec, caps, foreign, listen, mounts, namespaces, ops, probe,
+    supervise, sys,
 };
 
 /// Runs the helper on this process's arguments. To be called first thing in `main`, while there is one thread.
@@ -128,14 +128,14 @@ fn stage_1(mut spec: Spec, result: &File, lifeline: &OwnedFd, log: Option<&Owned
 /// Everything that happens inside, in the process that then watches over the commands.
 fn inside(spec: &Spec, entered: namespaces::Entered, result: &File, lifeline: &OwnedFd, log: Option<&OwnedFd>) {
     let namespaces::Entered { isolated, pid_ns, mut losses } = entered;
-    let supervisor = Supervisor { spec, isolated, pid_ns, lifeline: lifeline.as_fd(), log };
-    let ran = prepare(&supervisor, &mut losses).map(|()| supervisor.run());
+    let mut supervisor = Supervisor { spec, isolated, pid_ns, lifeline: lifeline.as_fd(), log, listener: None };
+    let ran = prepare(&mut supervisor, &mut losses).map(|()| supervisor.run());
     let ran = ran.unwrap_or_else(|e| Ran { commands: Vec::new(), killed: false, error: Some(e) });
     let Ran { commands, killed, error } = ran;
     say(result, &Outcome { commands, losses, isolation: isolated, killed, error });
 }
 
-fn prepare(with: &Supervisor<'_>, losses: &mut Vec<super::Loss>) -> Result<(), HelperError> {
+fn prepare(with: &mut Supervisor<'_>, losses: &mut Vec<super::Loss>) -> Result<(), HelperError> {
     let spec = with.spec;
     if with.isolated == Isolated::Direct {
         if let Some(overlay) = spec.mounts.iter().find(|m| matches!(m, Mount::Overlay { .. })) {
@@ -153,6 +153,10 @@ fn prepare(with: &Supervisor<'_>, losses: &mut Vec<super::Loss>) -> Result<(), H
         let me = rustix::process::getpid();
         rustix::process::set_child_subreaper(Some(me))
             .map_err(|e| HelperError::new(Internal, "set up", "adopt orphans").errno(e))?;
+    }
+    // After the last mount, and while it is allowed. Without a namespace of its own it would hear everybody.
+    if spec.listen && with.isolated != Isolated::Direct {
+        with.listener = listen::listen().ok();
     }
     caps::drop_dangerous(with.pid_ns)?;
     ops::execute(spec, with.isolated)

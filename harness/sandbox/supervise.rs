@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) pid_ns: bool,
     pub(super) lifeline: BorrowedFd<'a>,
     pub(super) log: Option<&'a OwnedFd>,
+    /// Told of every open: see [`Spec::listen`].
+    pub(super) listener: Option<OwnedFd>,
 }
 
 impl Supervisor<'_> {
@@ -176,7 +178,8 @@ impl Supervisor<'_> {
                 }
             }
         }
-        self.spec.inherit_fds.iter().try_for_each(|&fd| sys::set_cloexec(fd, false))
+        let listener = self.listener.iter().map(AsRawFd::as_raw_fd);
+        self.spec.inherit_fds.iter().copied().chain(listener).try_for_each(|fd| sys::set_cloexec(fd, false))
     }
 
     /// Kills and reaps everything below this process, within two seconds unless the kernel holds something back.

@@ -1,10 +1,10 @@
 //! The system calls that need unsafe code, each as one small function. All but `stdio_for_helper` are called by
-//! the helper only, which has a single thread: that is what makes fork(2) and unshare(2) harmless.
+//! the helper and the tracer only, which have a single thread: that is what makes fork(2) and unshare(2) harmless.
 
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -278,6 +278,49 @@ pub(super) fn seize(pid: i32) -> io::Result<()> {
     // SAFETY: PTRACE_SEIZE ignores addr and takes options as a number in data; the child is ours.
     let r = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, none, none) };
     check(r as i32).map(drop)
+}
+
+/// `<linux/fanotify.h>`, since Linux 6.13: an open that fails comes as an event with the error.
+pub(super) const FAN_REPORT_FD_ERROR: libc::c_uint = 0x2000;
+
+/// A fanotify(7) group that tells of every open, with the thread that does it. It gives a descriptor of the file for each, which
+/// must neither wait nor stay open in children. Its queue has no limit: what cannot be queued would be lost.
+///
+/// # Errors
+/// As fanotify_init(2): `EPERM` without `CAP_SYS_ADMIN`.
+pub(super) fn fanotify() -> io::Result<OwnedFd> {
+    let flags = libc::FAN_CLASS_NOTIF
+        | libc::FAN_CLOEXEC
+        | libc::FAN_NONBLOCK
+        | libc::FAN_UNLIMITED_QUEUE
+        | libc::FAN_UNLIMITED_MARKS
+        | libc::FAN_REPORT_TID;
+    let files = (libc::O_RDONLY | libc::O_NONBLOCK | libc::O_LARGEFILE | libc::O_CLOEXEC).cast_unsigned();
+    // SAFETY: fanotify_init takes no pointers.
+    let init = |flags| check(unsafe { libc::fanotify_init(flags, files) });
+    let fd = match init(flags | FAN_REPORT_FD_ERROR) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => init(flags)?,
+        other => other?,
+    };
+    // SAFETY: the descriptor is new.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Adds to what a group says of the opens at a path: of files, to read or to run them, and with `directories` of these.
+///
+/// # Errors
+/// As fanotify_mark(2).
+pub(super) fn fanotify_mark(
+    group: BorrowedFd<'_>,
+    how: libc::c_uint,
+    directories: bool,
+    path: &Path,
+) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let opens = libc::FAN_OPEN | libc::FAN_OPEN_EXEC | if directories { libc::FAN_ONDIR } else { 0 };
+    // SAFETY: the path is a C string that outlives the call.
+    let r = unsafe { libc::fanotify_mark(group.as_raw_fd(), how, opens, libc::AT_FDCWD, path.as_ptr()) };
+    check(r).map(drop)
 }
 
 fn check(r: i32) -> io::Result<i32> {

@@ -1,6 +1,6 @@
 //! The tracer as a program: what the harness's executable is when its first argument is [`super::SUBCOMMAND`].
 //!
-//! Arguments: `looks|all|build OUT [DIRECTORY...] -- COMMAND...`; the directories are the command's own.
+//! Arguments: `WHAT OUT [DIRECTORY...] -- COMMAND...`, with [`What::word`]; the directories are the command's own.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -24,7 +24,7 @@ pub fn main() -> ExitCode {
     let (Some([what, out, own @ ..]), Some(command @ [_, ..])) = (halves.next(), halves.next()) else {
         return ExitCode::from(USAGE);
     };
-    let Some(what) = [What::Looks, What::All, What::Build].into_iter().find(|known| what == known.word()) else {
+    let Some(what) = What::ALL.into_iter().find(|known| what == known.word()) else {
         return ExitCode::from(USAGE);
     };
     let own = own.iter().map(PathBuf::from).collect();
@@ -50,8 +50,8 @@ fn run(what: What, out: &Path, own: Vec<PathBuf>, command: &[OsString]) -> Resul
             file.write_all(&text).map_err(failed)?;
             ran
         }
-        What::All | What::Build => {
-            let (trace, ran) = ptrace::all(own, command, what == What::Build)?;
+        What::All | What::Contents | What::Build | What::BuildContents => {
+            let (trace, ran) = ptrace::all(own, what, command)?;
             let mut to = BufWriter::new(file);
             trace.write(&mut to).map_err(|error| failed(error.into()))?;
             to.flush().map_err(failed)?;

@@ -33,6 +33,11 @@ pub struct Trace {
     pub environments: Vec<Environment>,
     /// Why that is not everything; empty if it is.
     pub gaps: BTreeSet<Gap>,
+    /// Whether nothing is told of look-ups ([`Deed::Found`], [`Deed::Missing`]), which were left out to take less time.
+    pub looks_left_out: bool,
+    /// Whether it was heard what was opened (fanotify(7)): then nothing is told of reading devices and pipes, and a directory that
+    /// was opened is taken for listed.
+    pub heard: bool,
 }
 
 /// Environment variables, each as `NAME=value`, sorted.
@@ -131,7 +136,7 @@ pub enum Deed {
     Found,
     /// Looked up, or to be opened or run, in vain.
     Missing,
-    /// Opened for reading, or run.
+    /// Opened for reading, or run; or was to be run and is no program.
     Read,
     /// Made, or opened for writing with nothing left of what it held.
     Create,
@@ -240,6 +245,8 @@ impl Trace {
             contents: Cow::Borrowed(&self.contents),
             environments: Cow::Borrowed(&self.environments),
             processes: Cow::Borrowed(&self.processes),
+            looks_left_out: self.looks_left_out,
+            heard: self.heard,
         };
         serde_json::to_writer(to, &file)
     }
@@ -250,7 +257,8 @@ impl Trace {
     /// It is not a whole trace of this version.
     pub fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
         use serde::de::Error;
-        let File { format, paths, contents, environments, gaps, processes } = serde_json::from_slice(text)?;
+        let File { format, paths, contents, environments, gaps, processes, looks_left_out, heard } =
+            serde_json::from_slice(text)?;
         if format != FORMAT {
             return Err(Error::custom(format!("format `{format}`, expected `{FORMAT}`")));
         }
@@ -260,6 +268,8 @@ impl Trace {
             contents: contents.into_owned(),
             environments: environments.into_owned(),
             gaps: gaps.into_owned(),
+            looks_left_out,
+            heard,
         };
         trace.check().map_err(Error::custom)?;
         Ok(trace)
@@ -295,6 +305,11 @@ struct File<'t> {
     contents: Cow<'t, [Option<String>]>,
     environments: Cow<'t, [Environment]>,
     processes: Cow<'t, [Process]>,
+    /// Traces that were made before there was a choice have everything.
+    #[serde(default)]
+    looks_left_out: bool,
+    #[serde(default)]
+    heard: bool,
 }
 
 fn owned<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Cow<'static, [PathBuf]>, D::Error> {
@@ -325,6 +340,8 @@ mod tests {
             contents: vec![Some("00".into())],
             environments: vec![Environment(vec!["A=b".into()])],
             gaps: [Gap::Outlived { program: "x".into() }].into(),
+            looks_left_out: true,
+            heard: true,
         }
     }
 
@@ -340,6 +357,14 @@ mod tests {
         let text = json(&trace);
         assert_eq!(Trace::parse(&text).unwrap(), trace);
         assert!(String::from_utf8(text).unwrap().contains(r#"[2,"rename",2,1,0]"#));
+    }
+
+    #[test]
+    fn a_trace_from_before_the_choice_has_its_looks() {
+        let text = String::from_utf8(json(&sample())).unwrap();
+        let old = text.replace(",\"looks_left_out\":true,\"heard\":true", "");
+        assert_ne!(old, text);
+        assert_eq!(Trace::parse(old.as_bytes()).unwrap(), Trace { looks_left_out: false, heard: false, ..sample() });
     }
 
     #[test]

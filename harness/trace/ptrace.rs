@@ -8,6 +8,8 @@
 //!    └── events, PTRACE_CONT ──> the call is made
 //! ```
 //!
+//! Who needs no look-ups can do without most stops, where the host allows it: `opened`.
+//!
 //! A task is stopped once for each listed call, on its way in. Its id names a thread; `/proc/TID` shows that
 //! thread's own working directory and descriptors. A task can be killed while it is stopped: `ESRCH` is an answer
 //! like others, and its end is still to come from waitpid(2).
@@ -23,10 +25,11 @@ use std::time::{Duration, Instant};
 
 use libc::{c_int, pid_t};
 
-use super::{Gap, Looked, Trace, TraceError};
-use calls::{Call, Tells};
+use super::{Gap, Looked, Trace, TraceError, What};
+use calls::{Call, Stops, Tells};
 use looks::Looks;
 use names::program;
+use opened::Listener;
 use recorder::Recorder;
 
 mod calls;
@@ -35,6 +38,7 @@ mod filter;
 mod looks;
 mod memory;
 mod names;
+mod opened;
 mod recorder;
 mod sockets;
 mod sys;
@@ -43,13 +47,15 @@ mod sys;
 const GRACE: Duration = Duration::from_secs(1);
 /// How long what is killed then may take to be gone.
 const DYING: Duration = Duration::from_secs(2);
+/// How often, in microseconds, what was opened is looked at while no task stops.
+const LISTEN: i64 = 100_000;
 /// How often it is looked whether something ended.
 const TICK: Duration = Duration::from_millis(2);
 
 /// Who is told what the traced tasks do.
 trait Watch {
-    /// Whether tasks have to stop at this call.
-    fn stops(call: &Call) -> bool;
+    /// Something is about to be told, or nothing was for a while.
+    fn before(&mut self) {}
 
     /// A task makes a call that [`Tells::Path`] or [`Tells::Nothing`] is said of.
     fn call(&mut self, task: pid_t, call: &'static Call, args: &[u64; 6]) -> Next;
@@ -57,7 +63,7 @@ trait Watch {
     /// The call that was let go with [`Next::Return`] has returned, with this value or `-errno`.
     fn returned(&mut self, _task: pid_t, _value: i64) {}
 
-    /// A task is new. Its own first stop can come before the event of whoever made it, and tells less.
+    /// A task is new. Its own first stop can come before the event of whoever made it, and tells less; even its end can.
     fn born(&mut self, _task: pid_t, _by: Option<Birth>) {}
 
     /// A task has become another program; if another thread than the first did it, that was `former`.
@@ -102,22 +108,38 @@ pub(super) struct Ran {
 /// # Errors
 /// When no process can be had.
 pub(super) fn looks(own: Vec<PathBuf>, command: &[OsString]) -> Result<(Looked, Ran), TraceError> {
-    let (looks, ran) = run(|_| Looks::new(own), command, Some(GRACE))?;
+    let (looks, ran) = run(calls::looking, |_| Looks::new(own), command, Some(GRACE))?;
     Ok((looks.finish(), ran))
 }
 
 /// As [`looks`], and tells everything; the contents of files below `own` by digest. What the command leaves behind is traced
-/// for as long as it lives, or of a `build` as briefly as for looks.
+/// for as long as it lives, or of a build as briefly as for looks. Where look-ups need not be told, that takes less time if the
+/// host allows it.
 ///
 /// # Errors
 /// When no process can be had.
-pub(super) fn all(own: Vec<PathBuf>, command: &[OsString], build: bool) -> Result<(Trace, Ran), TraceError> {
-    let (recorder, ran) = run(|main| Recorder::new(main, own), command, build.then_some(GRACE))?;
+pub(super) fn all(own: Vec<PathBuf>, what: What, command: &[OsString]) -> Result<(Trace, Ran), TraceError> {
+    // A host that refuses it is an ordinary one.
+    let listener = if what.wants_looks() { None } else { Listener::new().ok() };
+    let stops = match what.wants_looks() {
+        true => calls::any,
+        false if listener.is_some() => calls::changing,
+        false => calls::acting,
+    };
+    let watch = |main| {
+        if listener.is_some() {
+            // Without it a command that only reads would fill the queue: without an end, as long as it makes no stop.
+            let _ = sys::tick(LISTEN);
+        }
+        Recorder::new(main, own, what.wants_looks(), listener)
+    };
+    let (recorder, ran) = run(stops, watch, command, (!what.waits()).then_some(GRACE))?;
     Ok((recorder.finish(), ran))
 }
 
-/// Watched by what `watch` makes for the process that will become the command.
+/// Stopped at the calls that `stops` says, and watched by what `watch` makes for the process that will become the command.
 fn run<W: Watch>(
+    stops: fn(&Call) -> Stops,
     watch: impl FnOnce(pid_t) -> W,
     command: &[OsString],
     grace: Option<Duration>,
@@ -128,7 +150,7 @@ fn run<W: Watch>(
     let (mut here, there) = UnixStream::pair().map_err(failed("make a pair of sockets"))?;
     let Some(main) = sys::fork().map_err(failed("fork"))? else {
         drop(here);
-        child::<W>(there, &argv)
+        child(there, &argv, stops)
     };
     drop(there);
     // What is sent to the whole process group is for the command to take, and the status comes from there.
@@ -137,7 +159,8 @@ fn run<W: Watch>(
     }
     // Ignored, as somebody may have left it, children would vanish without a status.
     sys::dispose(libc::SIGCHLD, libc::SIG_DFL);
-    let mut tracer = Tracer { main, status: None, tasks: BTreeSet::from([main]), watch: watch(main) };
+    let mut tracer =
+        Tracer { main, status: None, tasks: BTreeSet::from([main]), early: BTreeSet::new(), watch: watch(main) };
     let refused = attach(main).err();
     let go = Go { traced: refused.is_none() };
     here.write_all(&[u8::from(go.traced)]).map_err(failed("start the command"))?;
@@ -185,7 +208,7 @@ fn understand(complaint: &[u8]) -> Option<(u8, io::Error)> {
 }
 
 /// The child: becomes the command.
-fn child<W: Watch>(mut tracer: UnixStream, argv: &[CString]) -> ! {
+fn child(mut tracer: UnixStream, argv: &[CString], stops: fn(&Call) -> Stops) -> ! {
     // Without a tracer nothing else would end it when this one is killed.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let mut go = [0];
@@ -195,7 +218,7 @@ fn child<W: Watch>(mut tracer: UnixStream, argv: &[CString]) -> ! {
     if go == [1] {
         let filtered = rustix::thread::set_no_new_privs(true)
             .map_err(io::Error::from)
-            .and_then(|()| sys::install(&mut filter::program(W::stops)));
+            .and_then(|()| sys::install(&mut filter::program(stops)));
         if let Err(error) = filtered {
             complain(&mut tracer, NO_FILTER, &error);
         }
@@ -280,6 +303,8 @@ struct Tracer<W> {
     status: Option<u8>,
     /// Every task that has been seen and has not ended.
     tasks: BTreeSet<pid_t>,
+    /// Those whose own stop came before the event of whoever made them. They can have ended when that comes.
+    early: BTreeSet<pid_t>,
     watch: W,
 }
 
@@ -288,7 +313,8 @@ impl<W: Watch> Tracer<W> {
     fn watch(&mut self, grace: Option<Duration>) -> io::Result<()> {
         while self.status.is_none() || grace.is_none() {
             match sys::wait(true) {
-                Ok(change) => change.map_or(Ok(()), |change| self.handle(&change))?,
+                Ok(Some(change)) => self.handle(&change)?,
+                Ok(None) => self.watch.before(),
                 Err(e) if e.raw_os_error() == Some(libc::ECHILD) && self.status.is_some() => return Ok(()),
                 Err(e) => return Err(e),
             }
@@ -329,6 +355,7 @@ impl<W: Watch> Tracer<W> {
     fn handle(&mut self, change: &sys::Change) -> io::Result<()> {
         let task = change.task;
         let mut next = Next::Go;
+        self.watch.before();
         let signal = match decode(change.status) {
             Stop::Ended(status) => {
                 self.tasks.remove(&task);
@@ -356,6 +383,7 @@ impl<W: Watch> Tracer<W> {
                     // It may be its first: PTRACE_EVENT_STOP, where the kernel attaches to a new task.
                     _ => {
                         if self.tasks.insert(task) {
+                            self.early.insert(task);
                             self.watch.born(task, None);
                         }
                     }
@@ -372,7 +400,9 @@ impl<W: Watch> Tracer<W> {
     fn birth(&mut self, parent: pid_t, thread: bool) {
         // Its number fails to come only if the parent is being killed, and then the child's own stop tells of it.
         if let Ok(child) = sys::event_message(parent) {
-            self.tasks.insert(child);
+            if !self.early.remove(&child) {
+                self.tasks.insert(child);
+            }
             self.watch.born(child, Some(Birth { parent, thread }));
         }
     }

@@ -51,6 +51,28 @@ fn every_format_is_what_its_readers_take() {
 }
 
 #[test]
+fn look_ups_are_in_json_unless_they_are_left_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let traced = |args: &[&str]| {
+        let output = trace(&dir, &[args, &["-o", "out", "--", "sh", "-c", "test -e none; echo x > made"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        std::fs::read(dir.path().join("out")).expect("written")
+    };
+    let missing = |trace: &Trace| {
+        let looks = trace.processes.iter().flat_map(|process| &process.actions);
+        looks.filter(|action| action.deed == Deed::Missing && trace.path(action.path).ends_with("none")).count()
+    };
+    let whole = Trace::parse(&traced(&["--format", "json"])).expect("a trace");
+    assert_eq!((whole.looks_left_out, missing(&whole)), (false, 1));
+    let fast = Trace::parse(&traced(&["--format", "json", "--fast"])).expect("a trace");
+    assert_eq!((fast.looks_left_out, missing(&fast)), (true, 0));
+    assert!(text(&traced(&["--looks"])).contains("missing none"));
+    assert!(!text(&traced(&[])).contains("missing none"));
+    let output = trace(&dir, &["--fast", "--looks", "--", "true"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
 fn what_cannot_be_written_is_said_before_anything_runs() {
     let dir = tempfile::tempdir().expect("a directory");
     let output = trace(&dir, &["-o", "no/where", "--", "touch", "ran"]);

@@ -272,6 +272,19 @@ fn a_name_is_followed_anew_when_it_leads_elsewhere() {
 }
 
 #[test]
+fn what_was_read_once_is_not_read_by_whoever_wants_a_directory_or_no_link() {
+    let lab = Lab::new();
+    lab.write("a", "");
+    std::os::unix::fs::symlink("a", lab.here.join("link")).unwrap();
+    let traced = lab.c(r#"
+        must(open("a", O_RDONLY)); must(open("link", O_RDONLY));
+        if (fork()) return 0;
+        open("a", O_PATH | O_DIRECTORY); open("link", O_RDONLY | O_NOFOLLOW); must(open("link", O_PATH));
+    "#);
+    assert_eq!(traced.all(), ["read a"]);
+}
+
+#[test]
 fn a_directory_is_listed_only_if_its_names_are_read() {
     let lab = Lab::new();
     lab.write("d/x", "");

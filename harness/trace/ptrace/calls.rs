@@ -31,6 +31,22 @@ impl Call {
     }
 }
 
+/// Whether tasks stop at a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stops {
+    /// They make it at full speed.
+    Never,
+    /// Each time.
+    Always,
+    /// If it has one of these flags in this argument.
+    If {
+        /// Which argument.
+        argument: u32,
+        /// The flags.
+        flags: u32,
+    },
+}
+
 /// What a system call tells.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Tells {
@@ -195,6 +211,7 @@ const COMMON: &[Call] = &[
     odd(libc::SYS_umount2, "umount2", Tells::Moves),
     odd(libc::SYS_move_mount, "move_mount", Tells::Moves),
     odd(libc::SYS_setns, "setns", Tells::Moves),
+    odd(libc::SYS_unshare, "unshare", Tells::Nothing),
 ];
 
 /// Those without a directory, which newer architectures no longer have.
@@ -232,6 +249,41 @@ pub(super) fn all() -> impl Iterator<Item = &'static Call> {
 pub(super) fn listed(place: u32) -> Option<&'static Call> {
     let index = usize::try_from(place).ok()?.checked_sub(1)?;
     COMMON.get(index).or_else(|| OWN.get(index.checked_sub(COMMON.len())?))
+}
+
+/// Whether a call can open a file in another way than for reading, by the flags that say how; both halves of `O_TMPFILE` need one.
+const WRITES: u32 = (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC).cast_unsigned();
+
+/// Where tasks stop who only look.
+pub(super) fn looking(call: &Call) -> Stops {
+    if matches!(call.tells, Tells::Nothing) { Stops::Never } else { Stops::Always }
+}
+
+/// Where tasks stop of whom everything is told.
+pub(super) fn any(call: &Call) -> Stops {
+    if call.does.is_none() && matches!(call.tells, Tells::Nothing) { Stops::Never } else { Stops::Always }
+}
+
+/// Where tasks stop of whom everything is told but what they look up.
+pub(super) fn acting(call: &Call) -> Stops {
+    let looks = matches!(call.tells, Tells::Path { how: How::As(_), .. }) && call.does.is_none();
+    if looks { Stops::Never } else { any(call) }
+}
+
+/// Where tasks stop when what is opened, to read, list or run it, is known otherwise: at what changes something.
+pub(super) fn changing(call: &Call) -> Stops {
+    match call.tells {
+        Tells::Path { how: How::Open(argument), .. } => {
+            Stops::If { argument: u32::try_from(argument).unwrap_or(u32::MAX), flags: WRITES }
+        }
+        Tells::Path { how: How::As(_) | How::Exec, .. } if call.does.is_none() => Stops::Never,
+        Tells::Nothing if matches!(call.does, Some(Does::List)) => Stops::Never,
+        // Mounts of its own are others to listen to.
+        Tells::Nothing if call.nr == libc::SYS_unshare => {
+            Stops::If { argument: 0, flags: libc::CLONE_NEWNS.cast_unsigned() }
+        }
+        _ => Stops::Always,
+    }
 }
 
 /// What opening a file with these flags looks at (open(2)).

@@ -25,10 +25,6 @@ pub(super) struct Looks {
 }
 
 impl Watch for Looks {
-    fn stops(call: &Call) -> bool {
-        !matches!(call.tells, Tells::Nothing)
-    }
-
     fn call(&mut self, task: pid_t, call: &'static Call, args: &[u64; 6]) -> Next {
         if let Tells::Path { dir, path, how } = call.tells {
             // The kernel takes the low half of it.

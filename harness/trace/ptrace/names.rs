@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -16,12 +16,33 @@ const INTERPRETERS: usize = 6;
 
 /// The name of a task's program, for messages.
 pub(super) fn program(task: pid_t) -> String {
-    let name = fs::read(format!("/proc/{task}/comm")).unwrap_or_default();
+    let name = proc_file(task, "comm");
     String::from_utf8_lossy(name.trim_ascii_end()).into_owned()
 }
 
 /// What proc(5) adds to the name of a file that has none any more.
 const DELETED: &[u8] = b" (deleted)";
+
+/// A file of `/proc/TID`, empty where it cannot be read. In large pieces: it has no size to go by, and each read(2) makes its
+/// text anew.
+pub(super) fn proc_file(task: pid_t, name: &str) -> Vec<u8> {
+    /// Most environments fit, and most lists of arguments.
+    const PIECE: usize = 16 << 10;
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = fs::File::open(format!("/proc/{task}/{name}"))?;
+        let (mut text, mut used) = (Vec::new(), 0);
+        loop {
+            text.resize(used + PIECE, 0);
+            match file.read(&mut text[used..])? {
+                0 => break,
+                some => used += some,
+            }
+        }
+        text.truncate(used);
+        Ok(text)
+    };
+    read().unwrap_or_default()
+}
 
 /// Where a link of `/proc/TID` leads; `None` for a descriptor that is not open or is no file, on which the call fails.
 pub(super) fn directory(link: &str) -> io::Result<Option<PathBuf>> {

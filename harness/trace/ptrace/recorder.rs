@@ -3,12 +3,17 @@
 //! Looks are told as their call is entered, by a look of the tracer's own at the same path: whether it is there. What opens
 //! or changes something is told when it has returned, by what came of it. A file whose content is about to be lost
 //! is hashed before the call goes on, every other one at the end.
+//!
+//! With a [`Listener`], tasks do not stop at what opens for reading only: that is heard, and told before anything that a stop
+//! tells.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -16,7 +21,8 @@ use libc::{c_int, pid_t};
 
 use super::calls::{Call, Does, How, Name, Tells};
 use super::files::Files;
-use super::names::{base, directory, needed, real, running, start};
+use super::names::{base, directory, needed, proc_file, program, real, running, start};
+use super::opened::{Heard, Listener, Opened};
 use super::{Birth, Next, Watch, memory, open_how, sockets, unreadable};
 use crate::trace::place::place;
 use crate::trace::{Action, Deed, End, Environment, Gap, Process, Program, Trace};
@@ -33,10 +39,13 @@ enum Pending {
     Change(Change),
 }
 
+/// Device and number: which file it is, whatever its name.
+type Inode = (u64, u64);
+
 /// A change of names, with absolute paths.
 enum Change {
     Remove(PathBuf),
-    Rename { from: PathBuf, to: PathBuf, exchange: bool },
+    Rename { from: PathBuf, to: PathBuf, exchange: bool, inode: Option<Inode> },
     Link { from: PathBuf, to: PathBuf },
     Symlink { text: PathBuf, at: PathBuf },
     Cut { path: PathBuf, length: u64 },
@@ -65,11 +74,13 @@ pub(super) struct Recorder {
     files: Files,
     /// Which process a task belongs to.
     tasks: HashMap<pid_t, usize>,
+    /// The same of tasks that are not known yet by whoever made them; they can have ended.
+    early: HashMap<pid_t, usize>,
     pending: HashMap<pid_t, Pending>,
     /// Digests of what the call of a task will have replaced, if it works.
     going: HashMap<pid_t, Vec<(u32, String)>>,
-    /// What a task is about to run.
-    running: HashMap<pid_t, PathBuf>,
+    /// What a task is about to run: what the call named, or what the kernel was heard to open.
+    running: HashMap<pid_t, Vec<PathBuf>>,
     /// What each process has done already, so that it is told once.
     done: Vec<HashMap<(Deed, u32), Option<u32>>>,
     /// Processor time with that of children, until these are taken away.
@@ -83,16 +94,32 @@ pub(super) struct Recorder {
     names: HashMap<PathBuf, Vec<OsString>>,
     /// The number of the next action.
     next: u32,
+    /// Tells what is opened for reading, where tasks do not stop for that. Then look-ups are not told.
+    listener: Option<Listener>,
+    /// The mount namespace that is listened to.
+    mounts: Option<PathBuf>,
 }
 
 impl Watch for Recorder {
-    fn stops(_call: &Call) -> bool {
-        true
+    fn before(&mut self) {
+        while let Some(heard) = self.listener.as_mut().and_then(Listener::next) {
+            match heard {
+                Heard::Opened(opened) => self.heard(&opened),
+                Heard::Overflow => self.lost("fanotify", "its queue was full".to_owned(), None),
+                // Files of others that cannot be opened are no matter.
+                Heard::Failed(task, error) => {
+                    if task.is_none_or(|task| self.tasks.contains_key(&task)) {
+                        self.lost("a file that was opened", error.to_string(), task);
+                    }
+                }
+            }
+        }
     }
 
     fn call(&mut self, task: pid_t, call: &'static Call, args: &[u64; 6]) -> Next {
         self.pending.remove(&task);
         self.going.remove(&task);
+        self.did_not_run(task);
         match self.entered(task, call, args) {
             Ok(next) => next,
             Err(error) => {
@@ -125,9 +152,12 @@ impl Watch for Recorder {
     }
 
     fn born(&mut self, task: pid_t, by: Option<Birth>) {
+        // It can have ended, and was looked at before.
+        if self.listener.is_some() && mounts(&task.to_string()).is_some_and(|own| Some(own) != self.mounts) {
+            self.miss(Gap::Unfollowed { program: program(task), call: "clone".to_owned() });
+        }
         let parent = by.and_then(|birth| self.tasks.get(&birth.parent).copied());
-        if let Some(&process) = self.tasks.get(&task) {
-            // Its own stop came first.
+        if let Some(process) = by.and_then(|_| self.early.remove(&task)) {
             if let Some(known) = self.trace.processes.get_mut(process).filter(|known| known.pid == task) {
                 known.parent = parent.and_then(|parent| u32::try_from(parent).ok()).filter(|p| (*p as usize) < process);
             }
@@ -135,7 +165,8 @@ impl Watch for Recorder {
         }
         let (mut leader, mut parent) = (task, parent);
         if by.is_none_or(|birth| birth.thread) {
-            let status = fs::read_to_string(format!("/proc/{task}/status")).unwrap_or_default();
+            let status = proc_file(task, "status");
+            let status = String::from_utf8_lossy(&status);
             let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
             leader = field("Tgid:").unwrap_or(task);
             parent = parent.or_else(|| self.tasks.get(&field("PPid:")?).copied());
@@ -143,10 +174,13 @@ impl Watch for Recorder {
         let thread_of = self.tasks.get(&leader).copied().filter(|_| leader != task);
         let process = thread_of.unwrap_or_else(|| self.add(task, parent));
         self.tasks.insert(task, process);
+        if by.is_none() {
+            self.early.insert(task, process);
+        }
     }
 
     fn exec(&mut self, task: pid_t, former: Option<pid_t>) {
-        let started = self.running.remove(&former.unwrap_or(task));
+        let started = self.running.remove(&former.unwrap_or(task)).unwrap_or_default();
         if let Some(former) = former
             && let Some(process) = self.tasks.remove(&former)
         {
@@ -154,17 +188,17 @@ impl Watch for Recorder {
         }
         self.pending.remove(&task);
         let Some(&process) = self.tasks.get(&task) else { return };
-        let argv = fs::read(format!("/proc/{task}/cmdline")).unwrap_or_default();
+        let argv = proc_file(task, "cmdline");
         let argv = argv.strip_suffix(b"\0").unwrap_or(&argv);
         let argv = argv.split(|byte| *byte == 0).map(|word| OsStr::from_bytes(word).to_owned()).collect();
-        let environ = fs::read(format!("/proc/{task}/environ")).unwrap_or_default();
+        let environ = proc_file(task, "environ");
         let environ = environ.split(|byte| *byte == 0).filter(|variable| !variable.is_empty());
         let mut environ: Vec<OsString> = environ.map(|variable| OsStr::from_bytes(variable).to_owned()).collect();
         environ.sort_unstable();
         let count = self.environments.len();
         let env = *self.environments.entry(Environment(environ)).or_insert(u32::try_from(count).unwrap_or(u32::MAX));
         let cwd = directory(&format!("/proc/{task}/cwd")).ok().flatten().unwrap_or_default();
-        let exe = running(task).or_else(|| started.clone()).unwrap_or_default();
+        let exe = running(task).or_else(|| started.first().cloned()).unwrap_or_default();
         let run = Program {
             at: self.number(),
             file: self.files.name(&exe),
@@ -174,17 +208,21 @@ impl Watch for Recorder {
             captured: self.captured(task, process),
         };
         self.trace.processes[process].programs.push(run);
-        let (files, _) =
-            needed(task, started.unwrap_or_else(|| exe.clone()), &mut |base, name| place(base, name, &mut real).path);
+        let files = if self.listener.is_some() {
+            started
+        } else {
+            let program = started.into_iter().next().unwrap_or_else(|| exe.clone());
+            let (files, _) = needed(task, program, &mut |base, name| place(base, name, &mut real).path);
+            files.into_iter().map(|file| fs::canonicalize(&file).unwrap_or(file)).collect()
+        };
         for file in files.into_iter().chain([exe]) {
-            let file = fs::canonicalize(&file).unwrap_or(file);
             self.read(task, &file);
         }
     }
 
     fn ended(&mut self, task: pid_t, status: c_int, usage: &libc::rusage) {
         self.pending.remove(&task);
-        self.running.remove(&task);
+        self.did_not_run(task);
         let Some(process) = self.tasks.remove(&task) else { return };
         let ended = self.now();
         let known = &mut self.trace.processes[process];
@@ -211,12 +249,13 @@ impl Watch for Recorder {
 
 impl Recorder {
     /// Of the process that will become the command; contents are told of files below `own`.
-    pub(super) fn new(command: pid_t, own: Vec<PathBuf>) -> Self {
+    pub(super) fn new(command: pid_t, own: Vec<PathBuf>, looks: bool, listener: Option<Listener>) -> Self {
         let mut recorder = Self {
             began: Instant::now(),
             trace: Trace::default(),
             files: Files::new(own),
             tasks: HashMap::new(),
+            early: HashMap::new(),
             pending: HashMap::new(),
             going: HashMap::new(),
             running: HashMap::new(),
@@ -226,7 +265,11 @@ impl Recorder {
             readable: HashMap::new(),
             names: HashMap::new(),
             next: 0,
+            mounts: listener.as_ref().and_then(|_| mounts("self")),
+            listener,
         };
+        recorder.trace.looks_left_out = !looks;
+        recorder.trace.heard = recorder.listener.is_some();
         let process = recorder.add(command, None);
         recorder.tasks.insert(command, process);
         recorder
@@ -234,6 +277,11 @@ impl Recorder {
 
     /// Everything, once the command has ended.
     pub(super) fn finish(mut self) -> Trace {
+        self.before();
+        // What is hashed from here on is opened by this process only.
+        if self.listener.take().is_some_and(|listener| listener.outgrown()) {
+            self.miss(Gap::Moved { program: "?".to_owned(), call: "mount".to_owned() });
+        }
         // What is left was killed with the command.
         let now = self.now();
         for process in self.trace.processes.iter_mut().filter(|process| process.end.is_none()) {
@@ -288,7 +336,10 @@ impl Recorder {
         if let Some(does) = call.does {
             return self.changing(task, does, args);
         }
-        let Tells::Path { dir, path, how } = call.tells else { return Ok(Next::Go) };
+        let Tells::Path { dir, path, how } = call.tells else {
+            self.miss(Gap::Unfollowed { program: program(task), call: call.name.to_owned() });
+            return Ok(Next::Go);
+        };
         let (dir, address) = (dir.map(|argument| args[argument] as c_int), args[path]);
         let flags = match how {
             How::As(_) | How::Exec => None,
@@ -310,7 +361,7 @@ impl Recorder {
         let link = call.looks_at_link(args);
         let there = if link { fs::symlink_metadata(&named).is_ok() } else { fs::metadata(&named).is_ok() };
         match how {
-            How::Exec if there => drop(self.running.insert(task, named)),
+            How::Exec if there => drop(self.running.insert(task, vec![named])),
             _ => self.tell(task, if there { Deed::Found } else { Deed::Missing }, &named),
         }
         Ok(Next::Go)
@@ -319,7 +370,15 @@ impl Recorder {
     fn opening(&mut self, task: pid_t, path: PathBuf, flags: c_int) -> Next {
         let has = |flag: c_int| flags & flag == flag;
         let reads = flags & libc::O_ACCMODE == libc::O_RDONLY && !has(libc::O_TRUNC) && !has(libc::O_CREAT);
-        if reads && let Some(file) = self.readable.get(path.as_os_str()) {
+        if reads && self.listener.is_some() {
+            return Next::Go;
+        }
+        // What asks for a directory, or for no link, or not to be opened at all, can meet something else by the same name.
+        let plain = flags & (libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW) == 0;
+        if reads
+            && plain
+            && let Some(file) = self.readable.get(path.as_os_str())
+        {
             let file = file.clone();
             self.read(task, &file);
             return Next::Go;
@@ -397,7 +456,8 @@ impl Recorder {
                 self.preserve(task, &to);
                 self.forget(&from);
                 self.forget(&to);
-                Change::Rename { from, to, exchange: flags & libc::RENAME_EXCHANGE != 0 }
+                let inode = self.listener.as_ref().and_then(|_| inode(fs::symlink_metadata(&from)));
+                Change::Rename { from, to, exchange: flags & libc::RENAME_EXCHANGE != 0, inode }
             }
             Does::Link(from, to, flags) => {
                 let flags = flags.map_or(0, |flags| args[flags] as c_int);
@@ -484,7 +544,7 @@ impl Recorder {
                 let content = self.files.take(&path);
                 self.act(task, Deed::Remove, &path, None, content);
             }
-            Change::Rename { from, to, exchange } => {
+            Change::Rename { from, to, exchange, .. } => {
                 self.forget_file(&from);
                 let content = self.files.rename(&from, &to, exchange);
                 self.act(task, Deed::Rename, &from, Some(&to), content);
@@ -497,8 +557,65 @@ impl Recorder {
             Change::Cut { path, length } => {
                 self.write(task, if length == 0 { Deed::Create } else { Deed::Update }, &path);
             }
-            Change::Other(deed, path) => self.tell(task, deed, &path),
+            Change::Other(deed, path) => {
+                if let (Deed::MakeNode, Some(listener)) = (deed, &self.listener) {
+                    listener.ignore(&path);
+                }
+                self.tell(task, deed, &path);
+            }
         }
+    }
+
+    /// A task goes on with the program that it had: what it wanted to run was looked into, and is perhaps read by it then, as
+    /// shells read what is no program.
+    fn did_not_run(&mut self, task: pid_t) {
+        for file in self.running.remove(&task).unwrap_or_default() {
+            if self.listener.is_some() {
+                self.read(task, &file);
+            } else if fs::metadata(&file).is_ok_and(|data| data.is_file() && data.mode() & 0o111 != 0) {
+                let file = fs::canonicalize(&file).unwrap_or(file);
+                self.read(task, &file);
+            }
+        }
+    }
+
+    /// A file was opened by a task that did not stop for it.
+    fn heard(&mut self, opened: &Opened) {
+        // Who is in a call that opens is told of when it returns.
+        let told = matches!(self.pending.get(&opened.task), Some(Pending::Open { .. }));
+        if told || !self.tasks.contains_key(&opened.task) {
+            return;
+        }
+        if !opened.to_run {
+            self.did_not_run(opened.task);
+        }
+        match directory(&format!("/proc/self/fd/{}", opened.file.as_raw_fd())) {
+            Ok(Some(path)) if path.starts_with("/proc") => drop(path),
+            Ok(Some(path)) if opened.to_run => self.running.entry(opened.task).or_default().push(path),
+            Ok(Some(path)) if opened.is_directory() => self.tell(opened.task, Deed::List, &path),
+            Ok(Some(path)) => {
+                // While a file is renamed it can have its new name already, by which it is not known yet.
+                let renamed = self.pending.values().find_map(|pending| match pending {
+                    Pending::Change(Change::Rename { from, to, inode: Some(moved), .. }) => {
+                        let below = path.strip_prefix(to).ok()?;
+                        let file = File::from(opened.file.try_clone().ok()?);
+                        (below.components().next().is_some() || inode(file.metadata()) == Some(*moved))
+                            .then(|| from.join(below))
+                    }
+                    _ => None,
+                });
+                let content = self.files.current(renamed.as_deref().unwrap_or(&path));
+                self.act(opened.task, Deed::Read, &path, None, Some(content));
+            }
+            Ok(None) => {}
+            Err(error) => self.lost("the name of an open file", error.to_string(), Some(opened.task)),
+        }
+    }
+
+    /// Something that was opened is not known.
+    fn lost(&mut self, what: &str, reason: String, task: Option<pid_t>) {
+        let program = task.map_or_else(|| "?".to_owned(), program);
+        self.miss(Gap::Unreadable { program, what: what.to_owned(), reason });
     }
 
     fn read(&mut self, task: pid_t, path: &Path) {
@@ -512,7 +629,8 @@ impl Recorder {
     }
 
     fn tell(&mut self, task: pid_t, deed: Deed, path: &Path) {
-        if !path.starts_with("/proc") {
+        let left_out = self.trace.looks_left_out && matches!(deed, Deed::Found | Deed::Missing);
+        if !left_out && !path.starts_with("/proc") {
             self.act(task, deed, path, None, None);
         }
     }
@@ -580,4 +698,13 @@ impl Recorder {
         let entry = path.parent().and_then(|dir| fs::canonicalize(dir).ok()).zip(path.file_name());
         Ok(Some(entry.map_or_else(|| path.clone(), |(dir, name)| dir.join(name))))
     }
+}
+
+/// The mount namespace of a process (namespaces(7)).
+fn mounts(process: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{process}/ns/mnt")).ok()
+}
+
+fn inode(data: io::Result<Metadata>) -> Option<Inode> {
+    data.ok().map(|data| (data.dev(), data.ino()))
 }

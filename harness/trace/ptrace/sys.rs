@@ -3,6 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, c_uint, c_void, pid_t, sock_filter};
 
@@ -168,24 +169,80 @@ pub(super) fn event_message(task: pid_t) -> io::Result<pid_t> {
     Ok(message as pid_t)
 }
 
-/// Waits until a task stops or ends; `None` if none has yet (only without `block`).
+/// Waits until a task stops or ends; `None` if none has yet: without `block`, or because of [`tick`].
 ///
 /// # Errors
 /// `ECHILD` when there is none left.
 pub(super) fn wait(block: bool) -> io::Result<Option<Change>> {
     let flags = libc::__WALL | if block { 0 } else { libc::WNOHANG };
-    loop {
-        let mut status = 0;
-        // SAFETY: zero is a value of every field of this structure of numbers.
-        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-        // SAFETY: the kernel writes one int and one structure to live variables.
-        match check(unsafe { libc::wait4(-1, &raw mut status, flags, &raw mut usage) }) {
-            Ok(0) => return Ok(None),
-            Ok(task) => return Ok(Some(Change { task, status, usage })),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
+    let mut status = 0;
+    // SAFETY: zero is a value of every field of this structure of numbers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one int and one structure to live variables.
+    match check(unsafe { libc::wait4(-1, &raw mut status, flags, &raw mut usage) }) {
+        Ok(0) => Ok(None),
+        Ok(task) => Ok(Some(Change { task, status, usage })),
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(None),
+        Err(e) => Err(e),
     }
+}
+
+/// An event of a fanotify(7) group.
+pub(super) struct Event {
+    /// What happened.
+    pub(super) mask: u64,
+    /// The file, or why it could not be opened again.
+    pub(super) file: io::Result<OwnedFd>,
+    /// The thread that it happened in; 0 of one outside of this pid namespace.
+    pub(super) task: pid_t,
+}
+
+/// The next events of a group that are there already, as many as `most`, which is to be small enough for as many descriptors.
+///
+/// # Errors
+/// As read(2), and without `FAN_REPORT_FD_ERROR` as opening the file of the first.
+pub(super) fn events(group: BorrowedFd<'_>, most: usize) -> io::Result<Vec<Event>> {
+    const SIZE: usize = size_of::<libc::fanotify_event_metadata>();
+    let mut bytes = vec![0_u8; most * SIZE];
+    // SAFETY: the kernel writes at most so many bytes to a live buffer.
+    let got = unsafe { libc::read(group.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) };
+    if got < 0 {
+        let error = io::Error::last_os_error();
+        return if error.kind() == io::ErrorKind::WouldBlock { Ok(Vec::new()) } else { Err(error) };
+    }
+    let event = |bytes: &[u8]| {
+        // SAFETY: the structure is plain numbers, and there are as many bytes.
+        let data: libc::fanotify_event_metadata = unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) };
+        if data.vers != libc::FANOTIFY_METADATA_VERSION || data.event_len as usize != SIZE {
+            return Err(io::Error::from_raw_os_error(libc::EPROTO));
+        }
+        let file = match data.fd {
+            // SAFETY: the kernel has opened it for this event.
+            fd @ 0.. => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+            // FAN_NOFD is -1, and no event but the overflow has it where there are errors.
+            error => Err(io::Error::from_raw_os_error(-error)),
+        };
+        Ok(Event { mask: data.mask, file, task: data.pid })
+    };
+    bytes[..got.cast_unsigned()].chunks_exact(SIZE).map(event).collect()
+}
+
+/// Interrupts [`wait`] ever so often.
+///
+/// # Errors
+/// As setitimer(2).
+pub(super) fn tick(micros: i64) -> io::Result<()> {
+    extern "C" fn nothing(_: c_int) {}
+    // SAFETY: zero is a value of every field of this structure.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // Without SA_RESTART.
+    action.sa_sigaction = nothing as *const () as libc::sighandler_t;
+    // SAFETY: the structure is whole, and the function does nothing, which is safe in a signal handler.
+    check(unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) })?;
+    let interval = libc::timeval { tv_sec: micros / 1_000_000, tv_usec: micros % 1_000_000 };
+    let timer = libc::itimerval { it_interval: interval, it_value: interval };
+    // SAFETY: the structure is whole. execve(2) keeps a timer, fork(2) does not pass it on.
+    check(unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) }).map(drop)
 }
 
 /// Kills a process; it may be gone already.
