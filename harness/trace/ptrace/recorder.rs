@@ -9,9 +9,8 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -22,10 +21,12 @@ use libc::{c_int, pid_t};
 use super::calls::{Call, Does, How, Name, Tells};
 use super::files::Files;
 use super::names::{base, directory, needed, proc_file, program, real, running, start};
-use super::opened::{Heard, Listener, Opened};
+use super::opened::Listener;
 use super::{Birth, Next, Watch, memory, open_how, sockets, unreadable};
 use crate::trace::place::place;
 use crate::trace::{Action, Deed, End, Environment, Gap, Process, Program, Trace};
+
+mod heard;
 
 /// `ENOENT` and `ENOTDIR`, as calls return them.
 const NO_ENTRY: i64 = libc::ENOENT as i64;
@@ -102,18 +103,7 @@ pub(super) struct Recorder {
 
 impl Watch for Recorder {
     fn before(&mut self) {
-        while let Some(heard) = self.listener.as_mut().and_then(Listener::next) {
-            match heard {
-                Heard::Opened(opened) => self.heard(&opened),
-                Heard::Overflow => self.lost("fanotify", "its queue was full".to_owned(), None),
-                // Files of others that cannot be opened are no matter.
-                Heard::Failed(task, error) => {
-                    if task.is_none_or(|task| self.tasks.contains_key(&task)) {
-                        self.lost("a file that was opened", error.to_string(), task);
-                    }
-                }
-            }
-        }
+        self.hear();
     }
 
     fn call(&mut self, task: pid_t, call: &'static Call, args: &[u64; 6]) -> Next {
@@ -577,45 +567,6 @@ impl Recorder {
                 self.read(task, &file);
             }
         }
-    }
-
-    /// A file was opened by a task that did not stop for it.
-    fn heard(&mut self, opened: &Opened) {
-        // Who is in a call that opens is told of when it returns.
-        let told = matches!(self.pending.get(&opened.task), Some(Pending::Open { .. }));
-        if told || !self.tasks.contains_key(&opened.task) {
-            return;
-        }
-        if !opened.to_run {
-            self.did_not_run(opened.task);
-        }
-        match directory(&format!("/proc/self/fd/{}", opened.file.as_raw_fd())) {
-            Ok(Some(path)) if path.starts_with("/proc") => drop(path),
-            Ok(Some(path)) if opened.to_run => self.running.entry(opened.task).or_default().push(path),
-            Ok(Some(path)) if opened.is_directory() => self.tell(opened.task, Deed::List, &path),
-            Ok(Some(path)) => {
-                // While a file is renamed it can have its new name already, by which it is not known yet.
-                let renamed = self.pending.values().find_map(|pending| match pending {
-                    Pending::Change(Change::Rename { from, to, inode: Some(moved), .. }) => {
-                        let below = path.strip_prefix(to).ok()?;
-                        let file = File::from(opened.file.try_clone().ok()?);
-                        (below.components().next().is_some() || inode(file.metadata()) == Some(*moved))
-                            .then(|| from.join(below))
-                    }
-                    _ => None,
-                });
-                let content = self.files.current(renamed.as_deref().unwrap_or(&path));
-                self.act(opened.task, Deed::Read, &path, None, Some(content));
-            }
-            Ok(None) => {}
-            Err(error) => self.lost("the name of an open file", error.to_string(), Some(opened.task)),
-        }
-    }
-
-    /// Something that was opened is not known.
-    fn lost(&mut self, what: &str, reason: String, task: Option<pid_t>) {
-        let program = task.map_or_else(|| "?".to_owned(), program);
-        self.miss(Gap::Unreadable { program, what: what.to_owned(), reason });
     }
 
     fn read(&mut self, task: pid_t, path: &Path) {
