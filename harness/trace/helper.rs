@@ -1,6 +1,6 @@
 //! The tracer as a program: what the harness's executable is when its first argument is [`super::SUBCOMMAND`].
 //!
-//! Arguments: `WHAT OUT [DIRECTORY...] -- COMMAND...`, with [`What::word`]; the directories are the command's own.
+//! Arguments: `looks|all|contents|build|build-contents OUT [DIRECTORY...] -- COMMAND...`; the directories are the command's own.
 
 use std::ffi::OsString;
 use std::fs::File;
