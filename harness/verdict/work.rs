@@ -14,6 +14,9 @@ const NAMED: usize = 12;
 /// How many newer files are named.
 const NEWER: usize = 4;
 
+/// What a shell's compound commands begin with (POSIX, Shell Command Language).
+const COMPOUND: [&str; 8] = ["{", "(", "!", ":", "case", "for", "if", "while"];
+
 /// A step of a timeline.
 type At = (usize, usize);
 
@@ -104,7 +107,12 @@ fn of_build(record: &ScenarioRecord, build: &BuildRecord, timeline: &Timeline<'_
         };
         let place = build.edit.map_or(build.id.clone(), |n| record.scenario.edit_name(n));
         let id = |at: &At| format!("{}@{place}:{}", FindingName::RebuildNeedless, target(at));
-        let names = all.iter().take(NAMED).map(|at| format!("| {}", timeline.step(*at).name()));
+        let reason = why(timeline, first);
+        let named = |at: &At| match why(timeline, *at) {
+            other if other != reason => format!("| {} - {other}", timeline.step(*at).name()),
+            _ => format!("| {}", timeline.step(*at).name()),
+        };
+        let names = all.iter().take(NAMED).map(named);
         let more = all.len().saturating_sub(NAMED);
         let more = (more > 0).then(|| format!("| ... and {more} more"));
         Some(Finding {
@@ -112,7 +120,7 @@ fn of_build(record: &ScenarioRecord, build: &BuildRecord, timeline: &Timeline<'_
                 "`{kind}`: {plural} ran though nothing that {what} had changed: {}",
                 share(cost, build.wall_ms)
             ),
-            cause: Some(timeline.cause(Fault::Needless, first, why(timeline, first))),
+            cause: Some(timeline.cause(Fault::Needless, first, reason.clone())),
             detail: if all.len() == 1 { Vec::new() } else { names.chain(more).collect() },
             folded: all.iter().skip(1).map(id).collect(),
             ..finding(record, FindingName::RebuildNeedless, &target(&first), build)
@@ -121,11 +129,13 @@ fn of_build(record: &ScenarioRecord, build: &BuildRecord, timeline: &Timeline<'_
     found.into_iter().filter_map(one).collect()
 }
 
-/// What a step does, for all targets: `LD [M]`.
+/// What a step does, for all targets: `LD [M]`, or the first program's name; of a shell's compound command what it makes.
 fn kind_of(step: &Step) -> String {
     let verb = step.label.as_deref().and_then(|label| label.rsplit_once(' ')).map(|(verb, _)| verb.to_owned());
     let cmd = || step.cmd.as_ref().map(|cmd| cmd.name.clone());
-    verb.or_else(cmd).unwrap_or_else(|| cut(kbuild::body(&step.command).split_whitespace().next().unwrap_or_default()))
+    let first = kbuild::body(&step.command).split_whitespace().next().unwrap_or_default();
+    let made = step.target.as_deref().filter(|_| COMPOUND.contains(&first)).and_then(|it| it.rsplit('/').next());
+    verb.or_else(cmd).unwrap_or_else(|| cut(made.unwrap_or(first)))
 }
 
 /// The steps that run in every build, by key: those of the builds with nothing changed.
@@ -190,7 +200,7 @@ pub(super) fn why(timeline: &Timeline<'_>, at: At) -> String {
         .collect();
     if newer.is_empty() {
         let every = always(timeline).contains(&key);
-        return if every { "it runs in every build" } else { "a prerequisite of it was newer" }.into();
+        return if every { "it runs in every build" } else { "a prerequisite was newer, none that it reads" }.into();
     }
     let more = newer.len().saturating_sub(NEWER);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };

@@ -350,6 +350,23 @@ fn makes_more(step: &Step, than: &Step) -> bool {
     step.outputs.iter().any(|output| !than.outputs.iter().any(|other| other.path == output.path))
 }
 
+/// The target of a step's rule, if a label or a saved command says so: the only file that it makes can be any.
+fn target(step: &Step) -> Option<&str> {
+    let target = step.target.as_deref()?;
+    let labelled =
+        step.label.as_deref().is_some_and(|label| label.rsplit(' ').next().is_some_and(|it| target.ends_with(it)));
+    (labelled || step.outputs.len() > 1).then_some(target)
+}
+
+/// Whether two steps of one make are of two recipes: when a line has ended, the next one of its recipe is the first that make
+/// starts (GNU make, `job.c`, `reap_children`), so that with another one between them they are.
+fn apart(timeline: &Timeline<'_>, one: At, other: At) -> bool {
+    let (a, b) = (timeline.step(one), timeline.step(other));
+    let (first, second) = if a.began < b.began { (a, b) } else { (b, a) };
+    let between = |step: &&Step| step.within == a.within && step.began >= first.ended && step.began < second.began;
+    a.command != b.command && a.within == b.within && timeline.builds[one.0].1.steps.iter().any(|step| between(&step))
+}
+
 /// Another step of the same build that makes the file: at the same time, or in a clean build for another target without
 /// reading it first.
 pub(in crate::verdict) fn rival(timeline: &Timeline<'_>, path: &str, at: At) -> Option<At> {
@@ -359,9 +376,9 @@ pub(in crate::verdict) fn rival(timeline: &Timeline<'_>, path: &str, at: At) -> 
     let beside = |other: &At| {
         let it = timeline.step(*other);
         let at_once = it.began < step.ended && step.began < it.ended;
-        let other_rule = match (&it.target, &step.target) {
+        let other_rule = match (target(it), target(step)) {
             (Some(a), Some(b)) => a != b,
-            _ => makes_more(it, step) && makes_more(step, it),
+            _ => makes_more(it, step) && makes_more(step, it) || apart(timeline, *other, at),
         };
         let twice = clean && other_rule && anew(it) && anew(step);
         *other != at && it.kind == Kind::Recipe && step.kind == Kind::Recipe && (at_once || twice)
