@@ -71,7 +71,7 @@ findings! {
     StepNotIdempotent = "step.not-idempotent", Wrong;
     /// two steps of one build make the same file
     HazardWriteWrite = "hazard.write-write", Wrong;
-    /// a step reads a file that another one makes, and nothing orders the two
+    /// two steps came in one order in one clean build and in the other in the second, with different results: nothing orders them
     HazardOrder = "hazard.order", Wrong;
     /// a step read a file that is neither of the trees nor of the toolchain
     EscapeRead = "escape.read", Wrong;
