@@ -191,13 +191,21 @@ pub(super) fn why(timeline: &Timeline<'_>, at: At) -> String {
         |input: &&Content| timeline.writer(&input.path, Some(at)).is_some_and(|maker| maker.0 == at.0 && maker != at);
     let before = &timeline.step(earlier).inputs;
     let other = |input: &&Content| before.iter().all(|old| old.path != input.path || old.sha256 != input.sha256);
-    let own = |input: &&Content| step.target.as_deref() == Some(&*input.path) || input.path.ends_with(".cmd");
-    let newer: Vec<&str> = step
+    let own = |path: &str| step.target.as_deref() == Some(path) || path.ends_with(".cmd");
+    let mut newer: Vec<&str> = step
         .inputs
         .iter()
-        .filter(|input| !own(input) && (made_now(input) || other(input)))
+        .filter(|input| !own(&input.path) && (made_now(input) || other(input)))
         .map(|it| &*it.path)
         .collect();
+    let mut reader = "";
+    if newer.is_empty()
+        && let Some(line) = of_the_same_recipe(timeline, at)
+    {
+        // What other lines of the recipe read is a prerequisite of all of them.
+        newer = line.inputs.iter().filter(|input| !own(&input.path) && made_now(input)).map(|it| &*it.path).collect();
+        reader = ", which another line of the recipe reads";
+    }
     if newer.is_empty() {
         let every = always(timeline).contains(&key);
         return if every { "it runs in every build" } else { "a prerequisite was newer, none that it reads" }.into();
@@ -205,5 +213,13 @@ pub(super) fn why(timeline: &Timeline<'_>, at: At) -> String {
     let more = newer.len().saturating_sub(NEWER);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let named: Vec<String> = newer.iter().take(NEWER).map(|path| format!("`{path}`")).collect();
-    format!("due to newer prerequisites: {}{more}", named.join(", "))
+    format!("due to newer prerequisites: {}{more}{reader}", named.join(", "))
+}
+
+/// A later step of the same target.
+fn of_the_same_recipe<'r>(timeline: &Timeline<'r>, at: At) -> Option<&'r Step> {
+    let step = timeline.step(at);
+    let same = |other: &&Step| other.target == step.target && other.within == step.within && other.began >= step.ended;
+    step.target.as_ref()?;
+    timeline.builds[at.0].1.steps.iter().find(same)
 }

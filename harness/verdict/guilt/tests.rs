@@ -250,5 +250,20 @@ fn a_step_that_ran_for_nothing_is_a_cost_with_the_reason_why_make_ran_it() {
     let ids: Vec<String> = judgement.findings.iter().map(Finding::id).collect();
     assert_eq!(ids, ["rebuild.needless@edit-1:a.ko"]);
     let cause = judgement.findings[0].cause.clone().expect("a cause");
-    assert_eq!((cause.fault, cause.why.as_str()), (Fault::Needless, "a prerequisite of it was newer"));
+    assert_eq!((cause.fault, cause.why.as_str()), (Fault::Needless, "a prerequisite was newer, none that it reads"));
+}
+
+#[test]
+fn a_prerequisite_that_another_line_of_the_recipe_reads_is_named() {
+    let tree = |v: &str| {
+        let vmlinux = step("LD vmlinux", &format!("src/v.c={v}"), &format!("obj/vmlinux=v{v}"));
+        let link = step("LD a.ko", "obj/a.o=o1", "obj/a.ko=l1");
+        vec![vmlinux, link, step("BTF a.ko", &format!("obj/a.ko=l1 obj/vmlinux=v{v}"), "obj/a.ko=b1")]
+    };
+    let ids = ["control/clean", "edit-1/incremental", "edit-1/oracle"];
+    let mut record = record(EDIT, ids.map(|id| build(id, &[("a.ko", "1")])).into());
+    record.traces = ids.into_iter().zip(["1", "2", "2"]).map(|(id, v)| (id.to_owned(), steps(tree(v)))).collect();
+    let judgement = judge(&record, &Accepted::default());
+    let whys: Vec<&str> = judgement.findings.iter().filter_map(|it| Some(it.cause.as_ref()?.why.as_str())).collect();
+    assert_eq!(whys, ["due to newer prerequisites: `obj/vmlinux`, which another line of the recipe reads"]);
 }
