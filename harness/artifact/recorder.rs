@@ -182,6 +182,8 @@ impl<'a> Recorder<'a> {
             }
         }
         artifacts.sort_by(|a, b| a.path.cmp(&b.path));
+        // Of these only the times are kept, by which it is known whether they were written.
+        let books: Vec<FileEntry> = others.iter().filter(|entry| is_bookkeeping(&entry.path)).cloned().collect();
         // Files that were not written since keep their digest; an artifact is always read again. One that cannot be
         // read or is too large has none: by its time and size it is known whether it was written.
         let files: Option<BTreeMap<String, (FileEntry, Option<Digest>)>> = others
@@ -221,6 +223,7 @@ impl<'a> Recorder<'a> {
         };
         self.steps(built, &mut record)?;
         let mut tree = Tree { files, artifacts: now };
+        tree.files.extend(books.into_iter().map(|entry| (entry.path.clone(), (entry, None))));
         // Artifacts have their times looked at, too.
         for artifact in &record.artifacts {
             if let Ok(meta) = fs::symlink_metadata(on_disk(&artifact.path)) {

@@ -57,6 +57,9 @@ pub struct Sources<'s> {
     pub hash: &'s mut dyn FnMut(&Path) -> Option<Digest>,
 }
 
+/// Where the system keeps programs (hier(7)).
+const TOOLS: [&str; 4] = ["/bin", "/opt", "/sbin", "/usr"];
+
 impl Steps {
     /// The steps of a build whose commands left these traces, one after the other.
     #[must_use]
@@ -75,6 +78,10 @@ impl Steps {
                 let text = (from.read)(path)?;
                 Some((Root::told(roots, path), String::from_utf8_lossy(&text).into_owned()))
             });
+            let mut order: Vec<usize> = (0..made.len()).collect();
+            order.sort_by_key(|at| (made[*at].began, made[*at].processes.first().copied()));
+            let mut places = vec![0; made.len()];
+            order.iter().enumerate().for_each(|(place, at)| places[*at] = place);
             made.sort_by_key(|step| (step.began, step.processes.first().copied()));
             let end = made.iter().map(|step| step.ended).max().unwrap_or(0);
             let first = all.steps.len();
@@ -82,12 +89,16 @@ impl Steps {
             for mut step in made {
                 step.began += passed;
                 step.ended += passed;
-                step.within = None;
+                step.within = step.within.and_then(|at| Some(first + places.get(at)?));
                 step.processes.clear();
                 toolchain.extend(step.tools.iter().cloned());
                 step.env = all.environment(trace, step.env);
                 all.steps.push(step);
             }
+            // A make is no step of its own.
+            let programs = trace.processes.iter().flat_map(|process| &process.programs).map(|it| trace.path(it.file));
+            let outside = programs.filter(|path| TOOLS.iter().any(|dir| path.starts_with(dir)));
+            toolchain.extend(outside.map(|path| path.to_string_lossy().into_owned()));
             passed += end + 1;
             let made: HashSet<&str> =
                 all.steps[first..].iter().flat_map(|step| &step.outputs).map(|content| &*content.path).collect();
@@ -232,6 +243,8 @@ struct Row {
     target: Option<u32>,
     cwd: u32,
     env: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    within: Option<usize>,
     /// Absent: not asked for; -2: there was none; -1: of unknown content; else its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     saved: Option<i64>,
@@ -305,6 +318,7 @@ impl File {
             target: step.target.as_ref().map(|target| texts.number(target)),
             cwd: texts.number(&step.cwd),
             env: step.env,
+            within: step.within,
             saved: match &step.saved {
                 Saved::Unasked => None,
                 Saved::Missing => Some(-2),
@@ -399,7 +413,7 @@ impl File {
                     Some(-2) => Saved::Missing,
                     Some(number) => Saved::Read(digest(number)?),
                 },
-                within: None,
+                within: row.within,
                 inputs: contents(&row.inputs)?,
                 outputs: contents(&row.outputs)?,
                 ran: row.ran.iter().map(ran).collect::<Option<_>>()?,

@@ -76,6 +76,10 @@ pub(super) fn report(args: &ReportArgs, session: &mut Session<'_>) -> Result<u8,
         let group = group.map_or_else(|| vec![finding], Clone::clone);
         reproducer::script(record, &recipe, &group).map_err(why_not)?
     };
+    // A record can be somebody else's; what is told in it is no order to a terminal.
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\t' | '\n');
+    let text: String =
+        text.chars().map(|c| if obeyed(c) { c.escape_default().to_string() } else { c.to_string() }).collect();
     print(args, text.as_bytes(), session)?;
     Ok(0)
 }

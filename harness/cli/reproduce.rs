@@ -115,7 +115,7 @@ fn not_asked(record: &ScenarioRecord, group: &[&Finding], how: &HowArgs) -> Opti
         return Some("in a tree of your own it is run by --confirm");
     }
     if record.scenario.tier() >= Tier::Kernel {
-        return Some("a whole kernel is built only by --confirm");
+        return Some("of tier `kernel`, as trees are that say no other, it is run only by --confirm");
     }
     group
         .iter()

@@ -78,7 +78,20 @@ impl StampError {
 /// # Errors
 /// When one of `trees` itself cannot be read.
 pub fn newest_mtime(trees: &[PathBuf]) -> Result<Stamp, StampError> {
-    let mut newest = Stamp { secs: i64::MIN, nanos: 0 };
+    Ok(newest(trees)?.file)
+}
+
+/// The latest modification times of a tree.
+struct Newest {
+    /// Of any regular file.
+    file: Stamp,
+    /// Of an archive with members of its own.
+    archive: Stamp,
+}
+
+fn newest(trees: &[PathBuf]) -> Result<Newest, StampError> {
+    let never = Stamp { secs: i64::MIN, nanos: 0 };
+    let mut newest = Newest { file: never, archive: never };
     for tree in trees {
         let fail = |e: rustix::io::Errno| StampError::Io { path: tree.clone(), source: e.into() };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -104,7 +117,7 @@ pub fn newest_mtime(trees: &[PathBuf]) -> Result<Stamp, StampError> {
 }
 
 /// Looks at the files of one directory; returns the names of its directories.
-fn list(fd: &OwnedFd, newest: &mut Stamp) -> Result<Vec<std::ffi::CString>, rustix::io::Errno> {
+fn list(fd: &OwnedFd, newest: &mut Newest) -> Result<Vec<std::ffi::CString>, rustix::io::Errno> {
     let mut below = Vec::new();
     for entry in Dir::read_from(fd)? {
         let entry = entry?;
@@ -118,7 +131,10 @@ fn list(fd: &OwnedFd, newest: &mut Stamp) -> Result<Vec<std::ffi::CString>, rust
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile => {
                     let mtime = Stamp::modified(&stat);
-                    *newest = mtime.max(*newest);
+                    newest.file = mtime.max(newest.file);
+                    if mtime > newest.archive && name.to_bytes().ends_with(b".a") && is_archive(fd, name) {
+                        newest.archive = mtime;
+                    }
                 }
                 // file systems without d_type
                 FileType::Directory => below.push(name.to_owned()),
@@ -127,6 +143,15 @@ fn list(fd: &OwnedFd, newest: &mut Stamp) -> Result<Vec<std::ffi::CString>, rust
         }
     }
     Ok(below)
+}
+
+/// Whether a file is an archive as ar(5) has it. A thin one, as kbuild makes them, has no members that make could ask for.
+fn is_archive(dir: &OwnedFd, name: &std::ffi::CStr) -> bool {
+    const MAGIC: &[u8; 8] = b"!<arch>\n";
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut found = [0; MAGIC.len()];
+    let file = openat(dir, name, flags, Mode::empty());
+    file.is_ok_and(|file| rustix::io::read(&file, &mut found).is_ok_and(|got| found[..got] == *MAGIC))
 }
 
 /// How finely the file system of `dir` keeps modification times, found by setting one and reading it back:
@@ -165,13 +190,18 @@ pub fn next_stamp(newest: Stamp, granularity: Duration) -> Stamp {
 /// # Errors
 /// [`StampError::Future`] when that is more than a tick and two steps away.
 pub fn wait_past(stamp: Stamp, granularity: Duration) -> Result<(), StampError> {
+    wait_for(stamp, granularity, Duration::ZERO)
+}
+
+/// As [`wait_past`], for a stamp that may be so much later than now.
+fn wait_for(stamp: Stamp, granularity: Duration, later: Duration) -> Result<(), StampError> {
     let goal = next_stamp(stamp, granularity);
     let now = || {
         let t = clock_gettime(ClockId::RealtimeCoarse);
         Stamp { secs: t.tv_sec, nanos: t.tv_nsec as u32 }
     };
     let ahead = goal.total() - now().total();
-    let patience = 2 * granularity.as_nanos() as i128 + 50_000_000;
+    let patience = 2 * granularity.as_nanos() as i128 + later.as_nanos() as i128 + 50_000_000;
     if ahead > patience {
         return Err(StampError::Future { ahead: Duration::from_nanos(u64::try_from(ahead).unwrap_or(u64::MAX)) });
     }
@@ -193,10 +223,15 @@ pub fn wait_past(stamp: Stamp, granularity: Duration) -> Result<(), StampError> 
 /// As [`newest_mtime`], [`granularity`], [`wait_past`].
 pub fn stamp_after(trees: &[PathBuf], on: &Path) -> Result<Stamp, StampError> {
     let granularity = granularity(on)?;
-    let newest = newest_mtime(trees)?;
+    let newest = newest(trees)?;
     // an empty tree has no time; any but the oldest will do
-    let stamp = next_stamp(newest.max(Stamp { secs: 1, nanos: 0 }), granularity);
-    wait_past(stamp, granularity)?;
+    let first = Stamp { secs: 1, nanos: 0 };
+    let stamp = next_stamp(newest.file.max(first), granularity);
+    // An archive keeps the times of its members in seconds, and make takes such a time for the end of its second (GNU make,
+    // remake.c, `f_mtime`): within that nothing is newer.
+    let second = Duration::from_secs(1);
+    let stamp = stamp.max(next_stamp(newest.archive.max(first), granularity.max(second)));
+    wait_for(stamp, granularity, second)?;
     Ok(stamp)
 }
 

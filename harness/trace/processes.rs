@@ -164,7 +164,7 @@ pub enum Deed {
     Touch,
     /// The mode was set.
     Mode,
-    /// Was to be made, written, renamed or removed, which was not allowed.
+    /// Was to be made, written, renamed or removed, which was not allowed, or made in a directory that is not there.
     Refused,
     /// A socket address was to be reached: in place of a path stands the address with its port (`192.0.2.1:53`).
     Connect,

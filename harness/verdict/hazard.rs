@@ -9,6 +9,7 @@ use super::guilt::{Cause, Fault, Timelines, rival};
 use crate::artifact::record::{Mode, ScenarioRecord};
 use crate::sandbox::HOME;
 use crate::scenario::FindingName;
+use crate::trace::Content;
 use crate::tree::source::tools::PLACE;
 
 /// Where the system keeps what every build may use (hier(7)), beside what is temporary.
@@ -16,6 +17,10 @@ const SYSTEM: [&str; 14] = [
     "/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/proc", "/sbin", "/sys", "/usr",
     PLACE,
 ];
+/// The SHA-256 of nothing.
+const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/// What programs keep for themselves beside what they run, each file renamed into its place (Python, PEP 3147).
+const CACHES: [&str; 1] = ["__pycache__"];
 /// Files of it by which one machine differs from another.
 const OF_MACHINE: [&str; 3] = ["/etc/hostname", "/etc/machine-id", "/var/lib/dbus/machine-id"];
 
@@ -47,7 +52,11 @@ pub(super) fn find<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, co
                     comparison.findings.push(Finding { summary: why, cause: Some(cause), ..finding });
                 }
             };
-            for output in step.outputs.iter().filter(|_| clean) {
+            // Files that hold nothing are locks and stamps, and who may read a cache writes it.
+            let counts = |output: &&Content| {
+                output.sha256.as_deref() != Some(EMPTY) && !output.path.split('/').any(|part| CACHES.contains(&part))
+            };
+            for output in step.outputs.iter().filter(|_| clean).filter(counts) {
                 if let Some(other) = rival(&timeline, &output.path, (last, at)) {
                     let why = format!("`{}` and `{}` both make it", step.name(), timeline.step(other).name());
                     add(FindingName::HazardWriteWrite, in_tree(&output.path), Fault::Race, why);
@@ -65,7 +74,9 @@ pub(super) fn find<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, co
             escape(FindingName::EscapeWrite, written, "wrote, or wanted to write,");
             let reached = step.network.iter().filter(|address| !is_here(address)).collect();
             escape(FindingName::EscapeNetwork, reached, "wanted to reach");
-            let read = step.tools.iter().chain(&step.sought).filter(|path| escapes(record, path)).collect();
+            // To look for a file first is part of writing it.
+            let looked = |path: &&String| escapes(record, path) && !step.strays.contains(path);
+            let read = step.tools.iter().chain(&step.sought).filter(looked).collect();
             escape(FindingName::EscapeRead, read, "read, or wanted to read,");
         }
     }

@@ -185,3 +185,52 @@ fn a_run_has_a_fingerprint_of_its_toolchain_that_another_can_be_held_against() {
     lab.run(&["run", "t/one", "--no-trace", "--out", "third"]).exits(0);
     lab.run(&["fingerprint", "third"]).exits(4).says(&["was traced", "--no-trace"]);
 }
+
+#[test]
+fn of_two_steps_that_append_to_what_an_earlier_build_left_the_first_is_named() {
+    if !has_make() {
+        return;
+    }
+    let rules = "all: b.o\na: b.txt\n\tcat b.txt >> log.o; cat b.txt > a\nb.o: a\n\techo b >> log.o; cat a > b.o\n";
+    let report = report(&lab(rules), EDIT);
+    let cause = cause(finding(of(&report, "one"), FindingName::RebuildDiverged));
+    assert_eq!((cause.fault, cause.step.as_str()), (Fault::OwnOutput, "cat b.txt >> log.o; cat b.txt > a"));
+}
+
+#[test]
+fn locks_are_no_hazard_and_recipes_that_write_one_file_are() {
+    if !has_make() {
+        return;
+    }
+    let rules = |with: &str| {
+        let recipe = |name: &str| format!("{name}.o: a.txt\n\texec 9>lock; {with} cp a.txt {name}.o\n");
+        format!("all: a.o b.o c.o\n{}{}{}", recipe("a"), recipe("b"), recipe("c"))
+    };
+    let locked = report(&lab(&rules("flock 9;")), "");
+    assert_eq!(of(&locked, "one").findings, []);
+    let written = report(&lab(&rules("echo $@ > last;")), "");
+    assert_eq!(finding(of(&written, "one"), FindingName::HazardWriteWrite).target, "last");
+}
+
+#[test]
+fn members_of_an_archive_are_older_than_an_edit() {
+    if !has_make() {
+        return;
+    }
+    let rules = ".NOTPARALLEL:\nall: p.o\np.o: lib.a\n\tar p lib.a > $@\n\
+                 lib.a: lib.a(a.txt) lib.a(b.txt)\n(%): %\n\tar rvU $@ $<\n";
+    let report = report(&lab(rules), EDIT);
+    assert_eq!(of(&report, "one").findings, []);
+}
+
+#[test]
+fn what_is_to_be_written_outside_is_told_as_written_also_where_nothing_is_there() {
+    if !has_make() {
+        return;
+    }
+    for does in ["echo > /srv/x", "mkdir /srv/x", "ln -s x /mnt/x", "cp a.txt /home/x"] {
+        let report = report(&lab(&format!("all: a.o\na.o: a.txt\n\t{does} 2>/dev/null; cp a.txt a.o\n")), "");
+        let names: Vec<_> = of(&report, "one").findings.iter().map(|it| it.name).collect();
+        assert_eq!(names, [FindingName::EscapeWrite], "{does}");
+    }
+}

@@ -118,7 +118,7 @@ impl Files {
         self.contents[content as usize] = Some(digest);
     }
 
-    fn is_own(&self, path: &Path) -> bool {
+    pub(super) fn is_own(&self, path: &Path) -> bool {
         self.own.iter().any(|own| path.starts_with(own))
     }
 

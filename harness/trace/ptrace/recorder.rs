@@ -62,6 +62,12 @@ impl Change {
             Self::Symlink { at, .. } => at,
         }
     }
+
+    /// Whether it would make something in a directory that is not there.
+    fn lacks_its_place(&self) -> bool {
+        let makes = !matches!(self, Self::Remove(_) | Self::Cut { .. } | Self::Other(Deed::RemoveDir | Deed::Enter, _));
+        makes && self.path().parent().is_some_and(|place| !place.exists())
+    }
 }
 
 /// Whether a call failed since the caller may not change that: `EROFS`, `EACCES`, `EPERM`.
@@ -128,11 +134,18 @@ impl Watch for Recorder {
             Some(Pending::Open { path, flags, .. }) if value < 0 => {
                 if matches!(-value, NO_ENTRY | NO_DIRECTORY) {
                     self.tell(task, Deed::Missing, &path);
+                    // With O_CREAT it is the directory that is missing: outside, perhaps one that is hidden from it.
+                    if flags & libc::O_CREAT != 0 && !self.files.is_own(&path) {
+                        self.tell(task, Deed::Refused, &path);
+                    }
                 } else if is_refused(value) && flags & (libc::O_ACCMODE | libc::O_CREAT) != libc::O_RDONLY {
                     self.tell(task, Deed::Refused, &path);
                 }
             }
-            Some(Pending::Change(change)) if is_refused(value) => {
+            Some(Pending::Change(change))
+                if is_refused(value)
+                    || -value == NO_ENTRY && !self.files.is_own(change.path()) && change.lacks_its_place() =>
+            {
                 self.tell(task, Deed::Refused, change.path());
             }
             Some(Pending::Open { path, flags, existed }) => self.opened(task, value, &path, flags, existed),

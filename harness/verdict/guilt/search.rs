@@ -170,15 +170,40 @@ impl<'t, 'r> Search<'t, 'r> {
                 return Some(cause);
             }
         }
-        // What it changes without looking at it first counts as read.
-        let updated = mine.in_place.iter().filter(|path| !mine.inputs.iter().any(|input| *input.path == ***path));
-        if let Some(own) = differs.iter().chain(updated).find(|input| self.had_made(input, have)) {
+        // What it changes without looking at it first counts as read, unless it holds the same after that.
+        let left = |timeline: &Timeline<'_>, path: &str, at: At| {
+            let by = timeline.writer(path, Some(at))?;
+            timeline.step(by).outputs.iter().find(|output| *output.path == *path)?.sha256.clone()
+        };
+        let now = |path: &str| mine.outputs.iter().find(|output| *output.path == *path)?.sha256.clone();
+        let updated: Vec<&String> = mine
+            .in_place
+            .iter()
+            .filter(|path| !mine.inputs.iter().any(|input| *input.path == ***path))
+            .filter(|path| left(self.have, path, have).is_none_or(|before| Some(before) != now(path)))
+            .collect();
+        let in_this = |path: &str| self.have.writer(path, Some(have)).is_some_and(|by| by.0 == have.0);
+        for path in updated.iter().filter(|path| in_this(path)) {
+            let (mine, right) = (left(self.have, path, have), left(self.want, path, want));
+            if let (true, Some(cause)) = (mine.is_some() && mine != right, self.file(path, Some(have), Some(want))) {
+                return Some(cause);
+            }
+        }
+        // What another step of an earlier build had left is old output as well.
+        let old = |path: &&String| {
+            self.had_made(path, have)
+                || !in_this(path)
+                    && self.have.writer(path, Some(have)).is_some()
+                    && self.want.writer(path, Some(want)).is_none()
+        };
+        let own = differs.iter().find(|input| self.had_made(input, have));
+        if let Some(own) = own.or_else(|| updated.into_iter().find(old)) {
             let there = self.want.writer(own, Some(want)).map(|at| self.want.step(at).name());
             let there = there.map_or("nothing".to_owned(), |name| format!("what `{name}` makes"));
             let earlier =
                 self.have.writer(own, Some(have)).map(|at| self.have.build(at).id.clone()).unwrap_or_default();
-            let why =
-                format!("it read `{own}` as it had left it itself in {earlier}; in {} it gets {there}", self.other());
+            let left = if self.had_made(own, have) { "it had left it itself in" } else { "it was left by" };
+            let why = format!("it read `{own}` as {left} {earlier}; in {} it gets {there}", self.other());
             let cause = self.told(Fault::OwnOutput, self.have, have, why);
             let guilty = mine.ran.iter().find(|ran| ran.in_place.contains(own));
             return Some(with_command(cause, guilty.map(|ran| ran.command.as_str())));
