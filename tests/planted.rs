@@ -249,7 +249,7 @@ fn recipes_that_write_one_file() {
 fn a_step_that_reads_what_is_the_machines_own() {
     let mut choice = Choice::of("escape");
     let (kernel, module) = (choice.among(&KERNELS), choice.among(&MODULES));
-    let file = choice.among(&["/etc/hostname", "/etc/machine-id", "/srv/planted", "/root/.config/planted"]);
+    let file = choice.among(&["/etc/hostname", "/etc/machine-id", "/srv/planted", "/home/planted"]);
     let target = format!("graft/modules/{module}.ko");
     let Some(ran) = run(kernel, &in_recipe(&target, &format!("cat {file} 2>/dev/null || :"))) else { return };
     let failing = ran.failing();

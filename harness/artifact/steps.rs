@@ -78,15 +78,16 @@ impl Steps {
                 let text = (from.read)(path)?;
                 Some((Root::told(roots, path), String::from_utf8_lossy(&text).into_owned()))
             });
+            // In the order in which they began; `places` has where each of the trace's steps is then.
             let mut order: Vec<usize> = (0..made.len()).collect();
             order.sort_by_key(|at| (made[*at].began, made[*at].processes.first().copied()));
             let mut places = vec![0; made.len()];
             order.iter().enumerate().for_each(|(place, at)| places[*at] = place);
-            made.sort_by_key(|step| (step.began, step.processes.first().copied()));
             let end = made.iter().map(|step| step.ended).max().unwrap_or(0);
             let first = all.steps.len();
             all.commands.push(first);
-            for mut step in made {
+            for at in order {
+                let mut step = std::mem::take(&mut made[at]);
                 step.began += passed;
                 step.ended += passed;
                 step.within = step.within.and_then(|at| Some(first + places.get(at)?));

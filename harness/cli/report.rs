@@ -8,6 +8,7 @@ use super::judge::Judged;
 use super::run::{show, write_report};
 use super::{CliError, OutputArgs, Session, reproduce};
 use crate::artifact::record::ScenarioRecord;
+use crate::report::terminal::clean;
 use crate::report::{mail, reproducer};
 use crate::runner::recipe::{FORMAT, Recipe};
 use crate::scenario::nearest;
@@ -77,9 +78,7 @@ pub(super) fn report(args: &ReportArgs, session: &mut Session<'_>) -> Result<u8,
         reproducer::script(record, &recipe, &group).map_err(why_not)?
     };
     // A record can be somebody else's; what is told in it is no order to a terminal.
-    let obeyed = |c: char| c.is_control() && !matches!(c, '\t' | '\n');
-    let text: String =
-        text.chars().map(|c| if obeyed(c) { c.escape_default().to_string() } else { c.to_string() }).collect();
+    let text = text.split('\n').map(clean).collect::<Vec<_>>().join("\n");
     print(args, text.as_bytes(), session)?;
     Ok(0)
 }

@@ -24,8 +24,10 @@ fn allowed() -> bool {
 /// Reads and changes of all processes as lines, sorted: nothing that depends on ids, or on which of two came first. Then the
 /// directories that were listed.
 fn graph(trace: &Trace, lab: &Lab) -> (Vec<String>, Vec<String>) {
-    let name = |path: &Path| temporary(&path.display().to_string().replace(lab.dir.path().to_str().unwrap(), ""));
-    let word = |word: &OsString| temporary(&word.to_string_lossy().replace(lab.dir.path().to_str().unwrap(), ""));
+    let (here, above) = (lab.here.to_str().unwrap(), lab.dir.path().to_str().unwrap());
+    let told = |text: &str| temporary(&text.replace(here, "HERE").replace(above, "ABOVE"));
+    let name = |path: &Path| told(&path.display().to_string());
+    let word = |word: &OsString| told(&word.to_string_lossy());
     let who: Vec<String> = trace
         .processes
         .iter()
@@ -194,7 +196,7 @@ fn pipelines_of_a_shell() {
         "cat < in | sort | tee copy > out; head -n1 out >> log; tail -n1 out >> log; test -e nothing; \
          while read line; do echo $line; done < log > lines; (cat in out) > sub; cat <<-END > here\n\ttext\n\tEND\n",
     );
-    has(told, &["read /work/in None", "read /work/out None", "read /work/log None"]);
+    has(told, &["read HERE/in None", "read HERE/out None", "read HERE/log None"]);
 }
 
 #[test]
@@ -209,7 +211,7 @@ fn a_compiler_and_a_linker() {
         "cc -Ifirst -Isecond -c a.c -o a.o && cc -c b.c -o b.o && ar rcs lib.a b.o && cc a.o lib.a -o a && ./a && \
          ld -r a.o b.o -o both.o && objcopy --strip-debug both.o",
     );
-    has(told, &["read /work/second/h.h None", "read /work/lib.a None", "read /work/a None"]);
+    has(told, &["read HERE/second/h.h None", "read HERE/lib.a None", "read HERE/a None"]);
 }
 
 #[test]
@@ -227,7 +229,7 @@ fn make_with_jobs_and_makes_below() {
         lab.write("version", "1\n");
     };
     let told = both(&prepare, &|_| ["make", "-j4"].map(OsString::from).to_vec());
-    has(told, &["read /work/sub/Makefile None", "read /work/version None", "remove /work/sub/x"]);
+    has(told, &["read HERE/sub/Makefile None", "read HERE/version None", "remove HERE/sub/x"]);
 }
 
 #[test]
@@ -256,7 +258,7 @@ fn threads_that_open_at_the_same_time() {
         for (long n = 0; n < 8; n++) pthread_join(t[n], 0);
         pthread_create(&last, 0, leave, 0); for (;;) pause();"#,
     );
-    has(told, &["read /work/t3-7 None", "read /work/o3-7 None"]);
+    has(told, &["read HERE/t3-7 None", "read HERE/o3-7 None"]);
 }
 
 #[test]
@@ -277,7 +279,7 @@ fn names_that_change_between_reads() {
         look("d/f"); must(rename("d", "d2")); look("d2/f"); must(rename("e", "d")); look("d/f"); look("./d/../d2/f");
         must(chdir("d")); look("f"); look("../d2/f"); must(mkdir("g", 0755)); must(rmdir("g"));"#,
     );
-    has(told, &["read /work/a None", "read /work/u3 None", "read /work/d2/f None", "read /work/e/f None"]);
+    has(told, &["read HERE/a None", "read HERE/u3 None", "read HERE/d2/f None", "read HERE/e/f None"]);
 }
 
 #[test]
@@ -307,7 +309,7 @@ fn what_was_read_and_is_then_written_anew() {
         must(open("place", O_PATH)); must(f = open(".", O_PATH | O_DIRECTORY)); must(openat(f, "child", O_RDONLY | O_NOFOLLOW));
         "#,
     );
-    has(told, &["read /work/gone None", "read /work/made None", "create /work/new None"]);
+    has(told, &["read HERE/gone None", "read HERE/made None", "create HERE/new None"]);
 }
 
 #[test]
@@ -318,7 +320,7 @@ fn what_one_writes_another_reads() {
         "for i in 1 2 3 4 5 6 7 8; do cat a > b; mv b c; cat c > d; cat d c > a; echo $i >> a; ln -f a e; cat e >> c; \
          rm d; done; sed -i s/o/p/ c; cp c f; install -m 644 f g; touch h; cat h g > i; chmod 600 i; cat i > j",
     );
-    has(told, &["read /work/e None", "read /work/i None"]);
+    has(told, &["read HERE/e None", "read HERE/i None"]);
 }
 
 #[test]
@@ -332,10 +334,10 @@ fn a_script_that_the_kernel_does_not_run_is_read_by_the_shell() {
     };
     has(
         script(&prepare, "./plain; ./marked; ./odd; sh ./plain; . ./plain"),
-        &["read /work/plain None", "read /work/odd None"],
+        &["read HERE/plain None", "read HERE/odd None"],
     );
     let run = |_: &Lab| ["bash", "-c", "./plain; ./marked; ./odd; cat <(cat in); true"].map(OsString::from).to_vec();
-    has(both(&prepare, &run), &["read /work/plain None", "read /work/marked None"]);
+    has(both(&prepare, &run), &["read HERE/plain None", "read HERE/marked None"]);
 }
 
 #[test]
@@ -347,7 +349,7 @@ fn directories_that_are_listed() {
     };
     let told =
         script(&prepare, "ls d > out; find d -type f >> out; echo f/* >> out; rm -r d; mkdir -p g/h; ls g/* >> out");
-    has(told, &["list /work/d/e None", "list /work/f None", "list /work/g/h None"]);
+    has(told, &["list HERE/d/e None", "list HERE/f None", "list HERE/g/h None"]);
 }
 
 #[test]
