@@ -7,6 +7,7 @@ use super::Finding;
 use super::compare::{Comparison, finding, in_tree};
 use super::guilt::{Cause, Fault, Timelines, rival};
 use crate::artifact::record::{Mode, ScenarioRecord};
+use crate::artifact::steps::Steps;
 use crate::sandbox::HOME;
 use crate::scenario::FindingName;
 use crate::trace::Content;
@@ -44,6 +45,7 @@ pub(super) fn find<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, co
         let Some(timeline) = timelines.up_to(build) else { continue };
         let (clean, last) = (build.mode == Mode::Clean, timeline.last());
         let Some((_, steps)) = timeline.builds.last() else { continue };
+        let empty = empty(steps);
         for (at, step) in steps.steps.iter().enumerate() {
             let mut add = |name: FindingName, target: &str, fault: Fault, why: String| {
                 if seen.insert((name, target.to_owned())) {
@@ -54,7 +56,7 @@ pub(super) fn find<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, co
             };
             // Files that hold nothing are locks and stamps, and who may read a cache writes it.
             let counts = |output: &&Content| {
-                output.sha256.as_deref() != Some(EMPTY) && !output.path.split('/').any(|part| CACHES.contains(&part))
+                !empty.contains(&*output.path) && !output.path.split('/').any(|part| CACHES.contains(&part))
             };
             for output in step.outputs.iter().filter(|_| clean).filter(counts) {
                 if let Some(other) = rival(&timeline, &output.path, (last, at)) {
@@ -81,6 +83,18 @@ pub(super) fn find<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, co
         }
     }
     fold(comparison, made);
+}
+
+/// The files into which no step of a build wrote anything. What one had put into a file is not known if another one
+/// emptied it meanwhile: what other steps left there says it.
+fn empty(steps: &Steps) -> BTreeSet<&str> {
+    let written = || steps.steps.iter().flat_map(|step| &step.outputs);
+    let known = |is_empty: bool| {
+        let is = move |output: &&Content| output.sha256.as_deref().is_some_and(|it| (it == EMPTY) == is_empty);
+        written().filter(is).map(|output| &*output.path)
+    };
+    let full: BTreeSet<&str> = known(false).collect();
+    known(true).filter(|path| !full.contains(path)).collect()
 }
 
 /// A hazard that came about is told by what came of it; of two rivals the first says it for both.
