@@ -196,6 +196,9 @@ pub struct ReplayRecord {
     pub runs: u32,
     /// What the runs changed.
     pub changes: Vec<ReplayChange>,
+    /// The programs of the step that change it by themselves: their arguments, with blanks between.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<String>,
     /// How it failed on what it had made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,

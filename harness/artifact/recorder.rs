@@ -444,28 +444,29 @@ impl Observer for Recorder<'_> {
             let (before, after) = (described(&change.before, &change.output)?, described(after, &change.output)?);
             Ok(Some(diff_parts(&before, &after)))
         };
-        let (changes, not_replayable) = match &replayed.came {
-            Came::Idempotent | Came::Failed(_) => (Vec::new(), None),
-            Came::NotReplayable(why) => (Vec::new(), Some(why.clone())),
-            Came::Changed(changes) => {
-                let told = |change: &Change| {
-                    Ok(ReplayChange { output: change.output.clone(), run: change.round, parts: parts(change)? })
-                };
-                (changes.iter().map(told).collect::<Result<_, RunError>>()?, None)
-            }
-        };
-        self.state().replays.push(ReplayRecord {
+        let mut record = ReplayRecord {
             build: replayed.build.id.clone(),
             command: replayed.step.command.clone(),
             cwd: replayed.step.cwd.clone(),
             runs: REPLAYS,
-            changes,
-            failed: match &replayed.came {
-                Came::Failed(how) => Some(how.clone()),
-                _ => None,
-            },
-            not_replayable,
-        });
+            changes: Vec::new(),
+            by: Vec::new(),
+            failed: None,
+            not_replayable: None,
+        };
+        match &replayed.came {
+            Came::Idempotent => {}
+            Came::Failed(how) => record.failed = Some(how.clone()),
+            Came::NotReplayable(why) => record.not_replayable = Some(why.clone()),
+            Came::Changed { changes, by } => {
+                let told = |change: &Change| {
+                    Ok(ReplayChange { output: change.output.clone(), run: change.round, parts: parts(change)? })
+                };
+                record.changes = changes.iter().map(told).collect::<Result<_, RunError>>()?;
+                record.by.clone_from(by);
+            }
+        }
+        self.state().replays.push(record);
         Ok(())
     }
 

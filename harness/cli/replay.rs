@@ -1,5 +1,6 @@
 //! `replay`: steps of a build in the tree here, each again on its own output.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -13,6 +14,7 @@ use crate::runner::replay::{Came, Change, ReplayError, Replays, Top};
 use crate::sandbox::scratch::{Scratch, sweep};
 use crate::sandbox::{Sandbox, Spec, View};
 use crate::trace::{Kind, Step};
+use crate::tree::source::sha256_file;
 
 /// What to replay.
 #[derive(Debug, Clone, Args)]
@@ -58,7 +60,7 @@ pub(super) fn replay(args: &ReplayArgs, session: &mut Session<'_>) -> Result<u8,
         let dir = scratch.path().join(number.to_string());
         let came = one(step, &build, &dir, &sandbox, args.times, session)?;
         write_one(step, &came, args.times, session)?;
-        changed += usize::from(matches!(came, Came::Changed(_) | Came::Failed(_)));
+        changed += usize::from(matches!(came, Came::Changed { .. } | Came::Failed(_)));
         told += usize::from(!matches!(came, Came::NotReplayable(_)));
     }
     writeln!(
@@ -115,6 +117,16 @@ fn summary(change: &Change) -> String {
     }
 }
 
+/// How many different contents the runs made of the file of which they made most.
+fn different(changes: &[Change]) -> usize {
+    let mut made: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for change in changes {
+        let digest = change.after.as_deref().and_then(|after| sha256_file(after, &mut |_| {}).ok());
+        made.entry(&change.output).or_default().extend(digest);
+    }
+    made.values().map(BTreeSet::len).max().unwrap_or(0)
+}
+
 fn write_one(step: &Step, came: &Came, times: u32, session: &mut Session<'_>) -> Result<(), CliError> {
     let name: String = step.name().chars().take(200).collect();
     let name = clean(&name).into_owned();
@@ -126,11 +138,20 @@ fn write_one(step: &Step, came: &Came, times: u32, session: &mut Session<'_>) ->
         Came::NotReplayable(why) => {
             writeln!(session.out, "{name}: not replayable: {}", clean(why))?;
         }
-        Came::Changed(changes) => {
-            let runs: std::collections::BTreeSet<u32> = changes.iter().map(|change| change.round).collect();
-            writeln!(session.out, "{name}: not idempotent: {} of {times} runs change its output", runs.len())?;
+        Came::Changed { changes, by } => {
+            let runs: BTreeSet<u32> = changes.iter().map(|change| change.round).collect();
+            let different = different(changes);
+            let different = if different > 1 { format!(", {different} different results") } else { String::new() };
+            writeln!(
+                session.out,
+                "{name}: not idempotent: {} of {times} runs change its output{different}",
+                runs.len()
+            )?;
             if let Some(cmd) = &step.cmd {
                 writeln!(session.out, "  {}, {}:{}", clean(&cmd.name), clean(&cmd.file), cmd.line)?;
+            }
+            for command in by {
+                writeln!(session.out, "  by itself: {}", clean(command))?;
             }
             for change in changes {
                 let how = summary(change);

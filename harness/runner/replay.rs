@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::sandbox::{Command, HelperError, Mount, Sandbox, SandboxError, Spec, Status, overlay};
-use crate::trace::{Environment, Step, Trace};
+use crate::trace::{Environment, Program, Ran, Step, Trace};
 use crate::tree::source::sha256_file;
 
 /// How often it is looked whether to stop.
@@ -80,7 +80,13 @@ pub enum Came {
     /// Nothing changed.
     Idempotent,
     /// Something did.
-    Changed(Vec<Change>),
+    Changed {
+        /// What, round by round.
+        changes: Vec<Change>,
+        /// The programs of the step that change it by themselves: their arguments, with blanks between. None of a step of one
+        /// program, or where it cannot be told.
+        by: Vec<String>,
+    },
     /// It failed, on what it had made itself, with all that it had read still there: how.
     Failed(String),
     /// It cannot be told, and why.
@@ -137,11 +143,46 @@ impl Replays<'_> {
         let Some(program) = process.and_then(|process| process.programs.first()) else {
             return not("it ran no program".into());
         };
-        let Some(env) = self.trace.environments.get(program.env as usize) else { return not("no environment".into()) };
-        let mut outputs: Vec<Left<'_>> = match self.left(step) {
+        let outputs = match self.left(step) {
             Ok(outputs) => outputs,
             Err(why) => return not(why),
         };
+        let rewrites = !step.in_place.is_empty();
+        let came = self.program(program, outputs.clone(), rewrites, times, &scratch.join("step"))?;
+        Ok(match came {
+            Came::Changed { changes, .. } => Came::Changed { changes, by: self.guilty(step, &outputs, scratch)? },
+            other => other,
+        })
+    }
+
+    /// Which programs of a step that changed its outputs do so by themselves, each from the state after the step.
+    fn guilty(&self, step: &Step, outputs: &[Left<'_>], scratch: &Path) -> Result<Vec<String>, ReplayError> {
+        let mut by = Vec::new();
+        let changes = |ran: &&Ran| ran.outputs.iter().any(|it| outputs.iter().any(|(name, ..)| **name == *it.path));
+        for (number, ran) in step.ran.iter().filter(changes).enumerate() {
+            let processes = step.processes.iter().filter_map(|number| self.trace.processes.get(*number as usize));
+            let mut programs = processes.filter_map(|process| process.programs.last());
+            let Some(program) = programs.find(|program| program.command() == ran.command) else { continue };
+            let own = outputs.iter().filter(|(name, ..)| ran.outputs.iter().any(|it| *it.path == **name));
+            let scratch = scratch.join(format!("program-{number}"));
+            if let Came::Changed { .. } = self.program(program, own.cloned().collect(), false, 1, &scratch)? {
+                by.push(ran.command.clone());
+            }
+        }
+        Ok(by)
+    }
+
+    /// Runs one program so many times; all its `outputs` have to be written each time.
+    fn program(
+        &self,
+        program: &Program,
+        mut outputs: Vec<Left<'_>>,
+        rewrites: bool,
+        times: u32,
+        scratch: &Path,
+    ) -> Result<Came, ReplayError> {
+        let not = |why: String| Ok(Came::NotReplayable(why));
+        let Some(env) = self.trace.environments.get(program.env as usize) else { return not("no environment".into()) };
         let again =
             Again { argv: &program.argv, cwd: self.trace.path(program.cwd), env, tops: self.tops, base: self.base };
         let replay = Replay::new(again, scratch)?;
@@ -154,7 +195,7 @@ impl Replays<'_> {
                 let last = said.lines().last().map(|line| format!(": {line}")).unwrap_or_default();
                 let how = format!("run {round} fails{last}");
                 // One that rewrites nothing may miss what the build has removed since.
-                return if step.in_place.is_empty() { not(how) } else { Ok(Came::Failed(how)) };
+                return if rewrites { Ok(Came::Failed(how)) } else { not(how) };
             }
             for (number, (name, before, digest)) in outputs.iter_mut().enumerate() {
                 let inside = (self.inside)(name);
@@ -184,7 +225,7 @@ impl Replays<'_> {
                 break;
             }
         }
-        Ok(if changes.is_empty() { Came::Idempotent } else { Came::Changed(changes) })
+        Ok(if changes.is_empty() { Came::Idempotent } else { Came::Changed { changes, by: Vec::new() } })
     }
 
     /// What a step left behind, if that and what it read are still as they were: name, place, digest.

@@ -69,6 +69,15 @@ pub struct Process {
     pub actions: Vec<Action>,
 }
 
+impl Program {
+    /// Its arguments, with blanks between.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let words: Vec<_> = self.argv.iter().map(|word| word.to_string_lossy()).collect();
+        words.join(" ")
+    }
+}
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

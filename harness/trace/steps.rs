@@ -322,10 +322,9 @@ impl Making<'_> {
             let program = trace.processes[*number as usize].programs.last()?;
             let mut one = blank.clone();
             self.fold(&actions, &mut one);
-            let words: Vec<_> = program.argv.iter().map(|word| word.to_string_lossy()).collect();
             let inputs = digest_of(&one.inputs);
             (!one.outputs.is_empty()).then(|| Ran {
-                command: words.join(" "),
+                command: program.command(),
                 inputs,
                 outputs: one.outputs,
                 in_place: one.in_place,

@@ -40,7 +40,12 @@ fn finding<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, replay: &R
         Some(how) => (format!("it fails on what it had made: {how}"), format!("run again on what it had made, {how}")),
         None => {
             let what = first.and_then(|first| first.parts.as_ref()).map_or("it is gone", |parts| &parts.summary);
-            let why = format!("run again on what it had made, it changed that in {runs} of {all} runs");
+            let alone: Vec<String> = replay.by.iter().map(|command| format!("`{command}`")).collect();
+            let alone = match alone.as_slice() {
+                [] => String::new(),
+                commands => format!("; by itself, so does {}", commands.join(" and ")),
+            };
+            let why = format!("run again on what it had made, it changed that in {runs} of {all} runs{alone}");
             (format!("{runs} of {all} runs change it: {what}"), why)
         }
     };

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use kbuild_repro::sandbox::Sandbox;
 
 const MAKEFILE: &str = "\
-all: same counts once late
+all: same counts once late both
 same: in
 \tcp in same
 \tsed -i s/1/2/ same
@@ -20,6 +20,9 @@ late: in
 \tcp in late
 \tsed -i s/1/3/ late
 \techo end >> late
+both: in
+\tcp in both
+\tsed -i s/9/2/ both; dd if=in of=both oflag=append conv=notrunc status=none
 ";
 
 struct Lab(tempfile::TempDir);
@@ -66,13 +69,15 @@ fn steps_that_rewrite_a_file_are_run_again_on_it() {
     let said = text(&output.stdout);
     for line in [
         "sed -i s/1/2/ same: idempotent",
-        "echo more >> counts: not idempotent: 3 of 3 runs change its output",
+        "echo more >> counts: not idempotent: 3 of 3 runs change its output, 3 different results",
+        "both oflag=append conv=notrunc status=none: not idempotent: 3 of 3 runs change its output, 3 different results\n  \
+         by itself: dd if=in of=both oflag=append conv=notrunc status=none\n  - run 1",
         "cat once.tmp once > once.new && mv once.new once: not replayable: `once.tmp`, which it read, is there no more",
         "sed -i s/1/3/ late: not replayable: `late` was written again by `echo end >> late`",
     ] {
         assert!(said.contains(line), "`{line}`: {said}");
     }
-    assert!(said.ends_with("5 steps, 3 replayed 3 times each, 2 not idempotent\n"), "{said}");
+    assert!(said.ends_with("6 steps, 4 replayed 3 times each, 3 not idempotent\n"), "{said}");
     let counts = std::fs::read_to_string(lab.0.path().join("counts")).expect("there");
     assert_eq!(counts, "1\nmore\n", "the tree stays as it is");
 }
