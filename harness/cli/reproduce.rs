@@ -14,7 +14,7 @@ use crate::runner::recipe::Recipe;
 use crate::runner::reproduce::{Ran, Reproducer, reproduce};
 use crate::runner::{Context, Event, RunErrorKind, Status, timeout};
 use crate::scenario::Tier;
-use crate::verdict::{Accepted, Finding, Judgement, Standing, judge};
+use crate::verdict::{Accepted, Fault, Finding, Judgement, Standing, judge};
 
 /// The recipe, beside the record.
 pub(super) const RECIPE: &str = "recipe.json";
@@ -71,7 +71,7 @@ pub(super) fn findings(
                         let (seen, why) = run(record, recipe, &place, context);
                         events(Event::Ended(format!("{beside}/{SCRIPT}"), Status::Ok, started.elapsed()));
                         let of = |finding: &&Finding| {
-                            let outcome = match (&why, seen.contains(&finding.target)) {
+                            let outcome = match (&why, shows(&seen, group, finding)) {
                                 (Some(_), _) => Outcome::NotRun,
                                 (None, true) => Outcome::Confirmed,
                                 (None, false) => Outcome::NotSeen,
@@ -97,6 +97,16 @@ pub(super) fn findings(
         }
     }
     Ok(())
+}
+
+/// Whether what a script saw shows a finding. Of what comes out otherwise at each run, another time others are seen: who has the
+/// same cause as one of them is shown by that.
+fn shows(seen: &BTreeSet<String>, group: &[&Finding], finding: &Finding) -> bool {
+    let irreproducible = finding.cause.as_ref().is_some_and(|cause| cause.fault == Fault::Irreproducible);
+    let alike = |other: &&&Finding| {
+        irreproducible && other.cause.as_ref().zip(finding.cause.as_ref()).is_some_and(|(a, b)| a.is_like(b))
+    };
+    seen.contains(&finding.target) || group.iter().filter(alike).any(|other| seen.contains(&other.target))
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {

@@ -9,7 +9,7 @@ use super::subject;
 use crate::artifact::record::{Mode, Role, ScenarioRecord};
 use crate::runner::recipe::{Build, Configuration, Edit, Recipe};
 use crate::scenario::{Class, FindingName};
-use crate::verdict::Finding;
+use crate::verdict::{Fault, Finding};
 
 mod files;
 mod shell;
@@ -198,7 +198,7 @@ impl<'a> Writer<'a> {
 
     fn main(&mut self) -> Result<(), String> {
         self.script.line("main() {");
-        self.script.indented(true);
+        self.script.indented(1);
         self.script.line("sources");
         let steps = match self.way {
             Way::Incremental(edit) => self.incremental(edit),
@@ -209,11 +209,12 @@ impl<'a> Writer<'a> {
                 self.configure();
                 self.build(&self.recipe.first, " || broken");
                 self.look_at("clean", "$obj", "", "");
+                self.end();
                 Ok(())
             }
         };
         steps?;
-        self.script.indented(false);
+        self.script.indented(0);
         self.script.line("}");
         self.script.line("");
         Ok(())
@@ -315,6 +316,7 @@ impl<'a> Writer<'a> {
         let or = if self.look == Look::Status { "; clean=$?" } else { " || broken" };
         self.build(&self.edit_of(last)?.build, or);
         self.look_at("incremental", "$obj.incremental", "$obj", "clean");
+        self.end();
         Ok(())
     }
 
@@ -370,6 +372,7 @@ impl<'a> Writer<'a> {
             }
         }
         self.look_at("before", "$work/before", "$obj", "after");
+        self.end();
         Ok(())
     }
 
@@ -380,7 +383,16 @@ impl<'a> Writer<'a> {
         self.build(&recipe.first, " || broken");
         let second = recipe.varied.as_ref().unwrap_or(&recipe.first);
         let what = if recipe.varied.is_some() { "another, varied" } else { "another, in a later second" };
+        // What comes out otherwise now and then need not do so at once.
+        let again = recipe.varied.is_none() && self.is_irreproducible();
+        if again {
+            self.script.line("for try in 1 2 3; do");
+            self.script.indented(2);
+        }
         self.say(&format!("{what}, at the same place"));
+        if again {
+            self.script.line("rm -rf \"$obj.first\"");
+        }
         self.script.line("mv \"$obj\" \"$obj.first\"");
         self.script.line("sleep 2");
         if recipe.in_tree {
@@ -390,10 +402,22 @@ impl<'a> Writer<'a> {
         self.configure();
         self.build(second, " || broken");
         self.look_at("first", "$obj.first", "$obj", "second");
+        if again {
+            self.script.line("[ $seen = 0 ] || break");
+            self.script.indented(1);
+            self.script.line("done");
+        }
+        self.end();
         Ok(())
     }
 
-    /// Compares, says what was seen, and ends with the status.
+    /// Whether a step to blame gives something else for the same.
+    fn is_irreproducible(&self) -> bool {
+        let mut causes = self.findings.iter().filter_map(|finding| finding.cause.as_ref());
+        causes.any(|cause| cause.fault == Fault::Irreproducible)
+    }
+
+    /// Compares, and says what was seen.
     fn look_at(&mut self, one: &str, dir: &str, other_dir: &str, other: &str) {
         let width = one.len().max(other.len());
         let masked = self.findings[0].name == FindingName::RebuildMasked;
@@ -436,8 +460,12 @@ impl<'a> Writer<'a> {
             out.line("\tfi");
             out.line("done");
         }
-        out.line("[ $seen = 1 ] || echo 'not seen'");
-        out.line("exit $seen");
+    }
+
+    /// Ends with the status.
+    fn end(&mut self) {
+        self.script.line("[ $seen = 1 ] || echo 'not seen'");
+        self.script.line("exit $seen");
     }
 
     fn helpers(&mut self) {
@@ -485,12 +513,12 @@ impl<'a> Writer<'a> {
             if targets.is_empty() {
                 out.line("\t:");
             } else {
-                out.indented(true);
+                out.indented(1);
                 out.list("for file in", &targets, "; do");
                 out.line("\tmkdir -p \"$work/$1/$(dirname \"$file\")\"");
                 out.line("\t[ ! -e \"$obj/$file\" ] || cp -p \"$obj/$file\" \"$work/$1/$file\"");
                 out.line("done");
-                out.indented(false);
+                out.indented(0);
             }
             out.line("}");
             out.line("");
@@ -503,7 +531,7 @@ impl<'a> Writer<'a> {
     fn configuring(&mut self) {
         let recipe = self.recipe;
         self.script.line("configure() {");
-        self.script.indented(true);
+        self.script.indented(1);
         for command in &recipe.prepare {
             let make = command.first().is_some_and(|program| program.ends_with("make"));
             let words = if make { self.make(command, "") } else { self.script.words(command) };
@@ -523,7 +551,7 @@ impl<'a> Writer<'a> {
                 self.plain(&recipe.first, "olddefconfig");
             }
         }
-        self.script.indented(false);
+        self.script.indented(0);
         self.script.line("}");
         self.script.line("");
     }

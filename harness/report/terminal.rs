@@ -330,10 +330,10 @@ fn groups<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
     groups
 }
 
-/// Whether two causes are the same fault of one `cmd_X`, or the same step.
+/// Whether two causes are one.
 fn alike(a: Option<&Cause>, b: Option<&Cause>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => a.fault == b.fault && (a.cmd.is_some() && a.cmd == b.cmd || a.step == b.step),
+        (Some(a), Some(b)) => a.is_like(b),
         (None, None) => true,
         _ => false,
     }

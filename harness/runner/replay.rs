@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::sandbox::{Command, HelperError, Mount, Sandbox, SandboxError, Spec, Status, overlay};
-use crate::trace::{Environment, Program, Ran, Step, Trace};
+use crate::trace::{Content, Environment, Program, Ran, Step, Trace};
 use crate::tree::source::sha256_file;
 
 /// How often it is looked whether to stop.
@@ -155,10 +155,15 @@ impl Replays<'_> {
         })
     }
 
-    /// Which programs of a step that changed its outputs do so by themselves, each from the state after the step.
+    /// Which programs of a step that changed its outputs do so by themselves, each from the state after the step. What one made
+    /// anew and a later one of the step has worked on since is no output of that one.
     fn guilty(&self, step: &Step, outputs: &[Left<'_>], scratch: &Path) -> Result<Vec<String>, ReplayError> {
         let mut by = Vec::new();
-        let changes = |ran: &&Ran| ran.outputs.iter().any(|it| outputs.iter().any(|(name, ..)| **name == *it.path));
+        let changes = |ran: &&Ran| {
+            let left = |it: &&Content| ran.in_place.iter().any(|own| **own == *it.path) || step.outputs.contains(it);
+            let mut left = ran.outputs.iter().filter(left);
+            left.any(|it| outputs.iter().any(|(name, ..)| **name == *it.path))
+        };
         for (number, ran) in step.ran.iter().filter(changes).enumerate() {
             let processes = step.processes.iter().filter_map(|number| self.trace.processes.get(*number as usize));
             let mut programs = processes.filter_map(|process| process.programs.last());

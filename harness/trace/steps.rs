@@ -178,10 +178,12 @@ const PERSONAL: [&str; 8] =
     ["/etc/hostname", "/etc/machine-id", "/var/lib/dbus/machine-id", "/home", "/media", "/mnt", "/root", "/srv"];
 
 impl Step {
-    /// A name for people: the label, or the command.
+    /// A name for people: the label, `cmd_X` with its target where kbuild prints nothing (`cmd_link_vmlinux vmlinux`), or the
+    /// command.
     #[must_use]
     pub fn name(&self) -> String {
-        self.label.clone().unwrap_or_else(|| kbuild::body(&self.command).to_owned())
+        let silent = || Some(format!("{} {}", self.cmd.as_ref()?.name, self.target.as_ref()?));
+        self.label.clone().or_else(silent).unwrap_or_else(|| kbuild::body(&self.command).to_owned())
     }
 }
 

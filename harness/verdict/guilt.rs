@@ -94,6 +94,14 @@ pub struct Cause {
     pub way: Vec<String>,
 }
 
+impl Cause {
+    /// Whether two causes are the same fault of one `cmd_X`, or of the same step.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.fault == other.fault && (self.cmd.is_some() && self.cmd == other.cmd || self.step == other.step)
+    }
+}
+
 /// Finds the steps that findings come from, as far as builds were traced.
 pub(super) fn blame<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, comparison: &mut Comparison) {
     if record.traces.is_empty() {

@@ -56,25 +56,26 @@ impl Places {
 pub(super) struct Script {
     text: String,
     places: Places,
-    indent: &'static str,
+    indent: String,
 }
 
 impl Script {
     pub(super) fn new(recipe: &Recipe) -> Self {
-        Self { text: String::new(), places: Places::variables(recipe), indent: "" }
+        Self { text: String::new(), places: Places::variables(recipe), indent: String::new() }
     }
 
     pub(super) fn text(self) -> String {
         self.text
     }
 
-    pub(super) fn indented(&mut self, indented: bool) {
-        self.indent = if indented { "\t" } else { "" };
+    /// How deep the lines that follow stand, in tabs.
+    pub(super) fn indented(&mut self, depth: usize) {
+        self.indent = "\t".repeat(depth);
     }
 
     pub(super) fn line(&mut self, line: &str) {
         if !line.is_empty() {
-            self.text.push_str(self.indent);
+            self.text.push_str(&self.indent);
         }
         self.text.push_str(line);
         self.text.push('\n');

@@ -32,7 +32,10 @@ pub fn name(trace: &Trace, steps: &mut [Step], read: &mut dyn FnMut(&Path) -> Op
             let read = trace.processes[make as usize].actions.iter().filter(|action| action.deed == Deed::Read);
             read.filter_map(|action| known.get(&action.path)).flatten().collect()
         });
-        let found = named(&step.command, step.label.as_deref(), definitions);
+        let found = named(&step.command, step.label.as_deref(), within(step), definitions);
+        if let (Some(found), None) = (found, &step.label) {
+            step.label = silenced(step, found, definitions);
+        }
         step.cmd = found.map(|it| Cmd { name: format!("cmd_{}", it.name), file: it.file.clone(), line: it.line });
     }
 }
@@ -48,6 +51,8 @@ pub struct Definition {
     pub line: usize,
     /// Whether it is that of the label, `quiet_cmd_X`.
     quiet: bool,
+    /// What stands there.
+    value: String,
     pattern: Vec<Piece>,
 }
 
@@ -55,8 +60,17 @@ pub struct Definition {
 enum Piece {
     /// This text, blanks folded.
     Text(String),
+    /// `$@`.
+    Target,
     /// The expansion of something.
     Any,
+}
+
+impl Piece {
+    /// Whether it may stand for anything.
+    fn is_open(&self) -> bool {
+        !matches!(self, Self::Text(_))
+    }
 }
 
 /// The definitions in a makefile's text, in order.
@@ -100,7 +114,14 @@ fn definition(file: &str, line: usize, text: &str) -> Option<Definition> {
     // What goes around another command, as `cmd_and_savecmd`, is not what is done.
     let around = right.contains("$(cmd)") || right.contains("$(cmd_$(1))") || right.contains("$(call cmd");
     let plain = !name.is_empty() && !name.contains(['$', '(', ')']) && !around;
-    (plain && !pattern.is_empty()).then(|| Definition { name: name.into(), file: file.into(), line, quiet, pattern })
+    (plain && !pattern.is_empty()).then(|| Definition {
+        name: name.into(),
+        file: file.into(),
+        line,
+        quiet,
+        value: right.trim().into(),
+        pattern,
+    })
 }
 
 /// A value as what has to be there and what may be anything (GNU make manual, "Basics of Variable References").
@@ -111,19 +132,24 @@ fn pieces(value: &str) -> Vec<Piece> {
     while let Some(at) = rest.find('$') {
         text.push_str(&rest[..at]);
         rest = &rest[at + 1..];
+        let mut piece = Piece::Any;
         match rest.chars().next() {
             Some('$') => {
                 text.push('$');
                 rest = &rest[1..];
                 continue;
             }
+            Some('@') => {
+                piece = Piece::Target;
+                rest = &rest[1..];
+            }
             Some(open @ ('(' | '{')) => rest = &rest[closing(rest, open)..],
             Some(one) => rest = &rest[one.len_utf8()..],
             None => {}
         }
         flush(&mut pieces, &mut text);
-        if pieces.last() != Some(&Piece::Any) {
-            pieces.push(Piece::Any);
+        if piece == Piece::Target || pieces.last() != Some(&Piece::Any) {
+            pieces.push(piece);
         }
     }
     text.push_str(rest);
@@ -174,14 +200,20 @@ fn folded(text: &str) -> String {
 }
 
 impl Definition {
-    /// How much of a text it tells, in bytes, if the text can be its expansion or begin with it.
-    fn tells(&self, text: &str) -> Option<usize> {
+    /// How much of a text it tells, in bytes, if the text can be its expansion or begin with it; and whether the target stands
+    /// where it ought to.
+    fn tells(&self, text: &str, target: Option<&str>) -> Option<(usize, bool)> {
         let mut rest = text;
         let mut told = 0;
-        let mut anywhere = false;
+        let (mut anywhere, mut aimed) = (false, false);
         for piece in &self.pattern {
             match piece {
-                Piece::Any => anywhere = true,
+                piece if piece.is_open() => {
+                    let names = |target: &str| *piece == Piece::Target && rest.trim_start().starts_with(target);
+                    aimed |= target.is_some_and(names);
+                    anywhere = true;
+                }
+                Piece::Target | Piece::Any => {}
                 Piece::Text(text) => {
                     let at = rest.find(text.as_str())?;
                     if !anywhere && !rest[..at].trim().is_empty() {
@@ -193,32 +225,68 @@ impl Definition {
                 }
             }
         }
-        Some(told)
+        Some((told, aimed))
+    }
+
+    /// Whether its name ends with what it makes and of what, as those of kbuild do: `cc_o_c`, `as_o_S`, `ld_ko_o`.
+    fn is_of_kinds(&self, target: &str, body: &str) -> bool {
+        let mut kinds = self.name.rsplit('_');
+        let (Some(from), Some(to)) = (kinds.next(), kinds.next()) else { return false };
+        let is = |path: &str, kind: &str| path.rsplit_once('.').is_some_and(|(_, extension)| extension == kind);
+        let mut words = body.split([' ', ';']).filter(|word| *word != target);
+        is(target, to) && words.any(|word| is(word, from))
     }
 }
 
 /// What a command is of the definitions that its make had read: the one of which most stands there. Where a label is
-/// known, only those whose label can be that.
+/// known, only those whose label can be that; where none is, `target` is what the command makes, as it says it.
 #[must_use]
-pub fn named<'d>(command: &str, label: Option<&str>, definitions: &[&'d Definition]) -> Option<&'d Definition> {
+pub fn named<'d>(
+    command: &str,
+    label: Option<&str>,
+    target: Option<&str>,
+    definitions: &[&'d Definition],
+) -> Option<&'d Definition> {
     let body = folded(body(command));
     let label_fits = |name: &str| {
         let label = label?;
         let quiet = definitions.iter().filter(|it| it.quiet && it.name == name);
-        quiet.filter_map(|it| it.tells(label)).max()
+        quiet.filter_map(|it| it.tells(label, None)).max()
     };
     definitions
         .iter()
         .filter(|it| !it.quiet)
         .filter_map(|&it| {
-            let told = it.tells(body.trim())?;
+            let (told, aimed) = it.tells(body.trim(), target)?;
             let by_label = label_fits(&it.name);
             // Nothing of its own stands in it: it could be any.
-            let fits = by_label.is_some() || label.is_none() && told >= 8;
-            fits.then(|| ((by_label.unwrap_or(0), told), it))
+            let fits = by_label.is_some() || label.is_none() && told >= if aimed { AIMED } else { ALONE };
+            let kinds = target.is_some_and(|target| it.is_of_kinds(target, &body));
+            fits.then(|| ((by_label.map_or(0, |(told, _)| told), kinds, aimed, told), it))
         })
         .max_by(|(a, x), (b, y)| a.cmp(b).then_with(|| (&y.file, y.line).cmp(&(&x.file, x.line))))
         .map(|(_, it)| it)
+}
+
+/// How many bytes of a definition have to stand in a command without a label, if the target is where it ought to be.
+const AIMED: usize = 5;
+/// The same if it is not.
+const ALONE: usize = 8;
+
+/// A step's target as its command says it: from the working directory.
+fn within(step: &Step) -> Option<&str> {
+    let target = step.target.as_deref()?;
+    Some(target.strip_prefix(step.cwd.as_str()).and_then(|below| below.strip_prefix('/')).unwrap_or(target))
+}
+
+/// The label that `make -s` does not print: `quiet_cmd_X` of the same makefile, as far as it holds no more than the target and
+/// the mark of modules, which are compiled with `-DMODULE` (scripts/Makefile.lib, `quiet_modtag`).
+fn silenced(step: &Step, found: &Definition, definitions: &[&Definition]) -> Option<String> {
+    let quiet = definitions.iter().find(|it| it.quiet && (&it.name, &it.file) == (&found.name, &found.file))?;
+    let target = within(step)?;
+    let mark = if step.command.split([' ', '\t']).any(|word| word == "-DMODULE") { "[M]" } else { "" };
+    let label = quiet.value.replace("$(quiet_modtag)", mark).replace("$@", target);
+    (!label.contains('$')).then(|| folded(label.trim()))
 }
 
 /// A command without what kbuild puts before it: `set -e; echo '  LABEL'; trap '...' SIGNAL; ...`.
@@ -295,7 +363,7 @@ endef
     fn found(command: &str, label: Option<&str>) -> Option<(String, usize)> {
         let definitions = definitions("scripts/Makefile.modfinal", MODFINAL);
         let all: Vec<&Definition> = definitions.iter().collect();
-        named(command, label, &all).map(|it| (it.name.clone(), it.line))
+        named(command, label, None, &all).map(|it| (it.name.clone(), it.line))
     }
 
     const PRELUDE: &str = "set -e;  echo '  BTF [M] a.ko';   trap 'rm -f a.ko; trap - HUP; kill -s HUP $$' HUP; ";
@@ -318,6 +386,35 @@ endef
     }
 
     #[test]
+    fn where_nothing_is_printed_the_target_tells_as_well() {
+        let text = format!(
+            "{MODFINAL}quiet_cmd_as_o_S = AS $(quiet_modtag)  $@\n      cmd_as_o_S = $(CC) $(a_flags) -c -o $@ $<\n\
+             quiet_cmd_cc_s_c = CC $(quiet_modtag)  $@\n      cmd_cc_s_c = $(CC) $(c_flags) -fverbose-asm -S -o $@ $<\n"
+        );
+        let definitions = definitions("m", &text);
+        let all: Vec<&Definition> = definitions.iter().collect();
+        let named = |command: &str, target: &str| {
+            let found = named(command, None, Some(target), &all)?;
+            let step = Step {
+                command: command.into(),
+                cwd: "obj".into(),
+                target: Some(format!("obj/{target}")),
+                ..Step::default()
+            };
+            Some((found.name.as_str(), silenced(&step, found, &all)?))
+        };
+        let label = |name: &'static str, label: &str| Some((name, label.to_owned()));
+        assert_eq!(
+            named("set -e; exec >/dev/null; gcc -O2 -c -o x/a.o ../a.c", "x/a.o"),
+            label("cc_o_c", "CC [M] x/a.o")
+        );
+        assert_eq!(named("gcc -D__A__ -c -o x/a.o ../a.S", "x/a.o"), label("as_o_S", "AS x/a.o"));
+        assert_eq!(named("gcc -DMODULE -D__A__ -c -o x/a.o ../a.S", "x/a.o"), label("as_o_S", "AS [M] x/a.o"));
+        assert_eq!(named("gcc -fverbose-asm -S -o a.s a.c", "a.s"), label("cc_s_c", "CC a.s"));
+        assert_eq!(named("gcc -c a.c -o b.o", "a.o"), None);
+    }
+
+    #[test]
     fn what_is_not_defined_has_no_name() {
         assert_eq!(found("cp a b", None), None);
         assert_eq!(found("gcc -c -o a.o a.c", None), None, "too little of it stands there");
@@ -326,7 +423,7 @@ endef
 
     #[test]
     fn references_may_hold_others() {
-        assert_eq!(pieces("$(if $(x),$(y) z)a$$b $@"), [Piece::Any, Piece::Text("a$b".into()), Piece::Any]);
+        assert_eq!(pieces("$(if $(x),$(y) z)a$$b $@"), [Piece::Any, Piece::Text("a$b".into()), Piece::Target]);
         assert_eq!(pieces("  ${x} -o $(call y,$(z)"), [Piece::Any, Piece::Text("-o".into()), Piece::Any]);
         assert_eq!(pieces("$"), [Piece::Any]);
     }
