@@ -138,6 +138,15 @@ impl<'a> Run<'a> {
         fs::create_dir_all(&scratch_base).map_err(|error| {
             CliError::host(format!("cannot use `{}` as scratch: {error}", scratch_base.display()), "--scratch DIR")
         })?;
+        if let Some(tree) = ready.iter().find_map(|ready| holds(ready, &scratch_base)) {
+            return Err(CliError::usage(
+                format!(
+                    "`{}` is inside the tree `{tree}`: builds would find each other's files there",
+                    scratch_base.display()
+                ),
+                "--scratch (or TMPDIR) names a directory outside of it",
+            ));
+        }
         // What an earlier run left when it was killed.
         let _ = sweep(&scratch_base);
         let scratch =
@@ -545,6 +554,13 @@ fn names_its_place(ready: &Ready) -> bool {
     let Some(place) = &scenario.tree.at else { return false };
     let words = scenario.make.goals.iter().chain(scenario.make.vars.values()).chain(scenario.make.env.values());
     words.chain(&scenario.make.dir).any(|word| word.contains(place.as_str()))
+}
+
+/// The scenario's own tree, if this directory is in it.
+fn holds<'r>(ready: &'r Ready, dir: &Path) -> Option<&'r str> {
+    let tree = ready.loaded.scenario.tree.at.as_deref()?;
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(dir).starts_with(real(Path::new(tree))).then_some(tree)
 }
 
 fn slot_dir(host: &Host, scratch: &Path) -> PathBuf {

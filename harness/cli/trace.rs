@@ -19,7 +19,8 @@ pub(super) struct TraceArgs {
     /// for Perfetto and Chrome
     #[arg(long, value_enum, default_value = "text")]
     format: TraceFormat,
-    /// Write it to this file (`-`: standard output); by default standard error, since standard output is the command's
+    /// Write it to this file (`-`: standard output); by default standard error, since standard output is the command's; with
+    /// --read there is no command, and it goes to standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Show what was looked up as well, found or not (of steps: in vain): headers that would shadow others, programs along PATH
@@ -77,8 +78,8 @@ pub(super) fn trace(args: &TraceArgs, session: &mut Session<'_>) -> Result<u8, C
     };
     let out: Box<dyn Write + '_> = match (file, &args.output) {
         (Some(file), _) => Box::new(file),
-        (None, Some(_)) => Box::new(&mut *session.out),
-        (None, None) => Box::new(io::stderr().lock()),
+        (None, output) if output.is_some() || args.build.is_read() => Box::new(&mut *session.out),
+        (None, _) => Box::new(io::stderr().lock()),
     };
     show(&build, before.as_ref(), args, &mut BufWriter::new(out))?;
     Ok(build.code)

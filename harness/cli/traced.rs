@@ -12,6 +12,7 @@ use super::host::Host;
 use super::run::capture_without_tools;
 use super::{CliError, Session, TICK};
 use crate::report::terminal::clean;
+use crate::sandbox::scratch::{Scratch, sweep};
 use crate::trace::{self, Root, Step, Trace, TraceError, What};
 use crate::verdict::pattern_matches;
 
@@ -30,6 +31,13 @@ pub(super) struct BuildArgs {
     /// Run nothing: take a trace that was written as JSON before
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     read: Option<PathBuf>,
+}
+
+impl BuildArgs {
+    /// Whether nothing is run.
+    pub(super) fn is_read(&self) -> bool {
+        self.read.is_some()
+    }
 }
 
 /// A traced build.
@@ -142,9 +150,10 @@ fn run(
     host: &Host,
     session: &Session<'_>,
 ) -> Result<(Trace, u8), CliError> {
-    let dir = tempfile::tempdir_in(&host.paths.scratch).map_err(|error| {
-        CliError::host(format!("cannot make a temporary directory: {error}"), "TMPDIR names one that is there")
-    })?;
+    let base = &host.paths.scratch;
+    // What an earlier one left when it was killed.
+    let _ = sweep(base);
+    let dir = Scratch::create(base).map_err(|error| CliError::host(error.to_string(), error.hint()))?;
     let out = dir.path().join("trace.json");
     let line = trace::wrap(host.exe.as_os_str(), what, &out, own, command);
     let status = watched(&line, session)?;

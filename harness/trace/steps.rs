@@ -11,6 +11,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,9 +22,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Action, Deed, End, Process, Program, Trace};
 
+mod commands;
 mod compare;
 pub mod kbuild;
 
+use commands::{Commands, redirected};
 pub use compare::{Comparison, Differs, compare};
 
 /// A directory of the build, and how paths in it are told: `/build/obj` as `obj`.
@@ -44,7 +47,7 @@ impl Root {
 
     fn inside(roots: &[Self], path: &Path) -> Option<String> {
         roots.iter().find_map(|root| {
-            let below = path.strip_prefix(&root.dir).ok()?.to_string_lossy();
+            let below = below(path, &root.dir)?.to_string_lossy();
             Some(match (root.name.as_str(), below.as_ref()) {
                 ("", "") => ".".to_owned(),
                 ("", below) => below.to_owned(),
@@ -53,6 +56,16 @@ impl Root {
             })
         })
     }
+}
+
+/// As [`Path::strip_prefix`] of paths that are absolute and written without `.` and double slashes, as those of a trace are: a
+/// kernel's trace names files a million times.
+fn below<'p>(path: &'p Path, dir: &Path) -> Option<&'p Path> {
+    let (path, dir) = (path.as_os_str().as_bytes(), dir.as_os_str().as_bytes());
+    let dir = dir.strip_suffix(b"/").unwrap_or(dir);
+    let rest = path.strip_prefix(dir)?;
+    let rest = if rest.is_empty() { rest } else { rest.strip_prefix(b"/")? };
+    Some(Path::new(OsStr::from_bytes(rest)))
 }
 
 /// What a child of make is.
@@ -298,30 +311,29 @@ impl Making<'_> {
             end: first.end,
             ..Step::default()
         };
-        // A make below keeps to itself what it reads.
-        let of = |number: &u32| {
-            let number = *number;
-            let actions = trace.processes[number as usize].actions.iter();
-            actions.filter(move |action| !runs_make(trace, trace.program(number, action.at)))
-        };
-        let mut actions: Vec<&Action> = processes.iter().flat_map(of).collect();
+        let of: Vec<(u32, Vec<&Action>)> =
+            processes.iter().map(|number| (*number, without_make(trace, *number))).collect();
+        let mut actions: Vec<&Action> = of.iter().flat_map(|(_, actions)| actions).copied().collect();
         actions.sort_by_key(|action| action.at);
         let blank = step.clone();
         self.fold(&actions, &mut step);
-        let given = redirected(trace, processes);
-        let commands = commands(trace, processes);
-        let ran = |(number, all): (&u32, &Vec<u32>)| {
-            let own = |action: &&Action| given.get(&action.at).is_none_or(|other| all.contains(other));
-            let mut actions: Vec<&Action> = all.iter().flat_map(of).filter(own).collect();
-            let others = processes.iter().filter(|other| !all.contains(other));
-            actions
-                .extend(others.flat_map(of).filter(|action| given.get(&action.at).is_some_and(|it| all.contains(it))));
+        // What every command did, with what its shell opened for it.
+        let (given, mut commands) = (redirected(trace, processes), Commands::of_step(trace, processes));
+        for (number, actions) in of {
+            for action in actions {
+                let by = given.get(&action.at).unwrap_or(&number);
+                if let Some(did) = commands.of_process(*by) {
+                    did.push(action);
+                }
+            }
+        }
+        let ran = |(number, mut actions): (u32, Vec<&Action>)| {
             actions.sort_by_key(|action| action.at);
             // Most processes only read.
             if !actions.iter().any(|action| action.deed.changes()) {
                 return None;
             }
-            let program = trace.processes[*number as usize].programs.last()?;
+            let program = trace.processes[number as usize].programs.last()?;
             let mut one = blank.clone();
             self.fold(&actions, &mut one);
             let inputs = digest_of(&one.inputs);
@@ -332,7 +344,7 @@ impl Making<'_> {
                 in_place: one.in_place,
             })
         };
-        step.ran = commands.iter().filter_map(ran).collect();
+        step.ran = commands.did.into_iter().filter_map(ran).collect();
         if step.ran.len() < 2 {
             step.ran.clear();
         }
@@ -354,7 +366,9 @@ impl Making<'_> {
                     Deed::Missing => Saved::Missing,
                     _ => return None,
                 };
-                Some((saved_for(&Root::told(roots, trace.path(action.path)))?, saved))
+                let path = trace.path(action.path);
+                path.as_os_str().as_bytes().ends_with(b".cmd").then_some(())?;
+                Some((saved_for(&Root::told(roots, path))?, saved))
             };
             // The first answer counts: it is the one that make went by.
             let mut all = HashMap::new();
@@ -484,7 +498,7 @@ impl Making<'_> {
         let gone = removed.iter().filter(|path| holds.get(*path).is_none_or(Option::is_none));
         step.removed = self.named(gone.map(PathBuf::as_path));
         let missing: Vec<&Path> = missing.into_iter().map(|path| self.trace.path(path)).collect();
-        let personal = |path: &&&Path| PERSONAL.iter().any(|known| path.starts_with(known));
+        let personal = |path: &&&Path| PERSONAL.iter().any(|known| below(path, Path::new(known)).is_some());
         let sought = missing.iter().filter(personal).map(|path| self.place(path)).filter_map(|place| match place {
             Where::Host(path) => Some(path),
             Where::Tree(_) | Where::Temporary => None,
@@ -518,58 +532,27 @@ impl Making<'_> {
     fn place(&self, path: &Path) -> Where {
         match Root::inside(self.roots, path) {
             Some(told) => Where::Tree(told),
-            None if TEMPORARY.iter().any(|dir| path.starts_with(dir)) => Where::Temporary,
+            None if TEMPORARY.iter().any(|dir| below(path, Path::new(dir)).is_some()) => Where::Temporary,
             None => Where::Host(path.to_string_lossy().into_owned()),
         }
     }
 }
 
-/// The commands of a step, as its shells and scripts start them: each by its first process, with all below it. What a shell
-/// does itself is one of its own.
-fn commands(trace: &Trace, processes: &[u32]) -> BTreeMap<u32, Vec<u32>> {
-    let mut of: HashMap<u32, u32> = HashMap::new();
-    let mut commands: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    // Parents have smaller numbers than their children.
-    for number in processes {
-        let process = &trace.processes[*number as usize];
-        let above = process.parent.and_then(|parent| of.get(&parent).copied());
-        let name = process.programs.last().and_then(|program| program.argv.first());
-        // One that ran no program is a part of the shell that it is a copy of.
-        let shell = name.is_none_or(|name| is_shell(&name.to_string_lossy()));
-        let command = above.unwrap_or(*number);
-        if above.is_some() || !shell {
-            of.insert(*number, command);
-        }
-        commands.entry(command).or_default().push(*number);
-    }
-    commands
-}
-
-/// Files that a shell opens for writing before it starts a program, which then writes there (`cat a > b`; POSIX.1-2017, Shell
-/// Command Language, 2.7): by the place of that in the order of things, the process that it is for.
-fn redirected(trace: &Trace, processes: &[u32]) -> HashMap<u32, u32> {
-    let mut given = HashMap::new();
-    for number in processes {
-        let process = &trace.processes[*number as usize];
-        let shell = |at: u32| {
-            let program = trace.program(*number, at);
-            program.and_then(|program| program.argv.first()).is_some_and(|name| is_shell(&name.to_string_lossy()))
+/// What a process did, but for what it did as a make, which keeps to itself what it reads.
+fn without_make(trace: &Trace, number: u32) -> Vec<&Action> {
+    let same = |a: Option<&Program>, b: Option<&Program>| a.map(std::ptr::from_ref) == b.map(std::ptr::from_ref);
+    // A program does much, and is looked at once.
+    let mut known: Option<(Option<&Program>, bool)> = None;
+    let other = |action: &&Action| {
+        let program = trace.program(number, action.at);
+        let make = match known {
+            Some((last, make)) if same(last, program) => make,
+            _ => runs_make(trace, program),
         };
-        let writes = process.actions.iter().filter(|action| matches!(action.deed, Deed::Create | Deed::Update));
-        let writes: Vec<u32> = writes.map(|action| action.at).filter(|at| shell(*at)).collect();
-        for (place, at) in writes.iter().enumerate() {
-            let child = |other: &&u32| {
-                let other = &trace.processes[**other as usize];
-                other.parent == Some(*number) && other.born > *at && !other.programs.is_empty()
-            };
-            let next = writes.get(place + 1).copied().unwrap_or(u32::MAX);
-            let first = processes.iter().filter(child).min_by_key(|other| trace.processes[**other as usize].born);
-            if let Some(first) = first.filter(|first| trace.processes[**first as usize].born < next) {
-                given.insert(*at, *first);
-            }
-        }
-    }
-    given
+        known = Some((program, make));
+        !make
+    };
+    trace.processes[number as usize].actions.iter().filter(other).collect()
 }
 
 /// One digest of paths and contents.

@@ -47,6 +47,15 @@ fn names(lab: &Lab) -> Vec<PathBuf> {
 }
 
 #[test]
+fn scratch_space_in_the_tree_itself_is_refused() {
+    let lab = lab(GOOD);
+    let within = lab.path("tree").join("tmp");
+    let (ran, report) = adhoc(&lab, &["noop", "--scratch", within.to_str().expect("UTF-8")], &[]);
+    assert_eq!((ran.code, report.is_none()), (2, true), "{ran}");
+    ran.says(&["is inside the tree", "--scratch"]);
+}
+
+#[test]
 fn a_good_tree_is_good_and_is_not_touched() {
     if !has_make() {
         return;

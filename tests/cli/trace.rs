@@ -113,7 +113,7 @@ fn two_builds_part_at_the_step_that_makes_the_difference() {
     ");
     write("in", "11\n");
     record("c.json");
-    let output = trace(&dir, &["--read", "c.json", "--against", "b.json", "-o", "-"]);
+    let output = trace(&dir, &["--read", "c.json", "--against", "b.json"]);
     assert!(text(&output.stdout).contains("the sources differ:\n    - in\n"), "{}", text(&output.stdout));
     let output = trace(&dir, &["--read", "c.json", "--format", "json", "-o", "c.json"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
