@@ -19,9 +19,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub mod btf;
-mod btf_check;
-mod btf_text;
-mod btf_wire;
 pub mod database;
 mod diff;
 mod elf;

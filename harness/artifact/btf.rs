@@ -7,10 +7,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
-use super::btf_check;
-use super::btf_text::{self, Rendered};
-use super::btf_wire::{Kind, Type, Wire};
 use super::walk::escape_bytes;
+use check::check;
+use text::Rendered;
+use wire::{Kind, Type, Wire};
+
+mod check;
+mod text;
+mod wire;
 
 /// Names are kept for modules, and for other BTF no larger than this many functions: a vmlinux has 50,000.
 const MAX_NAMES_WITHOUT_SPLIT: u32 = 1024;
@@ -201,7 +205,7 @@ impl BtfFacts {
             // A part of a section, whose length is a u32.
             unread: wire.unread().len() as u32,
             base: split,
-            problem: checkable.then(|| btf_check::check(&view).err()).flatten().map(|e| e.to_string()),
+            problem: checkable.then(|| check(&view).err()).flatten().map(|e| e.to_string()),
             ..facts
         }
     }
@@ -241,9 +245,9 @@ pub fn full_text_with(btf: &[u8], base: Option<&Base>) -> Result<String, BtfErro
         return Err(BtfError::BaseNeeded);
     }
     let view = View::new(&wire, split, base.map(|base| &base.0));
-    btf_check::check(&view)?;
+    check(&view)?;
     let rendered = Rendered::new(&view, Some(MAX_TEXT)).ok_or(BtfError::TextTooLong)?;
-    Ok(btf_text::full(&view, &rendered))
+    Ok(text::full(&view, &rendered))
 }
 
 /// A short text for BTF the size of a vmlinux's: counts by kind, digests, and the functions that are tagged
@@ -255,7 +259,7 @@ pub fn summary_text(btf: &[u8]) -> Result<String, BtfError> {
     let wire = Wire::parse(btf)?;
     let view = View::new(&wire, is_split(&wire), None);
     let rendered = Rendered::new(&view, None).ok_or(BtfError::TextTooLong)?;
-    Ok(btf_text::summary(&view, &rendered))
+    Ok(text::summary(&view, &rendered))
 }
 
 /// Whether BTF cannot stand alone. libbpf begins the strings of stand-alone BTF with the empty string, as the
@@ -275,10 +279,10 @@ fn is_split(wire: &Wire<'_>) -> bool {
 }
 
 /// BTF together with its base: resolves names and ids.
-pub(super) struct View<'a> {
-    pub(super) own: &'a Wire<'a>,
+struct View<'a> {
+    own: &'a Wire<'a>,
     base: Option<&'a Wire<'a>>,
-    pub(super) split: bool,
+    split: bool,
     /// Id of the section's first type; `None` for split BTF without its base.
     first_id: Option<u32>,
     /// Offset of the section's first string; `None` where it cannot be known.
@@ -298,7 +302,7 @@ impl<'a> View<'a> {
     }
 
     /// The name at `offset` of base and section taken as one.
-    pub(super) fn name(&self, offset: u32) -> Option<&'a [u8]> {
+    fn name(&self, offset: u32) -> Option<&'a [u8]> {
         if offset == 0 {
             return Some(b"");
         }
@@ -310,7 +314,7 @@ impl<'a> View<'a> {
     }
 
     /// The type with `id`; `None` for `void` and for what does not exist.
-    pub(super) fn get(&self, id: u32) -> Option<Type<'a>> {
+    fn get(&self, id: u32) -> Option<Type<'a>> {
         let own = self.first_id.and_then(|first| id.checked_sub(first));
         match own {
             Some(index) => self.own.get(index),
@@ -319,7 +323,7 @@ impl<'a> View<'a> {
     }
 
     /// The id of the section's type at `index`, counting from 0; for split BTF without base as if it had none.
-    pub(super) fn id_of(&self, index: u32) -> u32 {
+    fn id_of(&self, index: u32) -> u32 {
         self.first_id.unwrap_or(1).saturating_add(index)
     }
 }

@@ -421,7 +421,7 @@ fn btf_rs_agrees() {
     let wire = Wire::parse(&bytes[..]).expect("is BTF");
     let view = View::new(&wire, is_split(&wire), None);
     assert!(!view.split);
-    assert_eq!(btf_check::check(&view), Ok(()));
+    assert_eq!(check(&view), Ok(()));
     let theirs = btf_rs::Btf::from_bytes(&bytes).expect("is BTF");
     let mut functions = 0;
     for (id, record) in (1..).zip(wire.iter()) {

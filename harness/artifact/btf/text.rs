@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Digest;
-use super::btf::View;
-use super::btf_wire::{Kind, Type};
-use super::walk::escape_bytes;
+use super::View;
+use super::wire::{Kind, Type};
+use crate::artifact::Digest;
+use crate::artifact::walk::escape_bytes;
 
 /// How deep a reference is followed. Modifier chains in C are short; only loops are longer.
 const MAX_DEPTH: u32 = 24;

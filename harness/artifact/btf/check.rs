@@ -4,9 +4,9 @@
 //! when a module's BTF meets another base than its own: offsets then lead into the middle of strings, and ids
 //! to types of other kinds.
 
-use super::btf::{BtfError, View};
-use super::btf_wire::{Kind, Type};
-use super::walk::escape_bytes;
+use super::wire::{Kind, Type};
+use super::{BtfError, View};
+use crate::artifact::walk::escape_bytes;
 
 /// `KSYM_NAME_LEN` in `include/linux/kallsyms.h`, the kernel's limit for names, in bytes.
 const MAX_IDENTIFIER: usize = 512;

@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::btf::BtfError;
+use super::BtfError;
 
 /// `BTF_MAGIC`; in the byte order of the target.
 const MAGIC: u16 = 0xeb9f;
