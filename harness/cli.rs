@@ -15,6 +15,7 @@ mod adhoc;
 mod amounts;
 mod audit;
 pub mod bootstrap;
+mod btf;
 mod check;
 pub mod doctor;
 mod error;
@@ -95,6 +96,8 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Find files that steps read and make does not know of, and confirm each by an edit and two builds
     Audit(audit::AuditArgs),
+    /// Print BTF, say what two BTFs say differently, or whether a kernel would take it
+    Btf(btf::BtfArgs),
     /// Trace a build in the tree here, then run steps of it again on their own output: is each idempotent?
     Replay(replay::ReplayArgs),
 }
@@ -415,6 +418,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::Twice(args) => adhoc::twice(&args, session),
         Command::Audit(args) => audit::audit(&args, session),
         Command::Trace(args) => trace::trace(&args, session),
+        Command::Btf(args) => btf::btf(&args, session),
         Command::Replay(args) => replay::replay(&args, session),
     }
 }

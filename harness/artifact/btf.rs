@@ -4,15 +4,25 @@
 //! base's strings (`Documentation/bpf/btf.rst`). The base is the BTF of the vmlinux beside the module, or the
 //! module's own `.BTF.base` section where there is one.
 
+use std::io;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
 use super::walk::escape_bytes;
 use check::check;
+pub use diff::{BtfDiff, OtherOrder, Relation, TypeChange};
+pub use file::{BtfFile, BtfFileError};
+pub use ids::{Id, IdKind, Ids, diff_ids, ids};
 use text::Rendered;
 use wire::{Kind, Type, Wire};
 
+mod c;
 mod check;
+mod diff;
+mod file;
+mod ids;
 mod text;
 mod wire;
 
@@ -110,6 +120,22 @@ pub enum BtfError {
 }
 
 impl BtfError {
+    /// What the kernel prints of it as it refuses the module (`btf_verifier_log` in kernel/bpf/btf.c), if that is known.
+    #[must_use]
+    pub fn kernel(&self) -> Option<String> {
+        Some(match self {
+            Self::TooShort { .. } => "hdr_len not found".into(),
+            Self::Magic(_) => "Invalid magic".into(),
+            Self::Version(_) => "Unsupported version".into(),
+            Self::Header(_) => "Invalid hdr_len".into(),
+            Self::Strings => "Invalid string section".into(),
+            Self::NameOffset { offset, .. } => format!("Invalid name_offset:{offset}"),
+            Self::Name { .. } => "Invalid name".into(),
+            Self::TypeId { .. } => "Invalid type_id".into(),
+            _ => return None,
+        })
+    }
+
     /// What the reader of the message can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -140,6 +166,113 @@ impl Base {
         }
         Ok(Self(wire))
     }
+}
+
+/// BTF with the base that it is read with.
+#[derive(Debug, Clone)]
+pub struct Btf {
+    wire: Wire<'static>,
+    split: bool,
+    base: Option<Arc<Base>>,
+}
+
+impl Btf {
+    /// Takes the bytes of a `.BTF` section; the base is only used if they are split.
+    ///
+    /// # Errors
+    /// [`BtfError`] when they are no BTF, or are split and there is no base.
+    pub fn parse(bytes: Vec<u8>, base: Option<Arc<Base>>) -> Result<Self, BtfError> {
+        let wire = Wire::parse(bytes)?;
+        let split = is_split(&wire);
+        if split && base.is_none() {
+            return Err(BtfError::BaseNeeded);
+        }
+        Ok(Self { wire, split, base: base.filter(|_| split) })
+    }
+
+    /// Whether a kernel would take it.
+    ///
+    /// # Errors
+    /// The first fault in the order of the section.
+    pub fn check(&self) -> Result<(), BtfError> {
+        check(&self.view())
+    }
+
+    /// As [`full_text`].
+    ///
+    /// # Errors
+    /// As [`full_text`].
+    pub fn text(&self) -> Result<String, BtfError> {
+        let view = self.view();
+        check(&view)?;
+        let rendered = Rendered::new(&view, Some(MAX_TEXT)).ok_or(BtfError::TextTooLong)?;
+        Ok(text::full(&view, &rendered))
+    }
+
+    /// As [`summary_text`].
+    ///
+    /// # Errors
+    /// As [`summary_text`].
+    pub fn summary(&self) -> Result<String, BtfError> {
+        let view = self.view();
+        let rendered = Rendered::new(&view, None).ok_or(BtfError::TextTooLong)?;
+        Ok(text::summary(&view, &rendered))
+    }
+
+    /// Writes its types as declarations in C, with those of the base that they need.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write_c(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        c::write(&self.view(), out)
+    }
+
+    /// Every type of the section, with what is said of it.
+    #[must_use]
+    pub fn entries(&self) -> Vec<TypeEntry> {
+        let view = self.view();
+        let of = |(index, record): (u32, Type<'_>)| {
+            let entry = text::entry(&view, &record);
+            let mut lines = entry.lines().map(|line| line.trim_start().to_owned());
+            TypeEntry {
+                id: view.id_of(index),
+                kind: record.kind.label(),
+                name: view.name(record.name).map(escape_bytes).unwrap_or_default(),
+                says: lines.next().unwrap_or_default(),
+                elements: lines.collect(),
+            }
+        };
+        (0..).zip(self.wire.iter()).map(of).collect()
+    }
+
+    fn view(&self) -> View<'_> {
+        View::new(&self.wire, self.split, self.base.as_deref().map(|base| &base.0))
+    }
+
+    /// Whether both are read with the same base, or with none.
+    fn same_base(&self, other: &Self) -> bool {
+        match (&self.base, &other.base) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a.0.bytes() == b.0.bytes(),
+            _ => false,
+        }
+    }
+}
+
+/// A type for programs: as the text has it, with its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TypeEntry {
+    /// Its id; those of split BTF go on after the base's.
+    pub id: u32,
+    /// The kind, as bpftool calls it.
+    pub kind: String,
+    /// Its name, empty if it has none.
+    pub name: String,
+    /// What the text says of it.
+    pub says: String,
+    /// A line for each member, enumerator or variable.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub elements: Vec<String>,
 }
 
 /// What a run record keeps of a file's `.BTF`.

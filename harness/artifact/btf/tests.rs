@@ -1,6 +1,8 @@
 use super::super::tests::Random;
 use super::*;
 
+mod diff;
+
 /// Writes BTF, with names and references given as a test likes to read them.
 pub(in super::super) struct Builder {
     pub(in super::super) big_endian: bool,

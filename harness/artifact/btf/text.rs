@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 use super::View;
+use super::diff::Member;
 use super::wire::{Kind, Type};
 use crate::artifact::Digest;
 use crate::artifact::walk::escape_bytes;
@@ -252,6 +253,73 @@ fn write_odd_bits(record: &Type<'_>, own_name: &str, out: &mut String) {
     }
 }
 
+/// A type's own entry, with a line for each of its elements.
+pub(super) fn entry(view: &View<'_>, record: &Type<'_>) -> String {
+    let mut out = String::new();
+    write_type(view, record, &mut out);
+    out
+}
+
+/// A name, or `(anon)`.
+pub(super) fn name_text(view: &View<'_>, offset: u32) -> String {
+    name_or_anon(view, offset)
+}
+
+/// A function's parameters and what it returns, as C would say them.
+pub(super) struct Signature {
+    pub(super) parameters: Vec<String>,
+    pub(super) returns: String,
+}
+
+/// That of a function; none if its type is no prototype.
+pub(super) fn signature(view: &View<'_>, function: &Type<'_>) -> Option<Signature> {
+    let proto = view.get(function.word).filter(|proto| proto.kind == Kind::FuncProto)?;
+    let parameter = |[name_off, id]: [u32; 2]| {
+        if id == 0 && name_off == 0 {
+            return "...".to_owned();
+        }
+        let mut out = reference(view, id);
+        push_declared(view, name_off, &mut out);
+        out
+    };
+    Some(Signature { parameters: proto.elements().map(parameter).collect(), returns: reference(view, proto.word) })
+}
+
+/// The members, enumerators or variables of a type.
+pub(super) fn members(view: &View<'_>, record: &Type<'_>) -> Vec<Member> {
+    use Kind::*;
+    let named = |name_off: u32, what: String, place: String| {
+        let name = if name_off == 0 { what.clone() } else { name(view, name_off) };
+        Member { name, what, place }
+    };
+    match record.kind {
+        Struct | Union => {
+            let member = |[name_off, id, place]: [u32; 3]| {
+                let (offset, width) = if record.flag { (place & 0x00ff_ffff, place >> 24) } else { (place, 0) };
+                let place = if width == 0 { format!("@{offset}") } else { format!("@{offset} width {width}") };
+                named(name_off, reference(view, id), place)
+            };
+            record.elements().map(member).collect()
+        }
+        Enum => {
+            let value = |[name_off, value]: [u32; 2]| {
+                named(name_off, enum_value(record.flag, value).to_string(), String::new())
+            };
+            record.elements().map(value).collect()
+        }
+        Enum64 => {
+            let value = |it: [u32; 3]| named(it[0], enum64_value(record.flag, it).to_string(), String::new());
+            record.elements().map(value).collect()
+        }
+        Datasec => {
+            let variable =
+                |[id, offset, size]: [u32; 3]| named(0, reference(view, id), format!("@{offset} size {size}"));
+            record.elements().map(variable).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Members, enumerators and variables, one line each.
 fn write_elements(view: &View<'_>, record: &Type<'_>, out: &mut String) {
     use Kind::*;
@@ -294,11 +362,11 @@ fn write_lines<T>(
     }
 }
 
-fn enum_value(signed: bool, value: u32) -> i64 {
+pub(super) fn enum_value(signed: bool, value: u32) -> i64 {
     if signed { i64::from(value as i32) } else { i64::from(value) }
 }
 
-fn enum64_value(signed: bool, [_, low, high]: [u32; 3]) -> i128 {
+pub(super) fn enum64_value(signed: bool, [_, low, high]: [u32; 3]) -> i128 {
     let value = u64::from(high) << 32 | u64::from(low);
     if signed { i128::from(value as i64) } else { i128::from(value) }
 }
@@ -314,7 +382,7 @@ fn encoding_name(encoding: u32) -> String {
 }
 
 /// `enum btf_func_linkage` and `BTF_VAR_*` agree on the first three.
-fn linkage(value: u32) -> String {
+pub(super) fn linkage(value: u32) -> String {
     match value {
         0 => "static".to_owned(),
         1 => "global".to_owned(),

@@ -256,6 +256,11 @@ impl<'a> Wire<'a> {
         (number != 0).then(|| (usize::from(entry[0]), usize::from(entry[1])))
     }
 
+    /// The whole section.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The string section.
     pub(super) fn strings(&self) -> &[u8] {
         &self.bytes[self.strings.clone()]

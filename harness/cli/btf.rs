@@ -1,0 +1,264 @@
+//! `btf`: BTF as text, what two BTFs say differently, and whether a kernel would take it.
+
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use super::{CliError, Session};
+use crate::artifact::btf::{Base, Btf, BtfDiff, BtfFile, BtfFileError, Ids, Relation, diff_ids, ids};
+use crate::report::terminal::clean;
+
+/// What to do.
+#[derive(Debug, Clone, Args)]
+pub(super) struct BtfArgs {
+    #[command(subcommand)]
+    command: BtfCommand,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum BtfCommand {
+    /// Print the BTF of a module, a vmlinux or a file of its own: types by their C names, and the ids of `.BTF_ids`
+    Dump(DumpArgs),
+    /// Say what two files' BTF says differently: types matched by what they say, not by their ids; 0 if it is the same
+    Diff(DiffArgs),
+    /// Say whether a kernel would take it, and whether it fits the vmlinux it is for; 1 if not
+    Check(FilesArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+struct BaseArgs {
+    /// The vmlinux that split BTF builds on; by default the file's own .BTF.base, a `vmlinux` in a directory above it, or
+    /// /sys/kernel/btf/vmlinux for what belongs to the running kernel
+    #[arg(long, value_name = "VMLINUX")]
+    base: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+struct DumpArgs {
+    /// An ELF file (*.ko, *.o, vmlinux), or BTF alone
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    base: BaseArgs,
+    /// How
+    #[arg(long, value_enum, default_value = "text")]
+    format: DumpFormat,
+}
+
+#[derive(Debug, Clone, Args)]
+struct FilesArgs {
+    /// ELF files, or BTF alone
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    base: BaseArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+struct DiffArgs {
+    /// One file
+    a: PathBuf,
+    /// The other
+    b: PathBuf,
+    #[command(flatten)]
+    base: BaseArgs,
+    /// The vmlinux of B, if it is another
+    #[arg(long, value_name = "VMLINUX")]
+    base_b: Option<PathBuf>,
+    /// How
+    #[arg(long, value_enum, default_value = "text")]
+    format: DiffFormat,
+    /// How many types of each sort are named
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    most: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DumpFormat {
+    /// A line for each type and each member, the same whatever the ids are
+    Text,
+    /// Counts, digests and tagged functions alone
+    Summary,
+    /// Every type with its id
+    Json,
+    /// Declarations in C
+    C,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DiffFormat {
+    Text,
+    Json,
+}
+
+pub(super) fn btf(args: &BtfArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    match &args.command {
+        BtfCommand::Dump(args) => dump(args, session),
+        BtfCommand::Diff(args) => diff(args, session),
+        BtfCommand::Check(args) => check(args, session),
+    }
+}
+
+/// A file with its BTF and its lists of ids.
+struct Loaded {
+    btf: Btf,
+    ids: Vec<Ids>,
+}
+
+fn dump(args: &DumpArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    let file = read(&args.file)?;
+    let loaded = load(&args.file, &file, args.base.base.as_deref())?;
+    let mut out = BufWriter::new(&mut *session.out);
+    let fails = |error| refused(&args.file, &BtfFileError::Btf(error));
+    match args.format {
+        DumpFormat::Summary => write!(out, "{}", loaded.btf.summary().map_err(fails)?)?,
+        DumpFormat::Text => {
+            write!(out, "{}", loaded.btf.text().map_err(fails)?)?;
+            write_ids(&loaded.ids, &mut out)?;
+        }
+        DumpFormat::C => loaded.btf.write_c(&mut out)?,
+        DumpFormat::Json => {
+            #[derive(Serialize)]
+            struct Dump<'a> {
+                types: Vec<crate::artifact::btf::TypeEntry>,
+                btf_ids: &'a [Ids],
+            }
+            let dump = Dump { types: loaded.btf.entries(), btf_ids: &loaded.ids };
+            serde_json::to_writer(&mut out, &dump).map_err(|error| CliError::Output(error.into()))?;
+            writeln!(out)?;
+        }
+    }
+    out.flush()?;
+    Ok(0)
+}
+
+fn write_ids(ids: &[Ids], out: &mut impl std::io::Write) -> std::io::Result<()> {
+    for list in ids {
+        let kind = match list.kind {
+            crate::artifact::btf::IdKind::List => "list",
+            crate::artifact::btf::IdKind::Set => "set",
+            crate::artifact::btf::IdKind::Set8 => "set8",
+        };
+        let flags = list.flags.map_or(String::new(), |flags| format!(", flags {flags:#x}"));
+        writeln!(out, "btf_ids {kind} {}: {}{flags}", list.name, list.ids.len())?;
+        if let Some(problem) = &list.problem {
+            writeln!(out, "  {problem}")?;
+        }
+        for id in &list.ids {
+            let flags = id.flags.map_or(String::new(), |flags| format!(": flags {flags:#x}"));
+            writeln!(out, "  {}{flags}", id.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn diff(args: &DiffArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    #[derive(Serialize)]
+    struct Both<'a> {
+        #[serde(flatten)]
+        btf: &'a BtfDiff,
+        btf_ids: &'a [String],
+    }
+    let (a, b) = (read(&args.a)?, read(&args.b)?);
+    let a = load(&args.a, &a, args.base.base.as_deref())?;
+    let b = load(&args.b, &b, args.base_b.as_deref().or(args.base.base.as_deref()))?;
+    let (btf, ids) = (BtfDiff::of(&a.btf, &b.btf), diff_ids(&a.ids, &b.ids));
+    match args.format {
+        DiffFormat::Json => {
+            let both = Both { btf: &btf, btf_ids: &ids };
+            serde_json::to_writer_pretty(&mut session.out, &both).map_err(|error| CliError::Output(error.into()))?;
+            writeln!(session.out)?;
+        }
+        DiffFormat::Text => {
+            let ids = ids.iter().map(|line| format!(".BTF_ids: {line}"));
+            for line in btf.lines(args.most).into_iter().chain(ids) {
+                writeln!(session.out, "{}", clean(&line))?;
+            }
+        }
+    }
+    let same = matches!(btf.relation, Relation::Identical | Relation::SameMeaning) && ids.is_empty();
+    Ok(u8::from(!same))
+}
+
+fn check(args: &FilesArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    let mut worst = 0;
+    for path in &args.files {
+        let checked = read(path).and_then(|file| {
+            let needs = file.needs_base().map_err(|error| refused(path, &BtfFileError::Btf(error)))?;
+            let base = base_of(path, needs, args.base.base.as_deref())?;
+            Ok(file.btf(base.as_ref()).and_then(|btf| btf.check()))
+        });
+        let name = path.display().to_string();
+        match checked {
+            Ok(Ok(())) => writeln!(session.out, "{}: good", clean(&name))?,
+            Ok(Err(error)) => {
+                worst = worst.max(1);
+                writeln!(session.out, "{}: refused: {}", clean(&name), clean(&error.to_string()))?;
+                if let Some(kernel) = error.kernel() {
+                    writeln!(session.out, "  the kernel says: {kernel}")?;
+                }
+            }
+            Err(error) if args.files.len() == 1 => return Err(error),
+            Err(error) => {
+                worst = 2;
+                writeln!(session.out, "{}: not checked: {}", clean(&name), clean(&error.to_string()))?;
+            }
+        }
+    }
+    Ok(worst)
+}
+
+fn read(path: &Path) -> Result<BtfFile, CliError> {
+    BtfFile::read(path).map_err(|error| refused(path, &error))
+}
+
+fn refused(path: &Path, error: &BtfFileError) -> CliError {
+    let message = format!("`{}`: {error}", path.display());
+    match error.hint() {
+        Some(hint) => CliError::usage(message, hint),
+        None => CliError::usage(message, "name an ELF file with BTF, or BTF alone"),
+    }
+}
+
+fn load(path: &Path, file: &BtfFile, base: Option<&Path>) -> Result<Loaded, CliError> {
+    let fails = |error| refused(path, &BtfFileError::Btf(error));
+    let base = base_of(path, file.needs_base().map_err(fails)?, base)?;
+    let btf = file.btf(base.as_ref()).map_err(fails)?;
+    let ids = match file.elf() {
+        Some(elf) => ids(elf, Some(&btf)).map_err(|why| refused(path, &BtfFileError::Elf(why)))?,
+        None => Vec::new(),
+    };
+    Ok(Loaded { btf, ids })
+}
+
+/// The base that is named, or that a file's place tells.
+fn base_of(path: &Path, needed: bool, given: Option<&Path>) -> Result<Option<Arc<Base>>, CliError> {
+    if !needed {
+        return Ok(None);
+    }
+    let base = |path: &Path| -> Result<Option<Arc<Base>>, CliError> {
+        let base = read(path)?.into_base().map_err(|error| refused(path, &BtfFileError::Btf(error)))?;
+        Ok(Some(Arc::new(base)))
+    };
+    if let Some(given) = given {
+        return base(given);
+    }
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if let Some(beside) = real.ancestors().skip(1).map(|dir| dir.join("vmlinux")).find(|beside| beside.is_file()) {
+        return base(&beside);
+    }
+    let running = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let own = real.starts_with("/sys/kernel/btf")
+        || !running.trim().is_empty() && real.components().any(|part| part.as_os_str() == running.trim());
+    let live = Path::new("/sys/kernel/btf/vmlinux");
+    if own && live.is_file() {
+        return base(live);
+    }
+    Err(CliError::usage(
+        format!("`{}` holds split BTF, and no vmlinux is in a directory above it", path.display()),
+        "--base VMLINUX: the vmlinux of the same build",
+    ))
+}
