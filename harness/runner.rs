@@ -39,7 +39,7 @@ pub mod slots;
 mod status;
 mod traces;
 
-pub use command::{ARTIFACTS, pinned_environment, shown};
+pub use command::{ARTIFACTS, pasted, pinned_environment, shown};
 pub use execute::{Context, RunError, RunErrorKind, run};
 pub use instance::{Source, directory_size};
 pub use labels::{labels, tail};

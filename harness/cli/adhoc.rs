@@ -230,7 +230,7 @@ fn run(
     let name = args.write.as_ref().map_or("FILE.toml".to_owned(), |path| path.display().to_string());
     let mut again = vec!["kbuild-repro".to_owned()];
     again.extend(std::env::args().skip(1));
-    let again = crate::runner::shown(&again);
+    let again = crate::runner::pasted(&again);
     let found = Found { id: what.to_owned(), file: tree.join("scenario.toml"), name, again, by_name: true };
     let source = SourceSpec::Directory(tree.clone());
     let ready = Ready { found, loaded: Loaded { scenario, document }, source };

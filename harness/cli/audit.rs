@@ -149,8 +149,9 @@ pub(super) fn audit(args: &AuditArgs, session: &mut Session<'_>) -> Result<u8, C
     let mut work = Vec::new();
     for (at, scenario) in report.scenarios.iter_mut().enumerate() {
         let Some(ready) = ready.iter().find(|ready| ready.found.id == scenario.id) else { continue };
-        scenario.again =
-            format!("kbuild-repro audit {}", crate::runner::shown(std::slice::from_ref(&ready.found.name)));
+        let steps = args.step.iter().flat_map(|step| ["--step".to_owned(), step.clone()]);
+        let words: Vec<String> = std::iter::once(ready.found.name.clone()).chain(steps).collect();
+        scenario.again = format!("kbuild-repro audit {}", crate::runner::pasted(&words));
         match begin(&whole, at, ready, &sources, scenario)? {
             Ok(begun) => work.push(begun),
             Err((verdict, reason)) => {

@@ -99,6 +99,7 @@ fn one(
         tops: &tops,
         base: &base,
         sandbox,
+        apart: true,
         cancel: &session.cancel,
     };
     replays.step(step, times, dir).map_err(|error| match error {

@@ -25,7 +25,7 @@ const LAST: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Args)]
 pub(super) struct BuildArgs {
     /// A directory of the build: contents of files in it are told by SHA-256 in JSON, and are what steps read and make;
-    /// by default the working directory
+    /// by default the working directory, or with --read those that the trace was made with
     #[arg(long, value_name = "DIR")]
     dir: Vec<PathBuf>,
     /// Run nothing: take a trace that was written as JSON before
@@ -89,7 +89,12 @@ impl Build {
             CliError::usage(format!("{error}{cause}"), "`trace --format json -o FILE -- COMMAND` writes one")
         })?;
         let host = capture_without_tools()?;
-        Ok(Self::new(trace, directories(args, &host)?, host, 0))
+        // It is read in the directories in which it was made, wherever it is read.
+        let dirs = match (args.dir.as_slice(), trace.dirs.as_slice()) {
+            ([], [_, ..]) => trace.dirs.clone(),
+            _ => directories(args, &host)?,
+        };
+        Ok(Self::new(trace, dirs, host, 0))
     }
 
     fn new(trace: Trace, dirs: Vec<PathBuf>, host: Host, code: u8) -> Self {
@@ -115,10 +120,11 @@ impl Build {
     }
 }
 
-/// Whether one of the patterns fits a step's label, target, `cmd_X` or command.
+/// Whether one of the patterns fits a step's label or name, target, `cmd_X` or command.
 pub(super) fn is_named(patterns: &[String], step: &Step) -> bool {
     let cmd = step.cmd.as_ref().map(|cmd| cmd.name.as_str());
-    let names = [step.label.as_deref(), step.target.as_deref(), cmd, Some(step.command.as_str())];
+    let name = step.name();
+    let names = [Some(name.as_str()), step.target.as_deref(), cmd, Some(step.command.as_str())];
     patterns.iter().any(|pattern| names.iter().flatten().any(|name| pattern_matches(pattern, name)))
 }
 

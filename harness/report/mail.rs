@@ -34,7 +34,12 @@ pub fn mail(
     if let Some(why) = not_of_a_build(finding) {
         return Err(why.into());
     }
-    let others = findings.iter().filter(|other| together(other, finding) && other.target != finding.target);
+    let alike = |other: &Finding| match (&other.cause, &finding.cause) {
+        (Some(a), Some(b)) => a.is_like(b),
+        _ => true,
+    };
+    let others =
+        findings.iter().filter(|other| together(other, finding) && other.target != finding.target && alike(other));
     let group: Vec<&Finding> = std::iter::once(finding).chain(others).collect();
     let mut mail = Mail { record, recipe, finding, group, text: String::new() };
     mail.write();

@@ -169,6 +169,28 @@ pub fn shown(argv: &[String]) -> String {
     argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }
 
+/// A command line to be pasted into a terminal, on one line: a word with control characters as bash and zsh take it.
+#[must_use]
+pub fn pasted(argv: &[String]) -> String {
+    let word = |word: &String| {
+        if !word.chars().any(char::is_control) {
+            return quote(word);
+        }
+        let escaped: String = word
+            .chars()
+            .map(|c| match c {
+                '\n' => "\\n".to_owned(),
+                '\t' => "\\t".to_owned(),
+                '\\' | '\'' => format!("\\{c}"),
+                c if c.is_control() => format!("\\u{:04x}", u32::from(c)),
+                c => c.to_string(),
+            })
+            .collect();
+        format!("$'{escaped}'")
+    };
+    argv.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::sandbox::{Command, HelperError, Mount, Sandbox, SandboxError, Spec, Status, overlay};
 use crate::trace::{Content, Environment, Program, Ran, Step, Trace};
@@ -120,6 +120,8 @@ pub struct Replays<'a> {
     pub base: &'a Spec,
     /// Starts it.
     pub sandbox: &'a Sandbox,
+    /// Whether each run begins in a later second than the one before, which takes longer and shows what depends on the time.
+    pub apart: bool,
     /// Set when everything is to stop.
     pub cancel: &'a AtomicBool,
 }
@@ -194,6 +196,9 @@ impl Replays<'_> {
         let log = scratch.join("log");
         let mut changes = Vec::new();
         for round in 1..=times {
+            if self.apart && round > 1 {
+                self.next_second()?;
+            }
             let status = replay.round(self.sandbox, &log, self.cancel)?;
             if status != Some(Status::Exited(0)) {
                 let said = fs::read_to_string(&log).unwrap_or_default();
@@ -231,6 +236,19 @@ impl Replays<'_> {
             }
         }
         Ok(if changes.is_empty() { Came::Idempotent } else { Came::Changed { changes, by: Vec::new() } })
+    }
+
+    /// Waits until the clock shows another second.
+    fn next_second(&self) -> Result<(), ReplayError> {
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).ok();
+        let before = now();
+        while now() == before {
+            if self.cancel.load(Ordering::Relaxed) {
+                return Err(ReplayError::Stopped);
+            }
+            std::thread::sleep(TICK);
+        }
+        Ok(())
     }
 
     /// What a step left behind, if that and what it read are still as they were: name, place, digest.

@@ -50,6 +50,8 @@ impl Runner<'_> {
                 tops: &tops,
                 base: &base,
                 sandbox: self.context.sandbox,
+                // The clean builds themselves are never in the same second.
+                apart: false,
                 cancel: self.context.cancel,
             };
             let mut chosen: Vec<&Step> = all.iter().filter(|step| rewrites(step)).collect();

@@ -29,6 +29,8 @@ pub struct Trace {
     pub paths: Vec<PathBuf>,
     /// The contents, by number: the SHA-256 in hexadecimal digits, of files in the directories that this was asked for.
     pub contents: Vec<Option<String>>,
+    /// The directories that it was asked for; none are known of older traces.
+    pub dirs: Vec<PathBuf>,
     /// The environments of programs, by number.
     pub environments: Vec<Environment>,
     /// Why that is not everything; empty if it is.
@@ -252,6 +254,7 @@ impl Trace {
             gaps: Cow::Borrowed(&self.gaps),
             paths: Cow::Borrowed(&self.paths),
             contents: Cow::Borrowed(&self.contents),
+            dirs: Cow::Borrowed(&self.dirs),
             environments: Cow::Borrowed(&self.environments),
             processes: Cow::Borrowed(&self.processes),
             looks_left_out: self.looks_left_out,
@@ -266,7 +269,7 @@ impl Trace {
     /// It is not a whole trace of this version.
     pub fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
         use serde::de::Error;
-        let File { format, paths, contents, environments, gaps, processes, looks_left_out, heard } =
+        let File { format, paths, contents, dirs, environments, gaps, processes, looks_left_out, heard } =
             serde_json::from_slice(text)?;
         if format != FORMAT {
             return Err(Error::custom(format!("format `{format}`, expected `{FORMAT}`")));
@@ -275,6 +278,7 @@ impl Trace {
             processes: processes.into_owned(),
             paths: paths.into_owned(),
             contents: contents.into_owned(),
+            dirs: dirs.into_owned(),
             environments: environments.into_owned(),
             gaps: gaps.into_owned(),
             looks_left_out,
@@ -312,6 +316,8 @@ struct File<'t> {
     #[serde(serialize_with = "wire::list::serialize", deserialize_with = "owned")]
     paths: Cow<'t, [PathBuf]>,
     contents: Cow<'t, [Option<String>]>,
+    #[serde(default = "none", serialize_with = "wire::list::serialize", deserialize_with = "owned")]
+    dirs: Cow<'t, [PathBuf]>,
     environments: Cow<'t, [Environment]>,
     processes: Cow<'t, [Process]>,
     /// Traces that were made before there was a choice have everything.
@@ -319,6 +325,10 @@ struct File<'t> {
     looks_left_out: bool,
     #[serde(default)]
     heard: bool,
+}
+
+fn none() -> Cow<'static, [PathBuf]> {
+    Cow::Borrowed(&[])
 }
 
 fn owned<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Cow<'static, [PathBuf]>, D::Error> {
@@ -347,6 +357,7 @@ mod tests {
             processes: vec![command, child],
             paths: vec!["/bin/cc".into(), "/".into(), OsString::from_vec(b"/a\xff\n".to_vec()).into()],
             contents: vec![Some("00".into())],
+            dirs: vec!["/".into()],
             environments: vec![Environment(vec!["A=b".into()])],
             gaps: [Gap::Outlived { program: "x".into() }].into(),
             looks_left_out: true,
@@ -371,9 +382,11 @@ mod tests {
     #[test]
     fn a_trace_from_before_the_choice_has_its_looks() {
         let text = String::from_utf8(json(&sample())).unwrap();
-        let old = text.replace(",\"looks_left_out\":true,\"heard\":true", "");
-        assert_ne!(old, text);
-        assert_eq!(Trace::parse(old.as_bytes()).unwrap(), Trace { looks_left_out: false, heard: false, ..sample() });
+        let old = text.replace(",\"looks_left_out\":true,\"heard\":true", "").replace("\"dirs\":[\"/\"],", "");
+        assert!(!old.contains("looks") && !old.contains("dirs"), "{old}");
+        let dirs = Vec::new();
+        let old = Trace::parse(old.as_bytes()).unwrap();
+        assert_eq!(old, Trace { looks_left_out: false, heard: false, dirs, ..sample() });
     }
 
     #[test]

@@ -346,7 +346,7 @@ impl Comparison {
                     {
                         continue;
                     }
-                    let diff = diff_parts(have, want);
+                    let diff = diff_parts(want, have);
                     finding.summary = diff.summary.clone();
                     finding.parts = Some(diff);
                 }
@@ -391,7 +391,7 @@ impl Comparison {
         let Some(wanted) = &want.btf else { return false };
         let mut finding = finding(record, FindingName::BtfLost, &have.path, incremental);
         finding.against = Some(oracle.id.clone());
-        finding.parts = Some(diff_parts(have, want));
+        finding.parts = Some(diff_parts(want, have));
         match &have.btf {
             None => {
                 finding.summary = format!(

@@ -110,11 +110,15 @@ pub(super) fn blame<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, c
     for finding in &mut comparison.findings {
         let Some((have, want)) = both(record, timelines, finding) else { continue };
         let search = Search::new(&have, &want);
-        finding.cause = match finding.name {
-            FindingName::RebuildFailed => search.failed(),
-            _ => search.cause(&finding.target),
-        };
+        let mut causes = match finding.name {
+            FindingName::RebuildFailed => search.failed().into_iter().collect(),
+            _ => search.causes(&finding.target),
+        }
+        .into_iter();
+        finding.cause = causes.next();
         let Some(cause) = &finding.cause else { continue };
+        let more = |other: Cause| format!("another cause: {} — {}: {}", other.step, other.fault.words(), other.why);
+        finding.detail.extend(causes.map(more));
         // What files alone let suppose, the trace knows.
         match (finding.name, cause.fault) {
             (FindingName::RebuildDiverged, Fault::Skipped) => finding.name = FindingName::RebuildStale,

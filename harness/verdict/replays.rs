@@ -40,10 +40,16 @@ fn finding<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, replay: &R
         Some(how) => (format!("it fails on what it had made: {how}"), format!("run again on what it had made, {how}")),
         None => {
             let what = first.and_then(|first| first.parts.as_ref()).map_or("it is gone", |parts| &parts.summary);
-            let alone: Vec<String> = replay.by.iter().map(|command| format!("`{command}`")).collect();
+            // The programs alone: with their arguments no two findings would be alike.
+            let program = |command: &String| {
+                let program = command.split(' ').next().unwrap_or_default();
+                format!("`{}`", program.rsplit('/').next().unwrap_or(program))
+            };
+            let alone: std::collections::BTreeSet<String> = replay.by.iter().map(program).collect();
+            let alone: Vec<String> = alone.into_iter().collect();
             let alone = match alone.as_slice() {
                 [] => String::new(),
-                commands => format!("; by itself, so does {}", commands.join(" and ")),
+                programs => format!("; by itself, so does {}", programs.join(" and ")),
             };
             let why = format!("run again on what it had made, it changed that in {runs} of {all} runs{alone}");
             (format!("{runs} of {all} runs change it: {what}"), why)

@@ -255,7 +255,7 @@ impl Recorder {
     pub(super) fn new(command: pid_t, own: Vec<PathBuf>, looks: bool, listener: Option<Listener>) -> Self {
         let mut recorder = Self {
             began: Instant::now(),
-            trace: Trace::default(),
+            trace: Trace { dirs: own.clone(), ..Trace::default() },
             files: Files::new(own),
             tasks: HashMap::new(),
             early: HashMap::new(),

@@ -282,8 +282,12 @@ fn within(step: &Step) -> Option<&str> {
 /// The label that `make -s` does not print: `quiet_cmd_X` of the same makefile, as far as it holds no more than the target and
 /// the mark of modules, which are compiled with `-DMODULE` (scripts/Makefile.lib, `quiet_modtag`).
 fn silenced(step: &Step, found: &Definition, definitions: &[&Definition]) -> Option<String> {
-    let quiet = definitions.iter().find(|it| it.quiet && (&it.name, &it.file) == (&found.name, &found.file))?;
     let target = within(step)?;
+    // It prints by itself what it does, the last of all that (scripts/link-vmlinux.sh).
+    if found.name == "link_vmlinux" {
+        return Some(format!("LD {target}"));
+    }
+    let quiet = definitions.iter().find(|it| it.quiet && (&it.name, &it.file) == (&found.name, &found.file))?;
     let mark = if step.command.split([' ', '\t']).any(|word| word == "-DMODULE") { "[M]" } else { "" };
     let label = quiet.value.replace("$(quiet_modtag)", mark).replace("$@", target);
     (!label.contains('$')).then(|| folded(label.trim()))

@@ -1,6 +1,6 @@
 //! The search for the first step to blame.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::timeline::{At, Timeline};
@@ -12,6 +12,8 @@ use crate::trace::{Content, End, Kind, Step, kbuild};
 const WAY: usize = 24;
 /// How many words that differ between two commands are told.
 const WORDS: usize = 6;
+/// How many causes of one difference are looked for.
+const CAUSES: usize = 5;
 /// How long a command is told.
 const COMMAND: usize = 400;
 
@@ -24,17 +26,49 @@ pub(super) struct Search<'t, 'r> {
     want: &'t Timeline<'r>,
     /// Where the search has been.
     seen: RefCell<BTreeSet<Place>>,
+    /// Steps that are blamed already, each for a fault: others are looked for.
+    blamed: Vec<Cause>,
+    /// Whether one of them was met on the way.
+    met: Cell<bool>,
 }
 
 impl<'t, 'r> Search<'t, 'r> {
     pub(super) fn new(have: &'t Timeline<'r>, want: &'t Timeline<'r>) -> Self {
-        Self { have, want, seen: RefCell::default() }
+        Self { have, want, seen: RefCell::default(), blamed: Vec::new(), met: Cell::new(false) }
     }
 
-    /// The step to blame for an artifact.
-    pub(super) fn cause(&self, artifact: &str) -> Option<Cause> {
-        let objtree = &self.have.builds.first()?.1.objtree;
-        self.file(&format!("{objtree}/{artifact}"), None, None)
+    /// The steps to blame for an artifact, the most telling first: what comes out otherwise at each run has nothing to do with
+    /// what was changed, and comes last.
+    pub(super) fn causes(&self, artifact: &str) -> Vec<Cause> {
+        let Some((_, steps)) = self.have.builds.first() else { return Vec::new() };
+        let path = format!("{}/{artifact}", steps.objtree);
+        let mut search = Search::new(self.have, self.want);
+        while search.blamed.len() < CAUSES {
+            search.seen.borrow_mut().clear();
+            let Some(cause) = search.file(&path, None, None) else { break };
+            // After the first, what is left may be nothing but what followed from it.
+            if !search.blamed.is_empty() && cause.fault == Fault::OtherCommand {
+                break;
+            }
+            search.blamed.push(cause);
+        }
+        let mut causes = search.blamed;
+        causes.sort_by_key(|cause| cause.fault == Fault::Irreproducible);
+        causes
+    }
+
+    /// The cause, unless it is blamed already.
+    fn other(&self, cause: Option<Cause>) -> Option<Cause> {
+        let known = |cause: &Cause| {
+            self.blamed.iter().any(|it| (it.fault, &it.step, &it.target) == (cause.fault, &cause.step, &cause.target))
+        };
+        match cause {
+            Some(cause) if known(&cause) => {
+                self.met.set(true);
+                None
+            }
+            cause => cause,
+        }
     }
 
     /// The step that failed in the last build, and why, as far as the other tree tells.
@@ -97,13 +131,13 @@ impl<'t, 'r> Search<'t, 'r> {
             let why = format!("in {} `{}` makes `{path}` as well", timeline.build(at).id, timeline.step(other).name());
             Some(self.told(Fault::Race, timeline, at, why))
         };
-        if let Some(cause) = rivals(self.have, have).or_else(|| rivals(self.want, want)) {
+        if let Some(cause) = self.other(rivals(self.have, have).or_else(|| rivals(self.want, want))) {
             return Some(cause);
         }
-        match (have, want) {
+        let cause = match (have, want) {
             (None, None) => None,
             (Some(have), None) => {
-                let why = format!("it made `{path}`; {} has no such step", self.other());
+                let why = format!("it made `{path}`; {} has no such step", self.other_build());
                 Some(self.told(Fault::Extra, self.have, have, why))
             }
             (None, Some(want)) => Some(self.never(path, want, have_before)),
@@ -111,7 +145,8 @@ impl<'t, 'r> Search<'t, 'r> {
                 self.not_followed(path, have, want, have_before)
             }
             (Some(have), Some(want)) => self.step(have, want, have_before),
-        }
+        };
+        self.other(cause)
     }
 
     /// Nobody made the file that the other tree makes.
@@ -119,7 +154,7 @@ impl<'t, 'r> Search<'t, 'r> {
         let earlier = self.have.runs(&self.want.key(want)).last().copied();
         let why = match earlier {
             Some(at) => format!("it ran in {} and did not make `{path}`", self.have.build(at).id),
-            None => format!("`{path}` is made by it in {}; it was never run", self.other()),
+            None => format!("`{path}` is made by it in {}; it was never run", self.other_build()),
         };
         let at = earlier.filter(|at| before.is_none_or(|before| *at < before));
         match at {
@@ -131,7 +166,7 @@ impl<'t, 'r> Search<'t, 'r> {
     /// Two steps make the file, and the last of them is another here than there.
     fn not_followed(&self, path: &str, have: At, want: At, before: Option<At>) -> Option<Cause> {
         if self.want.runs(&self.have.key(have)).is_empty() {
-            let why = format!("it made `{path}`; in {} `{}` does", self.other(), self.want.step(want).name());
+            let why = format!("it made `{path}`; in {} `{}` does", self.other_build(), self.want.step(want).name());
             return Some(self.told(Fault::Extra, self.have, have, why));
         }
         let runs = self.have.runs(&self.want.key(want)).iter().rev();
@@ -159,17 +194,21 @@ impl<'t, 'r> Search<'t, 'r> {
     fn step(&self, have: At, want: At, before: Option<At>) -> Option<Cause> {
         let (mine, right) = (self.have.step(have), self.want.step(want));
         let differs = differing(&mine.inputs, &right.inputs);
+        let met = self.met.replace(false);
         for input in differs.iter().filter(|input| !self.had_made(input, have)) {
-            if let Some(cause) = self.order(input, have, want) {
-                return Some(cause);
-            }
-            if self.is_as_wanted(input, have, right, before) {
-                return Some(self.stale(input, have));
-            }
-            if let Some(cause) = self.file(input, Some(have), Some(want)) {
-                return Some(cause);
+            let stale = || self.is_as_wanted(input, have, right, before).then(|| self.stale(input, have));
+            let made = self.order(input, have, want).or_else(stale);
+            let cause = match made {
+                Some(cause) => self.other(Some(cause)),
+                None => self.file(input, Some(have), Some(want)),
+            };
+            if cause.is_some() {
+                return cause;
             }
         }
+        // What it gets is other for a reason that is known.
+        let explained = self.met.get();
+        self.met.set(met || explained);
         // What it changes without looking at it first counts as read, unless it holds the same after that.
         let left = |timeline: &Timeline<'_>, path: &str, at: At| {
             let by = timeline.writer(path, Some(at))?;
@@ -203,14 +242,17 @@ impl<'t, 'r> Search<'t, 'r> {
             let earlier =
                 self.have.writer(own, Some(have)).map(|at| self.have.build(at).id.clone()).unwrap_or_default();
             let left = if self.had_made(own, have) { "it had left it itself in" } else { "it was left by" };
-            let why = format!("it read `{own}` as {left} {earlier}; in {} it gets {there}", self.other());
+            let why = format!("it read `{own}` as {left} {earlier}; in {} it gets {there}", self.other_build());
             let cause = self.told(Fault::OwnOutput, self.have, have, why);
             let guilty = mine.ran.iter().find(|ran| ran.in_place.contains(own));
             return Some(with_command(cause, guilty.map(|ran| ran.command.as_str())));
         }
+        if explained {
+            return None;
+        }
         if let Some(input) = differs.first() {
             // It differs, and why cannot be found: its maker was not seen.
-            let why = format!("it read another `{input}` than in {}, which no traced step made", self.other());
+            let why = format!("it read another `{input}` than in {}, which no traced step made", self.other_build());
             return Some(self.told(Fault::OtherCommand, self.have, have, why));
         }
         if let Some((what, of_trace)) = self.other_command(have, want) {
@@ -221,7 +263,7 @@ impl<'t, 'r> Search<'t, 'r> {
             return Some(self.told(Fault::OtherCommand, self.have, have, format!("its {what}")));
         }
         let why = match self.repeated(have, want) {
-            true => "it got the same as in {}, and gave something else".replace("{}", &self.other()),
+            true => "it got the same as in {}, and gave something else".replace("{}", &self.other_build()),
             false => return None,
         };
         let first =
@@ -357,7 +399,7 @@ impl<'t, 'r> Search<'t, 'r> {
     }
 
     /// The other tree, in words.
-    fn other(&self) -> String {
+    fn other_build(&self) -> String {
         match self.want.builds.last() {
             Some((build, _)) if build.mode == Mode::Clean && build.edit.is_some() => "a clean build".into(),
             Some((build, _)) => build.id.clone(),

@@ -54,11 +54,16 @@ fn steps(all: Vec<Step>) -> Steps {
 /// The cause of the first finding of a scenario with one edit: builds with what they made of `a.ko`, and their steps.
 #[track_caller]
 fn cause(builds: Vec<(&str, &str, Vec<Step>)>) -> Cause {
+    found(builds).cause.expect("a cause")
+}
+
+#[track_caller]
+fn found(builds: Vec<(&str, &str, Vec<Step>)>) -> Finding {
     let named = |(id, text, _): &(&str, &str, Vec<Step>)| -> BuildRecord { build(id, &[("a.ko", text)]) };
     let mut record = record(EDIT, builds.iter().map(named).collect());
     record.traces = builds.into_iter().map(|(id, _, all)| (id.to_owned(), steps(all))).collect();
     let judgement = judge(&record, &Accepted::default());
-    judgement.findings.first().and_then(|finding| finding.cause.clone()).expect("a finding with a cause")
+    judgement.findings.into_iter().next().expect("a finding")
 }
 
 fn clean() -> Vec<Step> {
@@ -87,6 +92,26 @@ fn a_step_that_was_not_run_though_what_it_reads_changed() {
     assert_eq!((found.fault, found.step.as_str()), (Fault::Skipped, "CC a.o"));
     assert_eq!(found.build, "edit-1/incremental");
     assert_eq!(found.why, "it reads `src/a.h`, which changed, and was not run again");
+}
+
+#[test]
+fn every_cause_is_told_and_what_chance_decides_comes_last() {
+    let all = |a: &str, t: &str, h: &str| {
+        vec![
+            step("GEN a0.o", "src/t=1", &format!("obj/a0.o={t}")),
+            step("CC a.o", &format!("src/a.c=1 src/a.h={h}"), &format!("obj/a.o={a}")),
+            step("LD a.ko", &format!("obj/a0.o={t} obj/a.o={a}"), &format!("obj/a.ko={t}{a}")),
+        ]
+    };
+    let found = found(vec![
+        ("control/clean", "1", all("o1", "t1", "1")),
+        ("edit-1/incremental", "1", vec![]),
+        ("edit-1/oracle", "2", all("o2", "t2", "2")),
+    ]);
+    let cause = found.cause.as_ref().expect("a cause");
+    assert_eq!((cause.fault, cause.step.as_str()), (Fault::Skipped, "CC a.o"));
+    let [other] = found.detail.as_slice() else { panic!("{:?}", found.detail) };
+    assert!(other.starts_with("another cause: GEN a0.o — gives something else for the same: "), "{other}");
 }
 
 #[test]
