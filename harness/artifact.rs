@@ -23,6 +23,7 @@ pub mod database;
 mod diff;
 mod elf;
 mod hash;
+mod meaning;
 mod opened;
 pub mod record;
 pub mod recorder;
@@ -35,6 +36,7 @@ mod walk;
 pub use btf::{Base, BtfError, BtfFacts};
 pub use diff::{PartChange, PartDiff, PartMove, diff_parts};
 pub use hash::{Digest, hash_file, hash_file_within, hash_files, hash_reader};
+pub use meaning::{Side, btf_difference};
 pub use sparse::Bounds;
 pub use walk::{FileEntry, FileKind, Mtime, escape_path, unescape_path, walk};
 

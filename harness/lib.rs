@@ -113,6 +113,7 @@ pub fn run_scenario(
         snapshots: snapshots(texts, variant.as_deref()),
         replays,
         traces,
+        says: Default::default(),
         confirmations: Default::default(),
     }
 }

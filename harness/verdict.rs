@@ -110,6 +110,9 @@ pub struct Finding {
     /// What came of its stand-alone reproducer, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Confirmation>,
+    /// What the parts that differ say differently: types, functions, flags of kfuncs; A is what it is compared with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub says: Vec<String>,
     /// Further lines: the cause as far as it is known, the end of a log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detail: Vec<String>,
@@ -193,6 +196,7 @@ fn judge_builds(record: &ScenarioRecord, accepted: &Accepted) -> Judgement {
     findings.sort_by_key(order);
     for finding in &mut findings {
         finding.confirmed = record.confirmations.get(&finding.id()).cloned();
+        finding.says = record.says.get(&finding.id()).cloned().unwrap_or_default();
     }
     let open = |class| findings.iter().find(|f: &&Finding| f.name.class() == class && f.standing == Standing::New);
     let (verdict, reason) = if open(Class::Wrong).is_some() {

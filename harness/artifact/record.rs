@@ -163,6 +163,9 @@ pub struct ScenarioRecord {
     /// What the builds did, by their names, of those that were traced: each in a file of its own ([`steps::FILE`]).
     #[serde(skip)]
     pub traces: BTreeMap<String, Steps>,
+    /// What the parts that differ say differently, by the finding's id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub says: BTreeMap<String, Vec<String>>,
     /// What came of the reproducers of findings, by the finding's id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub confirmations: BTreeMap<String, Confirmation>,

@@ -138,7 +138,13 @@ impl<'a> Recorder<'a> {
         };
         let written: BTreeSet<String> = entries.iter().filter(|e| is_new(e)).map(|e| e.path.clone()).collect();
         let on_disk = |path: &str| built.objtree.join(unescape_path(path));
-        let base = section(&on_disk("vmlinux"), ".BTF").ok().flatten().and_then(|bytes| Base::parse(bytes).ok());
+        let base = section(&on_disk("vmlinux"), ".BTF").ok().flatten();
+        if let Some(base) = &base {
+            let kept = base_of(&self.plan.store, &built.build.id);
+            let written = fs::create_dir_all(&self.plan.store).and_then(|()| fs::write(kept, base));
+            written.map_err(|error| RunError::of(format!("cannot keep the BTF of vmlinux: {error}"), &error))?;
+        }
+        let base = base.and_then(|bytes| Base::parse(bytes).ok());
         let (mut artifacts, others): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| self.is_artifact(&entry.path));
         artifacts.sort_by(|a, b| a.path.cmp(&b.path));
@@ -501,6 +507,12 @@ pub fn snapshots(texts: Texts, variant: Option<&str>) -> Vec<SnapshotRecord> {
         .into_iter()
         .map(|(artifact, contents)| SnapshotRecord { artifact, variant: variant.map(str::to_owned), contents })
         .collect()
+}
+
+/// Where a store has the BTF of a build's vmlinux, as a file of its own.
+#[must_use]
+pub fn base_of(store: &Path, build: &str) -> PathBuf {
+    store.join(format!("{}.vmlinux.btf", build.replace('/', "-")))
 }
 
 /// Copies the files that a finding is about from the store into the record, and says where they are.

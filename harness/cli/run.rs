@@ -20,7 +20,6 @@ use super::toolchain::{Chosen, records};
 use super::{CliError, Format, HowArgs, IsolationArg, RunArgs, Session};
 use crate::artifact::ArtifactError;
 use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, write_atomically};
-use crate::artifact::recorder::keep_evidence;
 use crate::report::{self, Report};
 use crate::runner::prepared::Store;
 use crate::runner::recipe::recipe;
@@ -33,6 +32,7 @@ use crate::tree::TreePlan;
 use crate::verdict::{self, Judgement};
 use crate::{Job, run_scenario};
 
+mod evidence;
 mod ready;
 
 /// Bytes that stay free on the scratch file system whatever a build writes.
@@ -188,6 +188,7 @@ impl<'a> Run<'a> {
         let one = |at: usize| {
             let work = &work[at];
             let record_dir = dir.path.join(&work.ready.found.id);
+            let store = trees.join(format!("s{at}/store"));
             let mut judged_already = None;
             let mut record = match &work.state {
                 Err(ended) => self.not_run(&work.ready, &system, ended.clone()),
@@ -240,7 +241,7 @@ impl<'a> Run<'a> {
                             let follow = |event| progress.event(&work.ready.found.id, &event);
                             let mut record = run_scenario(&job, plan, &context, &follow);
                             let judgement =
-                                self.beside_findings(&mut record, &accepted, (&job, plan), &context, &follow);
+                                self.beside_findings(&mut record, &accepted, (&job, plan, &store), &context, &follow);
                             judged_already = Some(judgement);
                             record
                         }
@@ -252,7 +253,7 @@ impl<'a> Run<'a> {
                 judgement.verdict = verdict::Verdict::HostCannot;
                 judgement.hint = Some("skips are errors here: KBUILD_REPRO_REQUIRE_ALL is set".into());
             }
-            let kept = keep(&record, &judgement, &trees.join(format!("s{at}/store")), &record_dir);
+            let kept = evidence::keep(&record, &judgement, &store, &record_dir);
             if let Err(error) = kept.and_then(|()| write_record(&record_dir, &record)) {
                 judgement.verdict = verdict::Verdict::HarnessError;
                 judgement.reason = Some(format!("cannot write the record: {error}"));
@@ -439,11 +440,15 @@ impl<'a> Run<'a> {
         &self,
         record: &mut ScenarioRecord,
         accepted: &verdict::Accepted,
-        (job, plan): (&Job<'_>, &TreePlan),
+        (job, plan, store): (&Job<'_>, &TreePlan, &Path),
         context: &Context<'_>,
         events: &dyn Fn(Event),
     ) -> Judgement {
-        let judgement = verdict::judge(record, accepted);
+        let mut judgement = verdict::judge(record, accepted);
+        record.says = evidence::says(record, &judgement, store);
+        if !record.says.is_empty() {
+            judgement = verdict::judge(record, accepted);
+        }
         if self.in_place.is_some() || self.stage.is_some() || !reproduce::wanted(&judgement) {
             return judgement;
         }
@@ -479,6 +484,7 @@ impl<'a> Run<'a> {
             snapshots: Vec::new(),
             replays: Vec::new(),
             traces: std::collections::BTreeMap::new(),
+            says: Default::default(),
             confirmations: Default::default(),
         }
     }
@@ -571,15 +577,6 @@ fn slot_dir(host: &Host, scratch: &Path) -> PathBuf {
 /// Whether this is a continuous-integration job, which never writes snapshots.
 fn ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
-}
-
-fn keep(record: &ScenarioRecord, judgement: &Judgement, store: &Path, dir: &Path) -> std::io::Result<()> {
-    for finding in judgement.findings.iter().filter(|finding| finding.parts.is_some()) {
-        for build in std::iter::once(&finding.build).chain(&finding.against) {
-            keep_evidence(store, dir, &record.builds, build, &finding.target)?;
-        }
-    }
-    Ok(())
 }
 
 fn write_record(dir: &Path, record: &ScenarioRecord) -> std::io::Result<()> {

@@ -235,6 +235,9 @@ impl Sink<'_> {
                 writeln!(self.out, "{indent}    and {left} more")?;
             }
         }
+        for line in first.says.iter().take(NAMED) {
+            writeln!(self.out, "{indent}      {}", clean(line))?;
+        }
         let against = first.against.as_deref().map_or(String::new(), |against| format!(" against {against}"));
         // What is about no build in particular stands in `all`.
         if !first.target.is_empty() && first.build != "all" {

@@ -535,6 +535,7 @@ pub fn finding(candidate: &Candidate, edit: &str, command: &str) -> Option<Findi
         folded: Vec::new(),
         standing: Standing::New,
         confirmed: None,
+        says: Vec::new(),
     })
 }
 

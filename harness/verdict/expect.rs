@@ -105,6 +105,7 @@ fn absent(
         parts: None,
         cause: None,
         confirmed: None,
+        says: Vec::new(),
         detail: Vec::new(),
         still: Vec::new(),
         folded: Vec::new(),

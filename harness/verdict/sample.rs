@@ -33,6 +33,7 @@ pub(crate) fn record(text: &str, builds: Vec<BuildRecord>) -> ScenarioRecord {
         snapshots: Vec::new(),
         replays: Vec::new(),
         traces: BTreeMap::new(),
+        says: Default::default(),
         confirmations: Default::default(),
     }
 }
