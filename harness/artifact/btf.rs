@@ -104,6 +104,14 @@ pub enum BtfError {
         /// Its name, or that of a member.
         name: String,
     },
+    /// A record that the kernel refuses, whatever it is read with.
+    #[error("type `{id}`: {what}")]
+    Record {
+        /// Its id.
+        id: u32,
+        /// What is wrong, in the kernel's words.
+        what: &'static str,
+    },
     /// A reference to a type of the wrong kind, such as a function whose type is a struct.
     #[error("type `{id}`, a `{kind}`, cannot refer to a `{to}`")]
     Target {
@@ -132,6 +140,7 @@ impl BtfError {
             Self::NameOffset { offset, .. } => format!("Invalid name_offset:{offset}"),
             Self::Name { .. } => "Invalid name".into(),
             Self::TypeId { .. } => "Invalid type_id".into(),
+            Self::Record { what, .. } => (*what).into(),
             _ => return None,
         })
     }

@@ -1,5 +1,6 @@
 //! `btf`: BTF as text, what two BTFs say differently, and whether a kernel would take it.
 
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -185,10 +186,14 @@ fn diff(args: &DiffArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
 
 fn check(args: &FilesArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
     let mut worst = 0;
+    let mut bases = Bases::default();
     for path in &args.files {
+        if session.cancel.load(std::sync::atomic::Ordering::Relaxed) {
+            return Ok(130);
+        }
         let checked = read(path).and_then(|file| {
             let needs = file.needs_base().map_err(|error| refused(path, &BtfFileError::Btf(error)))?;
-            let base = base_of(path, needs, args.base.base.as_deref())?;
+            let base = bases.of(path, needs, args.base.base.as_deref())?;
             Ok(file.btf(base.as_ref()).and_then(|btf| btf.check()))
         });
         let name = path.display().to_string();
@@ -225,7 +230,7 @@ fn refused(path: &Path, error: &BtfFileError) -> CliError {
 
 fn load(path: &Path, file: &BtfFile, base: Option<&Path>) -> Result<Loaded, CliError> {
     let fails = |error| refused(path, &BtfFileError::Btf(error));
-    let base = base_of(path, file.needs_base().map_err(fails)?, base)?;
+    let base = Bases::default().of(path, file.needs_base().map_err(fails)?, base)?;
     let btf = file.btf(base.as_ref()).map_err(fails)?;
     let ids = match file.elf() {
         Some(elf) => ids(elf, Some(&btf)).map_err(|why| refused(path, &BtfFileError::Elf(why)))?,
@@ -234,28 +239,41 @@ fn load(path: &Path, file: &BtfFile, base: Option<&Path>) -> Result<Loaded, CliE
     Ok(Loaded { btf, ids })
 }
 
-/// The base that is named, or that a file's place tells.
-fn base_of(path: &Path, needed: bool, given: Option<&Path>) -> Result<Option<Arc<Base>>, CliError> {
-    if !needed {
-        return Ok(None);
+/// Bases that were read; thousands of modules have one.
+#[derive(Default)]
+struct Bases(BTreeMap<PathBuf, Arc<Base>>);
+
+impl Bases {
+    /// The base that is named, or that a file's place tells.
+    fn of(&mut self, path: &Path, needed: bool, given: Option<&Path>) -> Result<Option<Arc<Base>>, CliError> {
+        if !needed {
+            return Ok(None);
+        }
+        let at = match given {
+            Some(given) => given.to_owned(),
+            None => place_of_base(path)?,
+        };
+        if let Some(known) = self.0.get(&at) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let base = read(&at)?.into_base().map_err(|error| refused(&at, &BtfFileError::Btf(error)))?;
+        let base = Arc::new(base);
+        self.0.insert(at, Arc::clone(&base));
+        Ok(Some(base))
     }
-    let base = |path: &Path| -> Result<Option<Arc<Base>>, CliError> {
-        let base = read(path)?.into_base().map_err(|error| refused(path, &BtfFileError::Btf(error)))?;
-        Ok(Some(Arc::new(base)))
-    };
-    if let Some(given) = given {
-        return base(given);
-    }
+}
+
+fn place_of_base(path: &Path) -> Result<PathBuf, CliError> {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if let Some(beside) = real.ancestors().skip(1).map(|dir| dir.join("vmlinux")).find(|beside| beside.is_file()) {
-        return base(&beside);
+        return Ok(beside);
     }
     let running = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let own = real.starts_with("/sys/kernel/btf")
         || !running.trim().is_empty() && real.components().any(|part| part.as_os_str() == running.trim());
     let live = Path::new("/sys/kernel/btf/vmlinux");
     if own && live.is_file() {
-        return base(live);
+        return Ok(live.to_owned());
     }
     Err(CliError::usage(
         format!("`{}` holds split BTF, and no vmlinux is in a directory above it", path.display()),

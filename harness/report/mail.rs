@@ -200,6 +200,9 @@ impl Mail<'_> {
         let seen = if name.is_empty() { summary } else { format!("{name}: {summary}") };
         self.item(&seen);
         self.sections();
+        for line in self.finding.says.clone() {
+            self.item(&line);
+        }
         let tail: Vec<String> =
             self.finding.detail.iter().filter_map(|line| line.strip_prefix("| ")).map(str::to_owned).collect();
         if !tail.is_empty() {

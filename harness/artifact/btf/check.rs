@@ -1,12 +1,14 @@
 //! Whether the kernel would take BTF: names and references that lead somewhere sensible.
 //!
-//! A part of what `btf_check_all_metas` and `btf_resolve` in `kernel/bpf/btf.c` ask, chosen for what happens
+//! What `btf_check_all_metas` in `kernel/bpf/btf.c` asks, and a part of what `btf_resolve` asks, chosen for what happens
 //! when a module's BTF meets another base than its own: offsets then lead into the middle of strings, and ids
 //! to types of other kinds.
 
 use super::wire::{Kind, Type};
 use super::{BtfError, View};
 use crate::artifact::walk::escape_bytes;
+
+mod meta;
 
 /// `KSYM_NAME_LEN` in `include/linux/kallsyms.h`, the kernel's limit for names, in bytes.
 const MAX_IDENTIFIER: usize = 512;
@@ -16,6 +18,7 @@ pub(super) fn check(view: &View<'_>) -> Result<(), BtfError> {
     for (index, record) in (0..).zip(view.own.iter()) {
         let id = view.id_of(index);
         check_names(view, id, &record)?;
+        meta::check(view, id, &record)?;
         check_references(view, id, &record)?;
     }
     Ok(())
