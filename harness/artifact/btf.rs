@@ -128,7 +128,8 @@ pub enum BtfError {
 }
 
 impl BtfError {
-    /// What the kernel prints of it as it refuses the module (`btf_verifier_log` in kernel/bpf/btf.c), if that is known.
+    /// What the kernel finds wrong as it refuses the module (`btf_verifier_log` in kernel/bpf/btf.c), where it looks at that
+    /// then: what types refer to it takes as it is.
     #[must_use]
     pub fn kernel(&self) -> Option<String> {
         Some(match self {
@@ -139,7 +140,6 @@ impl BtfError {
             Self::Strings => "Invalid string section".into(),
             Self::NameOffset { offset, .. } => format!("Invalid name_offset:{offset}"),
             Self::Name { .. } => "Invalid name".into(),
-            Self::TypeId { .. } => "Invalid type_id".into(),
             Self::Record { what, .. } => (*what).into(),
             _ => return None,
         })

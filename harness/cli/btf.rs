@@ -201,9 +201,18 @@ fn check(args: &FilesArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
             Ok(Ok(())) => writeln!(session.out, "{}: good", clean(&name))?,
             Ok(Err(error)) => {
                 worst = worst.max(1);
-                writeln!(session.out, "{}: refused: {}", clean(&name), clean(&error.to_string()))?;
-                if let Some(kernel) = error.kernel() {
-                    writeln!(session.out, "  the kernel says: {kernel}")?;
+                writeln!(session.out, "{}: wrong: {}", clean(&name), clean(&error.to_string()))?;
+                let module = path.file_name().map(|name| name.to_string_lossy().replace('-', "_")).unwrap_or_default();
+                match (error.kernel(), module.strip_suffix(".ko")) {
+                    (Some(why), Some(module)) => {
+                        let module = clean(module);
+                        writeln!(
+                            session.out,
+                            "  a kernel says: failed to validate module [{module}] BTF: -22 ({why})"
+                        )?;
+                    }
+                    (Some(why), None) => writeln!(session.out, "  a kernel says: {why}")?,
+                    (None, _) => writeln!(session.out, "  a kernel does not look at that as it loads a module")?,
                 }
             }
             Err(error) if args.files.len() == 1 => return Err(error),

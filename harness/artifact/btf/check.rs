@@ -13,15 +13,15 @@ mod meta;
 /// `KSYM_NAME_LEN` in `include/linux/kallsyms.h`, the kernel's limit for names, in bytes.
 const MAX_IDENTIFIER: usize = 512;
 
-/// The first fault in the order of the section.
+/// The first fault that a kernel finds as it loads a module, in the order of the section; else the first reference that leads
+/// nowhere or to what it cannot mean, at which the kernel does not look then.
 pub(super) fn check(view: &View<'_>) -> Result<(), BtfError> {
-    for (index, record) in (0..).zip(view.own.iter()) {
-        let id = view.id_of(index);
+    let all = || (0..).zip(view.own.iter()).map(|(index, record)| (view.id_of(index), record));
+    for (id, record) in all() {
         check_names(view, id, &record)?;
         meta::check(view, id, &record)?;
-        check_references(view, id, &record)?;
     }
-    Ok(())
+    all().try_for_each(|(id, record)| check_references(view, id, &record))
 }
 
 fn check_names(view: &View<'_>, id: u32, record: &Type<'_>) -> Result<(), BtfError> {
