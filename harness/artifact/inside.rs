@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::diff::PartDiff;
 use super::elf::{is_gap, is_layout, section_name};
-use super::{Artifact, WHOLE};
+use super::{Artifact, Base, WHOLE};
 use headers::{Section, Side};
 
 mod btf;
@@ -35,6 +35,8 @@ mod units;
 
 /// How many parts of a file are decoded: a file with a section for each function may have 100,000 that differ.
 const DECODED: usize = 200;
+/// Sections of which each entry takes memory of its own are decoded up to this many bytes; a module's have a few thousand.
+const SMALL: usize = 16 << 20;
 /// How many of a kind are named before the rest is only counted: symbols, strings, relocations.
 const SHOWN: usize = 8;
 
@@ -55,6 +57,28 @@ pub struct Inside {
     /// Headers and padding that are other only because something between them has another length: they say
     /// nothing of their own.
     pub follow: Vec<String>,
+    /// Both files are text, and no ELF files: what differs is lines.
+    pub text: bool,
+}
+
+/// Where the BTF of the vmlinux comes from that a module was built for; asked only for modules that need it.
+pub trait Bases: Sync {
+    /// That of A's tree.
+    fn of_a(&self) -> Option<&Base>;
+    /// That of B's tree.
+    fn of_b(&self) -> Option<&Base>;
+}
+
+/// No vmlinux is known.
+pub struct NoBases;
+
+impl Bases for NoBases {
+    fn of_a(&self) -> Option<&Base> {
+        None
+    }
+    fn of_b(&self) -> Option<&Base> {
+        None
+    }
 }
 
 /// What the parts of a file are for, by the order in which they are told.
@@ -73,6 +97,7 @@ enum Kind {
     Sections,
     Header,
     Bytes,
+    Text,
     Signature,
 }
 
@@ -84,6 +109,7 @@ pub fn details<R: Read + Seek>(
     (a, file_a): (&Artifact, &mut R),
     (b, file_b): (&Artifact, &mut R),
     diff: &PartDiff,
+    bases: &dyn Bases,
 ) -> io::Result<Inside> {
     let (mut a, mut b) = (Side::open(a, file_a)?, Side::open(b, file_b)?);
     let mut inside = Inside::default();
@@ -94,22 +120,27 @@ pub fn details<R: Read + Seek>(
     // these are told once each, below
     parts.retain(|(kind, _)| !matches!(kind, Kind::Btf | Kind::Sections | Kind::Header));
     parts.sort_by_key(|(kind, _)| *kind);
-    for (at, (kind, name)) in parts.into_iter().enumerate() {
-        let lines = if at < DECODED {
-            decode(kind, name, &mut a, &mut b)?.unwrap_or_else(|why| vec![format!("differs; not decoded: {why}")])
-        } else {
-            vec!["differs".to_owned()]
-        };
-        // A relocation names its symbol by number: where the table is another, that says nothing.
-        if renumbered && lines == [relocs::RENUMBERED] {
+    let more = parts.len().saturating_sub(DECODED);
+    for (kind, name) in parts.into_iter().take(DECODED) {
+        let kind = if name == WHOLE && is_text_file(&mut a)? && is_text_file(&mut b)? { Kind::Text } else { kind };
+        let lines = decode(kind, name, &mut a, &mut b)?;
+        let lines = lines.unwrap_or_else(|why| vec![format!("differs; not decoded: {why}")]);
+        // A relocation names its symbol by number, and a symbol's name is in the string table: where the symbol table is
+        // another, these say nothing more.
+        if renumbered && (lines == [relocs::RENUMBERED] || name == ".strtab") {
             inside.follow.push(name.clone());
             continue;
         }
+        inside.text |= kind == Kind::Text;
         told.push((kind, Detail { part: name.clone(), lines }));
+    }
+    if more > 0 {
+        let lines = vec![format!("{} differ that are not looked into", count(more, "part"))];
+        told.push((Kind::Bytes, Detail { part: "others".to_owned(), lines }));
     }
     let btf = |name: &str| section_name(name).starts_with(".BTF");
     if diff.changed.iter().any(|part| btf(&part.name)) || diff.added.iter().chain(&diff.removed).any(|name| btf(name)) {
-        told.push((Kind::Btf, Detail { part: ".BTF".to_owned(), lines: btf::lines(&mut a, &mut b)? }));
+        told.push((Kind::Btf, Detail { part: ".BTF".to_owned(), lines: btf::lines(&mut a, &mut b, bases)? }));
     }
     for (names, side, only) in [(&diff.removed, &mut a, "only in A"), (&diff.added, &mut b, "only in B")] {
         for name in names.iter().filter(|name| !is_layout(name) && !btf(name)) {
@@ -164,6 +195,10 @@ fn kind<R: Read + Seek>(name: &str, a: &Side<'_, R>, b: &Side<'_, R>) -> Kind {
     }
 }
 
+fn is_text_file<R: Read + Seek>(side: &mut Side<'_, R>) -> io::Result<bool> {
+    Ok(side.part(WHOLE)?.is_some_and(|bytes| strings::is_text(&bytes)))
+}
+
 /// Whether a section, or what a relocation section is for, is of use to debuggers and unwinders alone.
 fn is_unwinding(name: &str) -> bool {
     let name = name.strip_prefix(".rela").or_else(|| name.strip_prefix(".rel")).unwrap_or(name);
@@ -187,7 +222,9 @@ fn decode<R: Read + Seek>(
         return Ok(Err("it is too large to be read".to_owned()));
     };
     let order = a.order;
+    let is_small = in_a.len().max(in_b.len()) <= SMALL;
     Ok(match kind {
+        Kind::ModInfo | Kind::Versions | Kind::Note if !is_small => Ok(vec![code::first_difference(&in_a, &in_b)]),
         Kind::ThisModule => Ok(module::this_module(&in_a, &in_b, order)),
         Kind::ModInfo => Ok(module::modinfo(&in_a, &in_b)),
         Kind::Versions => Ok(module::versions(&in_a, &in_b, order)),
@@ -207,9 +244,7 @@ fn decode<R: Read + Seek>(
         Kind::Debug => units::lines(a, b, name, &in_a, &in_b)?,
         Kind::Code => code::lines(a, b, name, &in_a, &in_b)?,
         Kind::Signature => Ok(signature::lines(&in_a, &in_b)),
-        Kind::Bytes if name == WHOLE && strings::is_text(&in_a) && strings::is_text(&in_b) => {
-            Ok(strings::lines(&in_a, &in_b, b'\n'))
-        }
+        Kind::Text => Ok(strings::lines(&in_a, &in_b, b'\n')),
         Kind::Bytes | Kind::Btf | Kind::Sections | Kind::Header => Ok(vec![code::first_difference(&in_a, &in_b)]),
     })
 }

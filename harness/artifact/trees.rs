@@ -9,16 +9,17 @@ use std::fs::{self, Metadata};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
 use super::hash::fill;
-use super::inside::{self, Detail, thousands};
+use super::inside::{self, Bases, Detail, thousands};
 
 use super::packed::{PackedError, Packing, unpack};
 use super::sparse::SparseFile;
 use super::walk::{FileKind, escape_path, walk_past};
-use super::{ArtifactError, Bounds, describe_reader, diff_parts};
+use super::{ArtifactError, Base, Bounds, describe_reader, diff_parts};
 
 /// What a module's signature is called among the parts of a file.
 const SIGNATURE: &str = "module signature";
@@ -28,7 +29,7 @@ const CHUNK: usize = 128 << 10;
 const MODULE: &str = ".ko";
 
 /// One name, in one tree or in both.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pair {
     /// Relative to A, or to B if A has it not; escaped by [`escape_path`].
     pub path: String,
@@ -244,10 +245,58 @@ fn match_modules(names: &mut BTreeMap<String, (Option<Place>, Option<Place>)>) -
     matched
 }
 
-/// Compares a pair. `decode` says whether a file that differs is looked into.
-pub fn compare(pair: &Pair, decode: bool, bounds: &Bounds<'_>) -> Result<Looked, ArtifactError> {
+/// How pairs are compared.
+#[derive(Clone, Copy)]
+pub struct How<'h> {
+    /// Whether a file that differs is looked into.
+    pub decode: bool,
+    /// When to stop, and what is too large.
+    pub bounds: &'h Bounds<'h>,
+    /// The BTF that modules build on.
+    pub bases: &'h dyn Bases,
+}
+
+/// The BTF of `vmlinux` at the top of each of two trees, read when it is first asked for.
+#[derive(Debug, Default)]
+pub struct Vmlinux {
+    a: (PathBuf, OnceLock<Option<Base>>),
+    b: (PathBuf, OnceLock<Option<Base>>),
+}
+
+impl Vmlinux {
+    /// Reads nothing yet.
+    #[must_use]
+    pub fn of(a: &Path, b: &Path) -> Self {
+        let of = |root: &Path| (root.join("vmlinux"), OnceLock::new());
+        Self { a: of(a), b: of(b) }
+    }
+
+    fn read(side: &(PathBuf, OnceLock<Option<Base>>)) -> Option<&Base> {
+        let read = || {
+            // A link is not followed, nor a FIFO opened.
+            fs::symlink_metadata(&side.0).ok().filter(Metadata::is_file)?;
+            Base::parse(super::section(&side.0, ".BTF").ok()??).ok()
+        };
+        side.1.get_or_init(read).as_ref()
+    }
+}
+
+impl Bases for Vmlinux {
+    fn of_a(&self) -> Option<&Base> {
+        Self::read(&self.a)
+    }
+    fn of_b(&self) -> Option<&Base> {
+        Self::read(&self.b)
+    }
+}
+
+/// Compares a pair.
+///
+/// # Errors
+/// [`ArtifactError::Stopped`] alone: everything else is said of the pair.
+pub fn compare(pair: &Pair, how: &How<'_>) -> Result<Looked, ArtifactError> {
     let looked = match (&pair.a, &pair.b) {
-        (Some(a), Some(b)) => both(pair, a, b, decode, bounds),
+        (Some(a), Some(b)) => both(pair, a, b, how),
         (Some(a), None) => Ok(Looked::OnlyA(told(a))),
         (None, Some(b)) => Ok(Looked::OnlyB(told(b))),
         (None, None) => Ok(Looked::Equal(None)),
@@ -288,7 +337,7 @@ fn named(path: &Path, meta: &Metadata) -> String {
     }
 }
 
-fn both(pair: &Pair, a: &Place, b: &Place, decode: bool, bounds: &Bounds<'_>) -> Result<Looked, ArtifactError> {
+fn both(pair: &Pair, a: &Place, b: &Place, how: &How<'_>) -> Result<Looked, ArtifactError> {
     let look =
         |place: &Place| fs::symlink_metadata(&place.disk).map_err(|e| ArtifactError::io("examine", &place.disk, e));
     let (meta_a, meta_b) = (look(a)?, look(b)?);
@@ -299,7 +348,7 @@ fn both(pair: &Pair, a: &Place, b: &Place, decode: bool, bounds: &Bounds<'_>) ->
     } else if meta_a.is_file() {
         // The same file under two names; a link that was made since, too, is equal to itself.
         let same = (meta_a.dev(), meta_a.ino()) == (meta_b.dev(), meta_b.ino());
-        if same { None } else { files(pair, a, b, decode, bounds)? }
+        if same { None } else { files(pair, a, b, how)? }
     } else if meta_a.is_dir() {
         None
     } else {
@@ -347,13 +396,8 @@ trait Bytes: Read + Seek {}
 impl<T: Read + Seek> Bytes for T {}
 
 /// Two regular files; none if they have the same bytes.
-fn files(
-    pair: &Pair,
-    a: &Place,
-    b: &Place,
-    decode: bool,
-    bounds: &Bounds<'_>,
-) -> Result<Option<FileDiff>, ArtifactError> {
+fn files(pair: &Pair, a: &Place, b: &Place, how: &How<'_>) -> Result<Option<FileDiff>, ArtifactError> {
+    let bounds = how.bounds;
     let open = |place: &Place| SparseFile::open(&place.disk, bounds);
     let size = |file: &SparseFile<'_>, place: &Place| {
         file.metadata().map(|meta| meta.len()).map_err(|e| ArtifactError::io("read", &place.disk, e))
@@ -367,11 +411,11 @@ fn files(
         (file_a, file_b) = (open(a)?, open(b)?);
     }
     let packing = (Packing::of(names.0).map(|(p, _)| p), Packing::of(names.1).map(|(p, _)| p));
-    if packing != (None, None) && !decode {
+    if packing != (None, None) && !how.decode {
         return Ok(Some(FileDiff { summary: "compressed files differ".to_owned(), ..FileDiff::default() }));
     }
     if packing == (None, None) {
-        return looked_into(&mut file_a, a, &mut file_b, b, decode).map(Some);
+        return looked_into(&mut file_a, a, &mut file_b, b, how).map(Some);
     }
     // Otherwise compressed is a difference of its own, beside what there is inside.
     let told = |packing: Option<Packing>| packing.map_or("not compressed".to_owned(), |packing| packing.to_string());
@@ -388,7 +432,7 @@ fn files(
         (Err(PackedError::Stopped), _) | (_, Err(PackedError::Stopped)) => return Err(ArtifactError::Stopped),
         (in_a, in_b) => {
             let (mut file_a, mut file_b) = (open(a)?, open(b)?);
-            let mut diff = looked_into(&mut file_a, a, &mut file_b, b, true)?;
+            let mut diff = looked_into(&mut file_a, a, &mut file_b, b, how)?;
             for (which, result) in [("A", in_a.err()), ("B", in_b.err())] {
                 if let Some(error) = result {
                     let line = format!("{which} cannot be looked into: {error}");
@@ -400,7 +444,7 @@ fn files(
         }
     };
     let same = same(&mut in_a, a, &mut in_b, b)?;
-    let mut diff = if same { FileDiff::default() } else { looked_into(&mut in_a, a, &mut in_b, b, true)? };
+    let mut diff = if same { FileDiff::default() } else { looked_into(&mut in_a, a, &mut in_b, b, how)? };
     if same || packing.0 != packing.1 {
         let change = match packing {
             (x, y) if x == y => format!("the same inside, compressed otherwise ({})", told(x)),
@@ -437,7 +481,7 @@ fn looked_into<R: Read + Seek>(
     place_a: &Place,
     b: &mut R,
     place_b: &Place,
-    decode: bool,
+    how: &How<'_>,
 ) -> Result<FileDiff, ArtifactError> {
     let failed = |place: &Place, e: io::Error| match e.kind() {
         io::ErrorKind::UnexpectedEof => ArtifactError::Changed { path: place.disk.clone() },
@@ -447,8 +491,8 @@ fn looked_into<R: Read + Seek>(
     let in_b = describe_reader(b, "", None).map_err(|e| failed(place_b, e))?;
     let diff = diff_parts(&in_a, &in_b);
     let mut inside = inside::Inside::default();
-    if decode {
-        inside = inside::details((&in_a, a), (&in_b, b), &diff).map_err(|e| failed(place_a, e))?;
+    if how.decode {
+        inside = inside::details((&in_a, a), (&in_b, b), &diff, how.bases).map_err(|e| failed(place_a, e))?;
     }
     let mut parts = Vec::new();
     for part in &diff.changed {
@@ -473,7 +517,13 @@ fn looked_into<R: Read + Seek>(
         (true, Some(PartState::OnlyA)) => "equal but for the module signature, which only A has".to_owned(),
         (true, Some(PartState::OnlyB)) => "equal but for the module signature, which only B has".to_owned(),
         (true, _) => "equal but for the module signature".to_owned(),
-        (false, _) => diff.summary.clone(),
+        _ if inside.text => "lines differ".to_owned(),
+        // headers that say something else are no mere layout
+        _ if diff.layout_only && !inside.details.is_empty() => {
+            let parts: Vec<&str> = inside.details.iter().map(|detail| detail.part.as_str()).collect();
+            format!("the same contents of sections; {} differ", parts.join(", "))
+        }
+        _ => diff.summary.clone(),
     };
     for (which, artifact) in [("A", &in_a), ("B", &in_b)] {
         if let Some(note) = &artifact.note {

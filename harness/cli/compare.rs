@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::progress::Bar;
 use super::{CliError, Format, Session};
-use crate::artifact::trees::{self, Looked, Pair, Trees};
+use crate::artifact::trees::{self, How, Looked, Pair, Trees, Vmlinux};
 use crate::artifact::{ArtifactError, Bounds};
 use crate::report::compare::{json, text};
 use crate::verdict::pattern_matches;
@@ -76,9 +76,11 @@ pub(super) fn compare(args: &CompareArgs, session: &mut Session<'_>) -> Result<u
     let Trees { mut pairs, lost } = pairs(&args.a, &args.b)?;
     pairs.retain(|pair| is_wanted(pair, &args.only));
     let bounds = Bounds { cancel: &session.cancel, largest: crate::LARGEST_FILE };
+    let vmlinux = Vmlinux::of(&args.a, &args.b);
     let bar = Bar::new(pairs.iter().map(Pair::size).sum(), !args.quiet);
     let look = |pair: Pair| -> Result<(Pair, Looked), ArtifactError> {
-        let looked = trees::compare(&pair, ignored_by(&pair, &rules).is_none(), &bounds)?;
+        let decode = ignored_by(&pair, &rules).is_none();
+        let looked = trees::compare(&pair, &How { decode, bounds: &bounds, bases: &vmlinux })?;
         bar.inc(pair.size());
         Ok((pair, looked))
     };

@@ -295,3 +295,61 @@ fn one(pair: Pair, looked: Looked, rules: &[Rule], used: &mut [bool]) -> FileRes
     }
     file
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::trees::PartState;
+
+    fn rule(path: &str, part: Option<&str>, reason: &str) -> Rule {
+        Rule { path: path.into(), part: part.map(str::to_owned), reason: reason.into() }
+    }
+
+    #[test]
+    fn rules_are_read_as_they_are_written() {
+        assert_eq!(Rule::of_path("*.ko = why = so"), Ok(rule("*.ko", None, "why = so")));
+        assert_eq!(Rule::of_path("a:b=why"), Ok(rule("a:b", None, "why")));
+        assert_eq!(Rule::of_part("a?b:.debug_*=why"), Ok(rule("a?b", Some(".debug_*"), "why")));
+        assert_eq!(Rule::of_part("a:b:mode=why"), Ok(rule("a:b", Some("mode"), "why")));
+        assert_eq!(Rule::of_line("*.ko:module signature=a key"), Ok(rule("*.ko", Some("module signature"), "a key")));
+        assert_eq!(Rule::of_line("*.ko=why"), Ok(rule("*.ko", None, "why")));
+        for bad in ["", "x", "x=", "x= ", "=why"] {
+            assert!(Rule::of_path(bad).is_err(), "{bad}");
+        }
+        for bad in ["x=why", ":x=why", "x:=why", "x:y"] {
+            assert!(Rule::of_part(bad).is_err(), "{bad}");
+        }
+    }
+
+    fn judged(parts: &[(&str, bool)], rules: &[Rule]) -> FileResult {
+        let note = |&(name, follows): &(&str, bool)| PartNote {
+            name: name.into(),
+            change: PartState::Changed,
+            size_a: None,
+            size_b: None,
+            follows,
+            ignored: None,
+        };
+        let diff = FileDiff { parts: parts.iter().map(note).collect(), ..FileDiff::default() };
+        let mut pair = Pair::default();
+        (pair.path, pair.path_b) = ("lib/x.ko".into(), Some("lib/x.ko.xz".into()));
+        let looked = vec![(pair, Looked::Differs(diff))];
+        let mut compared = judge(("a".into(), "b".into()), looked, Vec::new(), rules);
+        compared.files.remove(0)
+    }
+
+    #[test]
+    fn a_file_is_ignored_when_all_that_counts_is() {
+        let rules = [rule("*.ko", Some(".modinfo"), "one"), rule("*.xz", Some("layout"), "two")];
+        let result = |parts| judged(parts, &rules).result;
+        assert_eq!(result(&[(".modinfo", false)]), Standing::Ignored);
+        assert_eq!(result(&[(".modinfo", false), ("section headers", true)]), Standing::Ignored);
+        // Headers that say something of their own count, unless a rule has them.
+        assert_eq!(judged(&[(".modinfo", false), ("section headers", false)], &rules[..1]).result, Standing::Differs);
+        let file = judged(&[(".modinfo", false), ("gap before .text", false)], &rules);
+        assert_eq!((file.result, file.reason.as_deref()), (Standing::Ignored, Some("one; two")));
+        assert_eq!(result(&[(".modinfo", false), (".text", false)]), Standing::Differs);
+        assert_eq!(result(&[(".modinfo", false), ("module signature", false)]), Standing::SignatureOnly);
+        assert_eq!(judged(&[(".text", false)], &[rule("lib/*", None, "all")]).result, Standing::Ignored);
+    }
+}

@@ -106,7 +106,7 @@ fn what_differs_is_told_in_the_words_of_who_made_it() {
     A: a
     B: b
 
-    modules.order: bytes differ
+    modules.order: lines differ
         bytes:
             - b.ko
             + c.ko
@@ -162,6 +162,21 @@ fn rules_need_reasons_and_files_of_rules_have_comments() {
     assert!(ran.out.ends_with("2 files: 2 ignored\n"), "{ran}");
     lab.write("rules", "ok=fine\nbad\n");
     compare(&lab, &["--ignore-file", "rules"]).exits(2).says(&["rules:2: `bad` needs a reason"]);
+}
+
+#[test]
+fn headers_that_follow_an_ignored_part_are_ignored_with_it() {
+    let lab = lab(&[("x.ko", &module("6", b""))], &[("x.ko", &module("6.12.1-with-a-suffix", b""))]);
+    compare(&lab, &["--ignore-part", "*:.modinfo=another version"]).exits(0);
+    compare(&lab, &["--ignore-part", "*:layout=another version"]).exits(1);
+}
+
+#[test]
+fn the_help_teaches() {
+    let ran = Lab::new().run(&["compare", "--help"]).exits(0);
+    for words in ["Examples:", "--ignore-part", "module signature", "Exit codes: 0 equal"] {
+        assert!(ran.out.contains(words), "`{words}`: {ran}");
+    }
 }
 
 #[test]
@@ -261,7 +276,7 @@ fn what_cannot_be_listed_is_named_and_the_rest_compared() {
     // The whole would be four kilobytes of `d`.
     let told = ran.out.replace(&name, "D").replace("D/", "");
     assert!(
-        told.contains("x: bytes differ") && told.contains("D: cannot be listed in A: File name too long"),
+        told.contains("x: lines differ") && told.contains("D: cannot be listed in A: File name too long"),
         "{told}"
     );
     assert!(told.ends_with("2 files: 1 differs, 1 not readable\n"), "{told}");
@@ -286,5 +301,5 @@ fn an_interruption_ends_it() {
 fn names_that_a_terminal_would_obey_are_not_obeyed() {
     let lab = lab(&[("\u{1b}[2J", b"1")], &[("\u{1b}[2J", b"2")]);
     let ran = compare(&lab, &[]).exits(1);
-    assert!(ran.out.contains(r"\x1b[2J: bytes differ") && !ran.out.contains('\u{1b}'), "{ran}");
+    assert!(ran.out.contains(r"\x1b[2J: lines differ") && !ran.out.contains('\u{1b}'), "{ran}");
 }

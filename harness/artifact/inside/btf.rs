@@ -2,9 +2,9 @@
 
 use std::io::{self, Read, Seek};
 
-use super::super::BtfFacts;
+use super::super::{Base, BtfFacts};
 use super::headers::Side;
-use super::{change, named};
+use super::{Bases, change, named};
 
 /// The BTF of a file: what it says, and the bytes it says it with.
 #[derive(Debug, Clone, Copy)]
@@ -17,23 +17,46 @@ pub(super) struct Btf<'d> {
     pub(super) ids: Option<&'d [u8]>,
     /// Those of `.BTF.base`, the base of a module that brings its own.
     pub(super) base: Option<&'d [u8]>,
+    /// The BTF of the vmlinux of the same tree, if there is one: what split BTF without a base of its own builds on.
+    pub(super) vmlinux: Option<&'d Base>,
 }
 
 /// Reads the sections of both files and compares them.
-pub(super) fn lines<R: Read + Seek>(a: &mut Side<'_, R>, b: &mut Side<'_, R>) -> io::Result<Vec<String>> {
+pub(super) fn lines<R: Read + Seek>(
+    a: &mut Side<'_, R>,
+    b: &mut Side<'_, R>,
+    bases: &dyn Bases,
+) -> io::Result<Vec<String>> {
     let mut read = |name: &str| Ok::<_, io::Error>((a.part(name)?, b.part(name)?));
     let (types, ids, base) = (read(".BTF")?, read(".BTF_ids")?, read(".BTF.base")?);
+    // Read only where it is needed: it is the largest BTF of all.
+    let needs = |side: &Side<'_, R>, own: &Option<Vec<u8>>| {
+        side.artifact.btf.as_ref().is_some_and(|facts| facts.base) && own.is_none()
+    };
+    let vmlinux_a = if needs(a, &base.0) { bases.of_a() } else { None };
+    let vmlinux_b = if needs(b, &base.1) { bases.of_b() } else { None };
+    // Names of split BTF are in the strings of its base; what was known without it is read again.
+    let again = |side: &Side<'_, R>, types: &Option<Vec<u8>>, base: Option<&Base>| {
+        let facts = side.artifact.btf.as_ref()?;
+        match (types, base) {
+            (Some(bytes), Some(base)) => Some(BtfFacts::of(bytes, facts.sections, Some(base))),
+            _ => Some(facts.clone()),
+        }
+    };
+    let (facts_a, facts_b) = (again(a, &types.0, vmlinux_a), again(b, &types.1, vmlinux_b));
     let of_a = Btf {
-        facts: a.artifact.btf.as_ref(),
+        facts: facts_a.as_ref(),
         types: types.0.as_deref(),
         ids: ids.0.as_deref(),
         base: base.0.as_deref(),
+        vmlinux: vmlinux_a,
     };
     let of_b = Btf {
-        facts: b.artifact.btf.as_ref(),
+        facts: facts_b.as_ref(),
         types: types.1.as_deref(),
         ids: ids.1.as_deref(),
         base: base.1.as_deref(),
+        vmlinux: vmlinux_b,
     };
     Ok(compare(&of_a, &of_b))
 }
@@ -49,6 +72,14 @@ pub(super) fn compare(a: &Btf<'_>, b: &Btf<'_>) -> Vec<String> {
             (Some(_), None) => lines.push(format!("{what}: only in A")),
             (None, Some(_)) => lines.push(format!("{what}: only in B")),
             _ => {}
+        }
+    }
+    for (which, side) in [("A", a), ("B", b)] {
+        let unnamed = side.facts.map_or(0, |facts| facts.unnamed);
+        if unnamed > 0 && side.vmlinux.is_none() && !lines.is_empty() {
+            lines.push(format!(
+                "{unnamed} functions of {which} have their names in a vmlinux, which is not at the top of it"
+            ));
         }
     }
     if lines.is_empty()

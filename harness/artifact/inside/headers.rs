@@ -23,6 +23,8 @@ pub(super) const SHF_STRINGS: u64 = 0x20;
 
 /// The longest part that is read, in bytes: the `.debug_info` of a distribution's vmlinux has some 200 MB.
 const LARGEST: u64 = 256 << 20;
+/// The longest symbol table, in bytes: each symbol takes some times its length of memory, and a vmlinux has 300,000.
+const LARGEST_TABLE: u64 = 64 << 20;
 /// The most that is read of one file in all, in bytes.
 pub(super) const BUDGET: u64 = 1 << 30;
 
@@ -265,6 +267,9 @@ impl<'r, R: Read + Seek> Side<'r, R> {
         let Some((at, length)) = strings else {
             return Ok(Err(format!("the symbol table's names are said to be in section {link}, which has none")));
         };
+        if size > LARGEST_TABLE {
+            return Ok(Err("the symbol table is too large to be read".to_owned()));
+        }
         let wide = match wide {
             Some((offset, size)) => self.bytes(offset, size)?,
             None => None,
@@ -272,7 +277,10 @@ impl<'r, R: Read + Seek> Side<'r, R> {
         let (Some(symbols), Some(strings)) = (self.bytes(offset, size)?, self.bytes(at, length)?) else {
             return Ok(Err("the symbol table is too large to be read".to_owned()));
         };
-        let table = Rc::new(Table::parse(&symbols, strings, wide.as_deref(), self.order));
+        let table = match Table::parse(&symbols, strings, wide.as_deref(), self.order) {
+            Ok(table) => Rc::new(table),
+            Err(why) => return Ok(Err(why)),
+        };
         self.tables.insert(index, Rc::clone(&table));
         Ok(Ok(table))
     }

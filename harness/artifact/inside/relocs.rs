@@ -138,11 +138,13 @@ pub(super) fn lines<R: Read + Seek>(
 /// Which symbols are referred to more or less often.
 fn references<R: Read + Seek>(before: &Named<'_, R>, after: &Named<'_, R>) -> Vec<String> {
     let mut uses: BTreeMap<&[u8], i64> = BTreeMap::new();
-    for relocation in &before.all {
-        *uses.entry(before.symbol(relocation)).or_default() -= 1;
-    }
-    for relocation in &after.all {
-        *uses.entry(after.symbol(relocation)).or_default() += 1;
+    for (side, sign) in [(before, -1), (after, 1)] {
+        // By number first: there are many relocations to few symbols.
+        let mut by_number: BTreeMap<u32, (i64, &Relocation)> = BTreeMap::new();
+        side.all.iter().for_each(|relocation| by_number.entry(relocation.symbol).or_insert((0, relocation)).0 += sign);
+        for (times, relocation) in by_number.into_values() {
+            *uses.entry(side.symbol(relocation)).or_default() += times;
+        }
     }
     let told = |wanted: fn(&i64) -> bool| -> Vec<String> {
         let times = |by: &i64| if by.abs() == 1 { String::new() } else { format!(" ×{}", by.abs()) };

@@ -12,6 +12,8 @@ use super::{SHOWN, change, count, named};
 
 /// Longer names are told by their beginning: twice `KSYM_NAME_LEN` (`include/linux/kallsyms.h`).
 const MAX_NAME: usize = 1024;
+/// How often a byte of the names may belong to a symbol: linkers share the ends of names, which is seldom more than once.
+const SHARED: usize = 64;
 const STT_SECTION: u8 = 3;
 
 /// `Elf32_Sym` or `Elf64_Sym`.
@@ -39,7 +41,10 @@ pub(super) struct Table {
 
 impl Table {
     /// `wide` is the section of type `SHT_SYMTAB_SHNDX` that goes with it. A cut-off last symbol is left out.
-    pub(super) fn parse(symbols: &[u8], strings: Vec<u8>, wide: Option<&[u8]>, order: Order) -> Self {
+    ///
+    /// # Errors
+    /// A table whose names lie over each other so often that reading them would take no end.
+    pub(super) fn parse(symbols: &[u8], strings: Vec<u8>, wide: Option<&[u8]>, order: Order) -> Result<Self, String> {
         let entry = if order.is_64 { 24 } else { 16 };
         let read = |(index, bytes): (usize, &[u8])| -> Option<Symbol> {
             let (value, size, rest) = if order.is_64 { (8, 16, 4) } else { (4, 8, 12) };
@@ -59,7 +64,14 @@ impl Table {
                 section,
             })
         };
-        Self { symbols: symbols.chunks_exact(entry).enumerate().filter_map(read).collect(), strings }
+        let table = Self { symbols: symbols.chunks_exact(entry).enumerate().filter_map(read).collect(), strings };
+        let mut left = SHARED * table.strings.len() + MAX_NAME;
+        for (index, symbol) in table.symbols.iter().enumerate() {
+            left = left
+                .checked_sub(table.name(symbol).len())
+                .ok_or_else(|| format!("the names of the first {index} symbols lie over each other"))?;
+        }
+        Ok(table)
     }
 
     /// A symbol's name as it is in the file, empty where there is none.

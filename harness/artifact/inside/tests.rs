@@ -5,7 +5,7 @@ use std::io::Cursor;
 use super::super::tests::{FLAVOURS, Fields, Flavour, Made, Random, elf_of};
 use super::super::{Artifact, describe_reader, diff_parts};
 use super::headers::Order;
-use super::{Inside, details};
+use super::{Inside, NoBases, details};
 
 const PROGBITS: u32 = 1;
 const SYMTAB: u32 = 2;
@@ -129,7 +129,7 @@ fn artifact(bytes: &[u8]) -> Artifact {
 pub(in super::super) fn inside(a: &[u8], b: &[u8]) -> Inside {
     let (in_a, in_b) = (artifact(a), artifact(b));
     let diff = diff_parts(&in_a, &in_b);
-    details((&in_a, &mut Cursor::new(a)), (&in_b, &mut Cursor::new(b)), &diff).expect("a slice can be read")
+    details((&in_a, &mut Cursor::new(a)), (&in_b, &mut Cursor::new(b)), &diff, &NoBases).expect("a slice can be read")
 }
 
 /// The lines on a part.
@@ -279,6 +279,8 @@ fn units_of_a_compiler_are_found_and_named() {
 fn text_is_compared_by_lines_and_bytes_by_their_first_difference() {
     let told = inside(b"a\nb\nc\n", b"a\nc\nd\n");
     assert_eq!(told.details[0].lines, ["- b", "+ d"]);
+    let told = inside(b"# CONFIG_A is not set\nCONFIG_B=y\nCONFIG_C=1\n", b"CONFIG_A=m\nCONFIG_B=y\nCONFIG_D=1\n");
+    assert_eq!(told.details[0].lines, ["CONFIG_A: n → m", "- CONFIG_C=1", "+ CONFIG_D=1"]);
     let told = inside(b"\0\x01\x02\x03", b"\0\x01\xff\x03");
     assert_eq!(told.details[0].lines, ["1 byte, first at 0x2: 0203 → ff03"]);
     let told = inside(b"\0\x01", b"\0\x01\x02");
