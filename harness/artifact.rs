@@ -4,11 +4,13 @@
 //! directory --walk--> FileEntry          what is there (never opened)
 //! file --describe--> Artifact            digest, parts that cover every byte, BTF facts
 //! (Artifact, Artifact) --diff_parts--> PartDiff
+//! (file, file, PartDiff) --inside::details--> lines    what differs, in the words of whoever made it
+//! (tree, tree) --trees::pair--> Pair --trees::compare--> Looked
 //! .BTF bytes --btf::full_text--> text --snapshot--> `.snap` file
 //! ```
 //!
-//! Everything below works on bytes or readers, apart from [`walk`](walk()), [`hash_file`], [`describe`] and
-//! [`Snapshot::write`](snapshot::Snapshot::write), which are the thin edge to the file system.
+//! Everything below works on bytes or readers, apart from [`walk`](walk()), [`hash_file`], [`describe`],
+//! [`trees`] and [`Snapshot::write`](snapshot::Snapshot::write), which are the thin edge to the file system.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -23,14 +25,17 @@ pub mod database;
 mod diff;
 mod elf;
 mod hash;
+pub mod inside;
 mod meaning;
 mod opened;
+pub mod packed;
 pub mod record;
 pub mod recorder;
 mod shipped;
 pub mod snapshot;
 mod sparse;
 pub mod steps;
+pub mod trees;
 mod walk;
 
 pub use btf::{Base, BtfError, BtfFacts};
@@ -168,6 +173,31 @@ impl ArtifactError {
             Self::NotAFile { .. } | Self::TooLarge { .. } => true,
             Self::Stopped | Self::Changed { .. } | Self::Snapshot { .. } => false,
         }
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn place(&self) -> &Path {
+        match self {
+            Self::Io { path, .. }
+            | Self::NotAFile { path }
+            | Self::TooLarge { path, .. }
+            | Self::Changed { path }
+            | Self::Snapshot { path, .. } => path,
+            Self::Stopped => Path::new(""),
+        }
+    }
+
+    /// The error with its causes.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        text
     }
 
     fn io(action: &'static str, path: &Path, source: io::Error) -> Self {

@@ -17,6 +17,7 @@ mod audit;
 pub mod bootstrap;
 mod btf;
 mod check;
+mod compare;
 pub mod doctor;
 mod error;
 mod fingerprint;
@@ -92,6 +93,8 @@ enum Command {
     Incremental(adhoc::IncrementalArgs),
     /// Build the tree here twice from clean and compare
     Twice(adhoc::AdhocArgs),
+    /// Compare two builds, two directories of modules, or two files, and say what differs inside
+    Compare(compare::CompareArgs),
     /// Run any command and say what every process below it read, wrote, renamed and removed
     Trace(trace::TraceArgs),
     /// Find files that steps read and make does not know of, and confirm each by an edit and two builds
@@ -417,6 +420,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::Incremental(args) => adhoc::incremental(&args, session),
         Command::Twice(args) => adhoc::twice(&args, session),
         Command::Audit(args) => audit::audit(&args, session),
+        Command::Compare(args) => compare::compare(&args, session),
         Command::Trace(args) => trace::trace(&args, session),
         Command::Btf(args) => btf::btf(&args, session),
         Command::Replay(args) => replay::replay(&args, session),

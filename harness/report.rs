@@ -14,6 +14,7 @@ use crate::verdict::audit::Audit;
 use crate::verdict::{Finding, Judgement, Standing, Verdict};
 
 mod audit;
+pub mod compare;
 pub mod json;
 pub mod mail;
 pub mod reproducer;

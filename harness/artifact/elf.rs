@@ -148,7 +148,7 @@ where
         .map_err(|()| "the section names lie outside the file".to_owned())
 }
 
-fn section_label(table: &[u8], offset: u32) -> String {
+pub(super) fn section_label(table: &[u8], offset: u32) -> String {
     let bytes = usize::try_from(offset).ok().and_then(|start| table.get(start..)).unwrap_or_default();
     let bytes = &bytes[..bytes.len().min(MAX_NAME)];
     let name = bytes.split(|&b| b == 0).next().unwrap_or_default();

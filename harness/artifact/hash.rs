@@ -166,3 +166,20 @@ impl<R: Read> Chunks<R> {
         Ok(false)
     }
 }
+
+/// Reads until the buffer is full or the reader ends; how many bytes there were.
+///
+/// # Errors
+/// What the reader says; interrupted reads are repeated.
+pub(super) fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut have = 0;
+    while have < buffer.len() {
+        match reader.read(&mut buffer[have..]) {
+            Ok(0) => break,
+            Ok(n) => have += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(have)
+}

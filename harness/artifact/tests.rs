@@ -22,22 +22,22 @@ const STRTAB: u32 = 3;
 const NOBITS: u32 = 8;
 
 /// Writes fields one after the other, as gABI's figures list them.
-struct Fields {
-    flavour: Flavour,
-    bytes: Vec<u8>,
+pub(super) struct Fields {
+    pub(super) flavour: Flavour,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Fields {
-    fn half(&mut self, value: u16) {
+    pub(super) fn half(&mut self, value: u16) {
         let bytes = if self.flavour.big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
         self.bytes.extend(bytes);
     }
-    fn word(&mut self, value: u32) {
+    pub(super) fn word(&mut self, value: u32) {
         let bytes = if self.flavour.big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
         self.bytes.extend(bytes);
     }
     /// An address, offset or size: as wide as the class.
-    fn wide(&mut self, value: u64) {
+    pub(super) fn wide(&mut self, value: u64) {
         if self.flavour.is_64 {
             let bytes = if self.flavour.big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
             self.bytes.extend(bytes);
@@ -47,21 +47,45 @@ impl Fields {
     }
 }
 
+/// A section that is to be.
+#[derive(Clone, Default)]
+pub(super) struct Made<'n> {
+    pub(super) name: &'n str,
+    pub(super) kind: u32,
+    pub(super) flags: u64,
+    /// Index of another section, the first being 1.
+    pub(super) link: u32,
+    pub(super) info: u32,
+    pub(super) entsize: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
 /// A relocatable object with the given sections, each aligned to 16 bytes, and its section headers at the end.
 pub(super) fn elf(flavour: Flavour, sections: &[(&str, u32, &[u8])]) -> Vec<u8> {
+    fn made<'n>(&(name, kind, bytes): &(&'n str, u32, &[u8])) -> Made<'n> {
+        Made { name, kind, bytes: bytes.into(), ..Made::default() }
+    }
+    elf_of(flavour, &sections.iter().map(made).collect::<Vec<_>>())
+}
+
+/// As [`elf`], with what else section headers say.
+pub(super) fn elf_of(flavour: Flavour, sections: &[Made<'_>]) -> Vec<u8> {
+    let mut all = sections.to_vec();
+    all.push(Made { name: ".shstrtab", kind: STRTAB, ..Made::default() });
     let mut names = vec![0];
     let mut offsets = Vec::new();
-    for (name, ..) in sections.iter().chain(&[(".shstrtab", STRTAB, &[][..])]) {
+    for section in &all {
         offsets.push(names.len() as u32);
-        names.extend(name.bytes().chain([0]));
+        names.extend(section.name.bytes().chain([0]));
     }
-    let mut all: Vec<(u32, &[u8])> = sections.iter().map(|s| (s.1, s.2)).collect();
-    all.push((STRTAB, &names));
+    if let Some(last) = all.last_mut() {
+        last.bytes = names;
+    }
 
     let header = if flavour.is_64 { 64 } else { 52 };
     let mut body = Vec::new();
     let mut places = Vec::new();
-    for (kind, bytes) in &all {
+    for Made { kind, bytes, .. } in &all {
         while !(header + body.len()).is_multiple_of(16) {
             body.push(0xcc);
         }
@@ -94,17 +118,17 @@ pub(super) fn elf(flavour: Flavour, sections: &[(&str, u32, &[u8])]) -> Vec<u8> 
     assert_eq!(out.bytes.len(), header);
     out.bytes.extend(body);
     out.bytes.extend(vec![0; if flavour.is_64 { 64 } else { 40 }]);
-    for (index, (kind, bytes)) in all.iter().enumerate() {
+    for (index, section) in all.iter().enumerate() {
         out.word(offsets[index]);
-        out.word(*kind);
-        out.wide(0);
+        out.word(section.kind);
+        out.wide(section.flags);
         out.wide(0);
         out.wide(places[index] as u64);
-        out.wide(bytes.len() as u64);
-        out.word(0);
-        out.word(0);
+        out.wide(section.bytes.len() as u64);
+        out.word(section.link);
+        out.word(section.info);
         out.wide(16);
-        out.wide(0);
+        out.wide(section.entsize);
     }
     out.bytes
 }

@@ -62,7 +62,19 @@ pub struct FileEntry {
 /// # Errors
 /// [`ArtifactError::Io`] with the path of a directory that cannot be listed.
 pub fn walk(root: &Path, filter: impl Fn(&str, FileKind) -> bool) -> Result<Vec<FileEntry>, ArtifactError> {
-    walk_with(root, None, filter)
+    walk_with(root, None, Err, filter)
+}
+
+/// As [`walk()`], going on past directories and entries that cannot be looked at, which are handed to `lost`.
+///
+/// # Errors
+/// [`ArtifactError::Io`] when `root` itself cannot be listed.
+pub(super) fn walk_past(root: &Path, lost: &mut Vec<ArtifactError>) -> Result<Vec<FileEntry>, ArtifactError> {
+    let past = |error| {
+        lost.push(error);
+        Ok(())
+    };
+    walk_with(root, None, past, |_, _| true)
 }
 
 /// As [`walk()`] of a tree that may be written to: what was opened for it stays open for as long as `opened` does.
@@ -72,12 +84,13 @@ pub(super) fn walk_opening(
     opened: &mut Opened,
     filter: impl Fn(&str, FileKind) -> bool,
 ) -> Result<Vec<FileEntry>, ArtifactError> {
-    walk_with(root, Some(opened), filter)
+    walk_with(root, Some(opened), Err, filter)
 }
 
 fn walk_with(
     root: &Path,
     mut opened: Option<&mut Opened>,
+    mut lost: impl FnMut(ArtifactError) -> Result<(), ArtifactError>,
     filter: impl Fn(&str, FileKind) -> bool,
 ) -> Result<Vec<FileEntry>, ArtifactError> {
     let mut open = |path: &Path, meta: &Metadata| match &mut opened {
@@ -94,18 +107,29 @@ fn walk_with(
         let listing = match fs::read_dir(&dir) {
             Ok(listing) => listing,
             Err(e) if has_vanished(&e) && dir != root => continue,
-            Err(e) => return Err(list_error(e)),
+            Err(e) if dir == root => return Err(list_error(e)),
+            Err(e) => {
+                lost(list_error(e))?;
+                continue;
+            }
         };
         for entry in listing {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(e) if has_vanished(&e) => continue,
-                Err(e) => return Err(list_error(e)),
+                Err(e) => {
+                    lost(list_error(e))?;
+                    // what comes after an error of readdir(3) may be the same error again
+                    break;
+                }
             };
             let meta = match entry.metadata() {
                 Ok(meta) => meta,
                 Err(e) if has_vanished(&e) => continue,
-                Err(e) => return Err(ArtifactError::io("examine", &entry.path(), e)),
+                Err(e) => {
+                    lost(ArtifactError::io("examine", &entry.path(), e))?;
+                    continue;
+                }
             };
             let kind = kind_of(meta.file_type());
             let path = format!("{prefix}{}", escape_path(Path::new(&entry.file_name())));

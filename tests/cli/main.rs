@@ -9,6 +9,7 @@ mod bad_builds;
 mod causes;
 mod check;
 mod closed;
+mod compare;
 mod graft;
 mod honest;
 mod lab;

@@ -1,0 +1,122 @@
+//! What section headers and the ELF header say beyond where things lie.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::{Read, Seek};
+
+use object::elf::{FileType, Machine, SectionType, machine_names};
+
+use super::headers::{SHT_NOBITS, Section, Side};
+use super::{SHOWN, change, count};
+
+/// Letters of flags as readelf(1) prints them, by bit.
+const FLAGS: &[(u64, char)] = &[
+    (0x1, 'W'),
+    (0x2, 'A'),
+    (0x4, 'X'),
+    (0x10, 'M'),
+    (0x20, 'S'),
+    (0x40, 'I'),
+    (0x80, 'L'),
+    (0x100, 'O'),
+    (0x200, 'G'),
+    (0x400, 'T'),
+    (0x800, 'C'),
+];
+
+fn flags(flags: u64) -> String {
+    let known = FLAGS.iter().filter(|(bit, _)| flags & bit != 0);
+    let mut text: String = known.clone().map(|(_, letter)| *letter).collect();
+    let other = known.fold(flags, |rest, (bit, _)| rest & !bit);
+    if other != 0 {
+        text.push_str(&format!("+{other:#x}"));
+    }
+    if text.is_empty() { "none".to_owned() } else { text }
+}
+
+fn kind<R: Read + Seek>(side: &Side<'_, R>, kind: u32) -> String {
+    let names = machine_names(Machine(side.header.machine));
+    names.sht.name(SectionType(kind)).map_or(format!("{kind:#x}"), str::to_owned)
+}
+
+/// What differs between headers of the same section, and sections without bytes that only one file has.
+pub(super) fn lines<R: Read + Seek>(a: &Side<'_, R>, b: &Side<'_, R>) -> Vec<String> {
+    let by_label = |side: &Side<'_, R>| -> BTreeMap<String, Vec<Section>> {
+        let mut all: BTreeMap<String, Vec<Section>> = BTreeMap::new();
+        for section in side.sections.iter().skip(1) {
+            all.entry(section.label.clone()).or_default().push(section.clone());
+        }
+        all
+    };
+    let (in_a, in_b) = (by_label(a), by_label(b));
+    let mut lines = Vec::new();
+    let mut moved = 0;
+    for (label, of_a) in &in_a {
+        let of_b = in_b.get(label).map_or(&[][..], |all| all);
+        for (x, y) in of_a.iter().zip(of_b) {
+            moved += usize::from(x.address != y.address);
+            let link = |side: &Side<'_, R>, section: &Section| side.place(section.link).to_owned();
+            // What a relocation section is for; of a symbol table it is the number of local symbols.
+            let target = |side: &Side<'_, R>, section: &Section| match section.flags & 0x40 {
+                0 => String::new(),
+                _ => side.place(section.info).to_owned(),
+            };
+            let differences: Vec<String> = [
+                change("type", &kind(a, x.kind), &kind(b, y.kind)),
+                change("flags", &flags(x.flags), &flags(y.flags)),
+                change("align", &x.align, &y.align),
+                change("entry size", &x.entsize, &y.entsize),
+                change("link", &link(a, x), &link(b, y)),
+                change("of", &target(a, x), &target(b, y)),
+                // the length of others is that of their bytes, which are a part
+                (x.kind == SHT_NOBITS || y.kind == SHT_NOBITS).then(|| change("size", &x.size, &y.size)).flatten(),
+            ]
+            .into_iter()
+            .flatten()
+            .collect();
+            if !differences.is_empty() {
+                lines.push(format!("{label}: {}", differences.join(", ")));
+            }
+        }
+    }
+    for (of, other, only) in [(&in_a, &in_b, "only in A"), (&in_b, &in_a, "only in B")] {
+        // those with bytes are parts, and told as such
+        let without = of.iter().filter(|(label, all)| {
+            !other.contains_key(*label) && all.iter().all(|s| s.kind == SHT_NOBITS || s.size == 0)
+        });
+        lines.extend(without.map(|(label, all)| {
+            let size: u64 = all.iter().map(|section| section.size).fold(0, u64::saturating_add);
+            format!("{label}: {only} ({size} bytes, none of them in the file)")
+        }));
+    }
+    let left = lines.len().saturating_sub(2 * SHOWN);
+    lines.truncate(2 * SHOWN);
+    if left > 0 {
+        lines.push(format!("and {left} more"));
+    }
+    if moved > 0 {
+        lines.push(format!("{} at another address", count(moved, "section")));
+    }
+    lines
+}
+
+/// What differs in the ELF header, but for where other headers lie.
+pub(super) fn header<R: Read + Seek>(a: &Side<'_, R>, b: &Side<'_, R>) -> Vec<String> {
+    let (x, y) = (a.header, b.header);
+    fn told<T: Display>(name: Option<&str>, number: T) -> String {
+        name.map_or(number.to_string(), str::to_owned)
+    }
+    let kind = |kind: u16| told(FileType(kind).name(), kind);
+    let machine = |machine: u16| told(Machine(machine).name(), machine);
+    [
+        change("class and byte order", &format!("{:?}", a.order), &format!("{:?}", b.order)),
+        change("type", &kind(x.kind), &kind(y.kind)),
+        change("machine", &machine(x.machine), &machine(y.machine)),
+        change("flags", &format!("{:#x}", x.flags), &format!("{:#x}", y.flags)),
+        change("entry", &format!("{:#x}", x.entry), &format!("{:#x}", y.entry)),
+        change("ABI", &format!("{:?}", x.abi), &format!("{:?}", y.abi)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
