@@ -10,6 +10,7 @@
 //! more than [`headers::BUDGET`] bytes. What cannot be decoded says where and why, and is still a difference.
 
 use std::io::{self, Read, Seek};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,19 +65,19 @@ pub struct Inside {
 /// Where the BTF of the vmlinux comes from that a module was built for; asked only for modules that need it.
 pub trait Bases: Sync {
     /// That of A's tree.
-    fn of_a(&self) -> Option<&Base>;
+    fn of_a(&self) -> Option<&Arc<Base>>;
     /// That of B's tree.
-    fn of_b(&self) -> Option<&Base>;
+    fn of_b(&self) -> Option<&Arc<Base>>;
 }
 
 /// No vmlinux is known.
 pub struct NoBases;
 
 impl Bases for NoBases {
-    fn of_a(&self) -> Option<&Base> {
+    fn of_a(&self) -> Option<&Arc<Base>> {
         None
     }
-    fn of_b(&self) -> Option<&Base> {
+    fn of_b(&self) -> Option<&Arc<Base>> {
         None
     }
 }

@@ -9,7 +9,7 @@ use std::fs::{self, Metadata};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -259,8 +259,8 @@ pub struct How<'h> {
 /// The BTF of `vmlinux` at the top of each of two trees, read when it is first asked for.
 #[derive(Debug, Default)]
 pub struct Vmlinux {
-    a: (PathBuf, OnceLock<Option<Base>>),
-    b: (PathBuf, OnceLock<Option<Base>>),
+    a: (PathBuf, OnceLock<Option<Arc<Base>>>),
+    b: (PathBuf, OnceLock<Option<Arc<Base>>>),
 }
 
 impl Vmlinux {
@@ -271,21 +271,21 @@ impl Vmlinux {
         Self { a: of(a), b: of(b) }
     }
 
-    fn read(side: &(PathBuf, OnceLock<Option<Base>>)) -> Option<&Base> {
+    fn read(side: &(PathBuf, OnceLock<Option<Arc<Base>>>)) -> Option<&Arc<Base>> {
         let read = || {
             // A link is not followed, nor a FIFO opened.
             fs::symlink_metadata(&side.0).ok().filter(Metadata::is_file)?;
-            Base::parse(super::section(&side.0, ".BTF").ok()??).ok()
+            Base::parse(super::section(&side.0, ".BTF").ok()??).ok().map(Arc::new)
         };
         side.1.get_or_init(read).as_ref()
     }
 }
 
 impl Bases for Vmlinux {
-    fn of_a(&self) -> Option<&Base> {
+    fn of_a(&self) -> Option<&Arc<Base>> {
         Self::read(&self.a)
     }
-    fn of_b(&self) -> Option<&Base> {
+    fn of_b(&self) -> Option<&Arc<Base>> {
         Self::read(&self.b)
     }
 }

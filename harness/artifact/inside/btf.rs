@@ -1,10 +1,11 @@
 //! What differs in the BTF of two files.
 
 use std::io::{self, Read, Seek};
+use std::sync::Arc;
 
-use super::super::{Base, BtfFacts};
+use super::super::{Base, BtfFacts, btf};
 use super::headers::Side;
-use super::{Bases, change, named};
+use super::{Bases, SHOWN, change, named};
 
 /// The BTF of a file: what it says, and the bytes it says it with.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +19,20 @@ pub(super) struct Btf<'d> {
     /// Those of `.BTF.base`, the base of a module that brings its own.
     pub(super) base: Option<&'d [u8]>,
     /// The BTF of the vmlinux of the same tree, if there is one: what split BTF without a base of its own builds on.
-    pub(super) vmlinux: Option<&'d Base>,
+    pub(super) vmlinux: Option<&'d Arc<Base>>,
+    /// The file, whose symbols say what the words of `.BTF_ids` are; none where these are the same, or it is too large.
+    pub(super) file: Option<&'d [u8]>,
+}
+
+impl Btf<'_> {
+    /// Its types, if there is all that they need.
+    fn parsed(&self) -> Option<btf::Btf> {
+        let base = match self.base {
+            Some(own) => Some(Arc::new(Base::parse(own.to_vec()).ok()?)),
+            None => self.vmlinux.cloned(),
+        };
+        btf::Btf::parse(self.types?.to_vec(), base).ok()
+    }
 }
 
 /// Reads the sections of both files and compares them.
@@ -36,20 +50,23 @@ pub(super) fn lines<R: Read + Seek>(
     let vmlinux_a = if needs(a, &base.0) { bases.of_a() } else { None };
     let vmlinux_b = if needs(b, &base.1) { bases.of_b() } else { None };
     // Names of split BTF are in the strings of its base; what was known without it is read again.
-    let again = |side: &Side<'_, R>, types: &Option<Vec<u8>>, base: Option<&Base>| {
+    let again = |side: &Side<'_, R>, types: &Option<Vec<u8>>, base: Option<&Arc<Base>>| {
         let facts = side.artifact.btf.as_ref()?;
         match (types, base) {
-            (Some(bytes), Some(base)) => Some(BtfFacts::of(bytes, facts.sections, Some(base))),
+            (Some(bytes), Some(base)) => Some(BtfFacts::of(bytes, facts.sections, Some(base.as_ref()))),
             _ => Some(facts.clone()),
         }
     };
     let (facts_a, facts_b) = (again(a, &types.0, vmlinux_a), again(b, &types.1, vmlinux_b));
+    let differ = ids.0 != ids.1 && ids.0.is_some() && ids.1.is_some();
+    let (file_a, file_b) = if differ { (a.whole()?, b.whole()?) } else { (None, None) };
     let of_a = Btf {
         facts: facts_a.as_ref(),
         types: types.0.as_deref(),
         ids: ids.0.as_deref(),
         base: base.0.as_deref(),
         vmlinux: vmlinux_a,
+        file: file_a.as_deref(),
     };
     let of_b = Btf {
         facts: facts_b.as_ref(),
@@ -57,22 +74,45 @@ pub(super) fn lines<R: Read + Seek>(
         ids: ids.1.as_deref(),
         base: base.1.as_deref(),
         vmlinux: vmlinux_b,
+        file: file_b.as_deref(),
     };
     Ok(compare(&of_a, &of_b))
 }
 
 /// Lines on two files' BTF, pure over bytes: the place for all that is to be said of it.
 pub(super) fn compare(a: &Btf<'_>, b: &Btf<'_>) -> Vec<String> {
-    let mut lines = facts(a.facts, b.facts);
-    for (what, before, after) in [(".BTF_ids", a.ids, b.ids), (".BTF.base", a.base, b.base)] {
-        match (before, after) {
-            (Some(before), Some(after)) if before != after => {
-                lines.push(format!("{what}: {}", super::code::first_difference(before, after)));
+    let parsed = (a.parsed(), b.parsed());
+    let mut lines = match &parsed {
+        // What is only written otherwise is no difference of what it says, and told below.
+        (Some(a), Some(b)) => match btf::BtfDiff::of(a, b) {
+            diff if diff.relation == btf::Relation::Identical => Vec::new(),
+            diff => diff.lines(SHOWN),
+        },
+        _ => facts(a.facts, b.facts),
+    };
+    let ids = |file: Option<&[u8]>, types: &Option<btf::Btf>| btf::ids(file?, types.as_ref()).ok();
+    match (a.ids, b.ids) {
+        (Some(before), Some(after)) if before != after => {
+            let told = ids(a.file, &parsed.0).zip(ids(b.file, &parsed.1));
+            let told = told.map(|(before, after)| btf::diff_ids(&before, &after)).unwrap_or_default();
+            match told.as_slice() {
+                [] if parsed.0.is_some() => lines.push(".BTF_ids: other ids for the same types".to_owned()),
+                [] => lines.push(format!(".BTF_ids: {}", super::code::first_difference(before, after))),
+                told => lines.extend(told.iter().take(SHOWN).map(|line| format!(".BTF_ids: {line}"))),
             }
-            (Some(_), None) => lines.push(format!("{what}: only in A")),
-            (None, Some(_)) => lines.push(format!("{what}: only in B")),
-            _ => {}
+            lines.extend((told.len() > SHOWN).then(|| format!(".BTF_ids: and {} more", told.len() - SHOWN)));
         }
+        (Some(_), None) => lines.push(".BTF_ids: only in A".to_owned()),
+        (None, Some(_)) => lines.push(".BTF_ids: only in B".to_owned()),
+        _ => {}
+    }
+    match (a.base, b.base) {
+        (Some(before), Some(after)) if before != after => {
+            lines.push(format!(".BTF.base: {}", super::code::first_difference(before, after)));
+        }
+        (Some(_), None) => lines.push(".BTF.base: only in A".to_owned()),
+        (None, Some(_)) => lines.push(".BTF.base: only in B".to_owned()),
+        _ => {}
     }
     for (which, side) in [("A", a), ("B", b)] {
         let unnamed = side.facts.map_or(0, |facts| facts.unnamed);

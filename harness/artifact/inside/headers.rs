@@ -235,6 +235,11 @@ impl<'r, R: Read + Seek> Side<'r, R> {
         }
     }
 
+    /// The whole file, unless it is too large.
+    pub(super) fn whole(&mut self) -> io::Result<Option<Vec<u8>>> {
+        self.bytes(0, self.artifact.size)
+    }
+
     /// The length of a part in bytes.
     pub(super) fn size(&self, name: &str) -> u64 {
         self.parts.get(name).map_or(0, |(_, size, _)| *size)
