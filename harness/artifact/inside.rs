@@ -37,7 +37,7 @@ mod units;
 /// How many parts of a file are decoded: a file with a section for each function may have 100,000 that differ.
 const DECODED: usize = 200;
 /// Sections of which each entry takes memory of its own are decoded up to this many bytes; a module's have a few thousand.
-const SMALL: usize = 16 << 20;
+const SMALL: usize = 4 << 20;
 /// How many of a kind are named before the rest is only counted: symbols, strings, relocations.
 const SHOWN: usize = 8;
 
@@ -188,7 +188,8 @@ fn kind<R: Read + Seek>(name: &str, a: &Side<'_, R>, b: &Side<'_, R>) -> Kind {
         headers::SHT_REL | headers::SHT_RELA => Kind::Relocations,
         headers::SHT_NOTE => Kind::Note,
         headers::SHT_STRTAB => Kind::Strings,
-        _ if is_text(in_a) => Kind::Strings,
+        // names of debug information come and go with it
+        _ if is_text(in_a) && !is_unwinding(name) => Kind::Strings,
         _ if section_name(name).starts_with(".debug_") => Kind::Debug,
         _ if is_unwinding(name) => Kind::Bytes,
         _ if in_a.is_alloc() => Kind::Code,
@@ -241,6 +242,9 @@ fn decode<R: Read + Seek>(
                 lines.truncate(1);
                 lines
             })
+        }
+        Kind::Debug if a.section(name).is_some_and(|s| is_text(s) && s.flags & headers::SHF_COMPRESSED == 0) => {
+            Ok(strings::lines(&in_a, &in_b, 0))
         }
         Kind::Debug => units::lines(a, b, name, &in_a, &in_b)?,
         Kind::Code => code::lines(a, b, name, &in_a, &in_b)?,

@@ -20,11 +20,12 @@ pub(super) const SHT_DYNSYM: u32 = 11;
 pub(super) const SHT_SYMTAB_SHNDX: u32 = 18;
 pub(super) const SHF_ALLOC: u64 = 2;
 pub(super) const SHF_STRINGS: u64 = 0x20;
+pub(super) const SHF_COMPRESSED: u64 = 0x800;
 
 /// The longest part that is read, in bytes: the `.debug_info` of a distribution's vmlinux has some 200 MB.
 const LARGEST: u64 = 256 << 20;
 /// The longest symbol table, in bytes: each symbol takes some times its length of memory, and a vmlinux has 300,000.
-const LARGEST_TABLE: u64 = 64 << 20;
+const LARGEST_TABLE: u64 = 48 << 20;
 /// The most that is read of one file in all, in bytes.
 pub(super) const BUDGET: u64 = 1 << 30;
 

@@ -8,12 +8,13 @@ use object::elf::{SymbolBind, SymbolType};
 
 use super::super::walk::escape_bytes;
 use super::headers::{Order, Side};
-use super::{SHOWN, change, count, named};
+use super::{SHOWN, change, count, named, thousands};
 
 /// Longer names are told by their beginning: twice `KSYM_NAME_LEN` (`include/linux/kallsyms.h`).
 const MAX_NAME: usize = 1024;
-/// How often a byte of the names may belong to a symbol: linkers share the ends of names, which is seldom more than once.
-const SHARED: usize = 64;
+/// How often a byte of the names may belong to a symbol: linkers share the ends of names, and many static
+/// symbols have one name.
+const SHARED: usize = 16;
 const STT_SECTION: u8 = 3;
 
 /// `Elf32_Sym` or `Elf64_Sym`.
@@ -65,7 +66,7 @@ impl Table {
             })
         };
         let table = Self { symbols: symbols.chunks_exact(entry).enumerate().filter_map(read).collect(), strings };
-        let mut left = SHARED * table.strings.len() + MAX_NAME;
+        let mut left = table.strings.len().saturating_mul(SHARED).saturating_add(MAX_NAME);
         for (index, symbol) in table.symbols.iter().enumerate() {
             left = left
                 .checked_sub(table.name(symbol).len())
@@ -106,23 +107,52 @@ fn kind(kind: u8) -> String {
     SymbolType(kind).name().map_or(format!("type {kind}"), |name| name.trim_start_matches("STT_").to_lowercase())
 }
 
-type Names<'s> = BTreeMap<&'s [u8], Vec<(Facts<'s>, u64)>>;
+/// A symbol under its name; ordered so that those of one name lie together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Named<'s> {
+    name: &'s [u8],
+    facts: Facts<'s>,
+    value: u64,
+}
 
-fn by_name<'s, R: Read + Seek>(side: &'s Side<'_, R>, table: &'s Table) -> Names<'s> {
-    let mut names = Names::new();
+/// Sorted, in one piece: a vmlinux has some hundred thousand.
+fn by_name<'s, R: Read + Seek>(side: &'s Side<'_, R>, table: &'s Table) -> Vec<Named<'s>> {
     // Section symbols have no name and follow from the sections.
-    for symbol in table.symbols.iter().skip(1).filter(|symbol| symbol.kind != STT_SECTION) {
-        let facts = Facts {
+    let symbols = table.symbols.iter().skip(1).filter(|symbol| symbol.kind != STT_SECTION);
+    let named = |symbol: &Symbol| Named {
+        name: table.name(symbol),
+        facts: Facts {
             bind: symbol.bind,
             kind: symbol.kind,
             visibility: symbol.visibility,
             size: symbol.size,
             section: side.place(symbol.section),
-        };
-        names.entry(table.name(symbol)).or_default().push((facts, symbol.value));
+        },
+        value: symbol.value,
+    };
+    let mut all: Vec<Named<'s>> = symbols.map(named).collect();
+    all.sort_unstable();
+    all
+}
+
+/// How many there are, and the first of them in words.
+#[derive(Default)]
+struct List {
+    count: usize,
+    shown: Vec<String>,
+}
+
+impl List {
+    fn push(&mut self, told: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.shown.len() < SHOWN {
+            self.shown.push(told());
+        }
     }
-    names.values_mut().for_each(|all| all.sort());
-    names
+
+    fn extend(&mut self, symbols: &[Named<'_>]) {
+        symbols.iter().for_each(|symbol| self.push(|| format!("{} ({})", escape_bytes(symbol.name), symbol.facts)));
+    }
 }
 
 /// What differs in the symbol table of this name.
@@ -142,27 +172,34 @@ pub(super) fn lines<R: Read + Seek>(
     let (in_a, in_b) = (by_name(a, &table_a), by_name(b, &table_b));
     let mut lines = exports(&in_a, &in_b);
     let mut moved = 0;
-    let (mut gone, mut new, mut other) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, before) in &in_a {
-        match in_b.get(name) {
-            None => gone.extend(before.iter().map(|(facts, _)| format!("{} ({facts})", escape_bytes(name)))),
-            Some(after) if before.iter().map(|s| &s.0).eq(after.iter().map(|s| &s.0)) => {
-                moved += before.iter().zip(after).filter(|(x, y)| x.1 != y.1).count();
+    let (mut gone, mut new, mut other) = (List::default(), List::default(), List::default());
+    let same_name = |x: &Named<'_>, y: &Named<'_>| x.name == y.name;
+    let (mut groups_a, mut groups_b) = (in_a.chunk_by(same_name).peekable(), in_b.chunk_by(same_name).peekable());
+    loop {
+        let (before, after) = match (groups_a.peek(), groups_b.peek()) {
+            (Some(x), Some(y)) if x[0].name == y[0].name => (groups_a.next(), groups_b.next()),
+            (Some(x), Some(y)) if x[0].name > y[0].name => (None, groups_b.next()),
+            (Some(_), _) => (groups_a.next(), None),
+            (None, _) => (None, groups_b.next()),
+        };
+        match (before.unwrap_or_default(), after.unwrap_or_default()) {
+            ([], []) => break,
+            (before, []) => gone.extend(before),
+            ([], after) => new.extend(after),
+            (before, after) if before.iter().map(|s| &s.facts).eq(after.iter().map(|s| &s.facts)) => {
+                moved += before.iter().zip(after).filter(|(x, y)| x.value != y.value).count();
             }
-            Some(after) => other.push(changed(name, before, after)),
+            (before, after) => other.push(|| changed(before, after)),
         }
     }
-    for (name, after) in in_b.iter().filter(|(name, _)| !in_a.contains_key(*name)) {
-        new.extend(after.iter().map(|(facts, _)| format!("{} ({facts})", escape_bytes(name))));
-    }
-    for (what, sign, names) in [("only in A", '-', &gone), ("only in B", '+', &new), ("changed", ' ', &other)] {
-        if names.is_empty() {
+    for (what, sign, list) in [("only in A", '-', gone), ("only in B", '+', new), ("changed", ' ', other)] {
+        if list.count == 0 {
             continue;
         }
-        lines.push(format!("{} {what}:", count(names.len(), "symbol")));
-        lines.extend(names.iter().take(SHOWN).map(|name| format!("{sign} {name}")));
-        if names.len() > SHOWN {
-            lines.push(format!("  and {} more", names.len() - SHOWN));
+        lines.push(format!("{} {what}:", count(list.count, "symbol")));
+        lines.extend(list.shown.iter().map(|name| format!("{sign} {name}")));
+        if list.count > list.shown.len() {
+            lines.push(format!("  and {} more", thousands((list.count - list.shown.len()) as u64)));
         }
     }
     if moved > 0 {
@@ -174,12 +211,13 @@ pub(super) fn lines<R: Read + Seek>(
     Ok(Ok(lines))
 }
 
-fn changed(name: &[u8], before: &[(Facts<'_>, u64)], after: &[(Facts<'_>, u64)]) -> String {
-    let name = escape_bytes(name);
-    let ([(x, _)], [(y, _)]) = (before, after) else {
+fn changed(before: &[Named<'_>], after: &[Named<'_>]) -> String {
+    let name = before.first().map_or(String::new(), |symbol| escape_bytes(symbol.name));
+    let ([x], [y]) = (before, after) else {
         // Static symbols of one name, in several files or scopes: which is which cannot be told.
         return format!("{name}: {} in A, {} in B, with other sizes or sections", before.len(), after.len());
     };
+    let (x, y) = (&x.facts, &y.facts);
     let differences = [
         change("size", &x.size, &y.size),
         change("section", &x.section, &y.section),
@@ -192,12 +230,12 @@ fn changed(name: &[u8], before: &[(Facts<'_>, u64)], after: &[(Facts<'_>, u64)])
 
 /// What `EXPORT_SYMBOL` left: a symbol `__ksymtab_NAME` in a section that says which kind of export it is
 /// (`include/linux/export-internal.h`).
-fn exports(a: &Names<'_>, b: &Names<'_>) -> Vec<String> {
-    fn of(names: &Names<'_>) -> BTreeMap<String, String> {
-        let export = |(name, all): (&&[u8], &Vec<(Facts<'_>, u64)>)| {
-            let name = name.strip_prefix(b"__ksymtab_")?;
+fn exports(a: &[Named<'_>], b: &[Named<'_>]) -> Vec<String> {
+    fn of(names: &[Named<'_>]) -> BTreeMap<String, String> {
+        let export = |symbol: &Named<'_>| {
+            let name = symbol.name.strip_prefix(b"__ksymtab_")?;
             // `___ksymtab_gpl+name` of an object is merged into `__ksymtab_gpl` of a module
-            let section = all.first()?.0.section;
+            let section = symbol.facts.section;
             Some((escape_bytes(name), section.split('+').next().unwrap_or(section).to_owned()))
         };
         names.iter().filter_map(export).collect()

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek};
 use std::ops::Range;
 
 use super::super::walk::escape_bytes;
-use super::headers::{Order, SHT_REL, SHT_RELA, Side};
+use super::headers::{Order, SHF_COMPRESSED, SHT_REL, SHT_RELA, Side};
 use super::{SHOWN, count, relocs, thousands};
 
 /// How many units are read: a distribution's vmlinux has some 5,000, and few of Rust.
@@ -18,8 +18,6 @@ const MAX_UNITS: usize = 1 << 18;
 const MAX_ABBREV: usize = 256 << 20;
 /// How much of a name is read, in bytes.
 const MAX_NAME: usize = 1024;
-/// `SHF_COMPRESSED`.
-const COMPRESSED: u64 = 0x800;
 
 const DW_AT_NAME: u64 = 0x03;
 const DW_AT_STMT_LIST: u64 = 0x10;
@@ -52,7 +50,7 @@ pub(super) fn lines<R: Read + Seek>(
     in_b: &[u8],
 ) -> io::Result<Result<Vec<String>, String>> {
     let plain = Ok(Ok(vec![super::code::first_difference(in_a, in_b)]));
-    let is_packed = |side: &Side<'_, R>| side.section(part).is_some_and(|section| section.flags & COMPRESSED != 0);
+    let is_packed = |side: &Side<'_, R>| side.section(part).is_some_and(|section| section.flags & SHF_COMPRESSED != 0);
     if is_packed(a) || is_packed(b) {
         return Ok(Err("it is compressed".to_owned()));
     }
@@ -132,7 +130,7 @@ fn sections<R: Read + Seek>(side: &mut Side<'_, R>) -> io::Result<Result<Section
         (".debug_line_str", &mut sections.line_str),
         (".debug_str_offsets", &mut sections.str_offsets),
     ] {
-        if side.section(name).is_some_and(|section| section.flags & COMPRESSED != 0) {
+        if side.section(name).is_some_and(|section| section.flags & SHF_COMPRESSED != 0) {
             return Ok(Err(format!("{name} is compressed")));
         }
         match side.part(name)? {
