@@ -242,6 +242,10 @@ fn run(
     Ok(report)
 }
 
+/// What is said to make and changes only what it prints, or that it goes on after a failure.
+const OF_NO_MATTER: [&str; 8] =
+    ["-s", "--silent", "--quiet", "-k", "--keep-going", "-w", "--print-directory", "--no-print-directory"];
+
 /// Goals, variables and jobs of a make command line.
 fn make_line(words: &[String]) -> Result<Make, CliError> {
     let unknown = |word: &str| {
@@ -269,6 +273,8 @@ fn make_line(words: &[String]) -> Result<Make, CliError> {
         } else if let Some(rest) = word.strip_prefix("-C").or_else(|| word.strip_prefix("--directory")) {
             // As of an external module: `make -C /lib/modules/6.12.0/build M=$PWD modules`.
             make.dir = Some(value(rest)?);
+        } else if OF_NO_MATTER.contains(&word.as_str()) {
+            super::progress::note(&format!("`{word}` is left out: it changes nothing that make makes"));
         } else if word.starts_with('-') {
             return Err(unknown(word));
         } else if let Some((name, value)) = word.split_once('=') {

@@ -124,6 +124,15 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
             chosen.extend(scenario_files(&path).into_iter().map(|file| found(file, false)));
         } else if path.is_file() {
             chosen.push(found(path, true));
+        } else if path.is_dir() && Path::new(what).is_absolute() {
+            let files = scenario_files(&path);
+            if files.is_empty() {
+                return Err(CliError::usage(
+                    format!("there is no scenario in `{what}`"),
+                    "scenarios are files named *.toml",
+                ));
+            }
+            chosen.extend(files.into_iter().map(|file| found(file, false)));
         } else if what.ends_with(".toml") || what.starts_with(['/', '.']) {
             return Err(CliError::usage(format!("there is no file `{what}`"), "kbuild-repro list"));
         } else {

@@ -63,6 +63,10 @@ fn a_good_tree_is_good_and_is_not_touched() {
     let lab = lab(GOOD);
     let before = names(&lab);
     finds(&lab, &["noop"], 0, &[]);
+    let (ran, _) = adhoc(&lab, &["noop"], &["-s", "-k"]);
+    assert_eq!(ran.code, 0, "{ran}");
+    let (ran, _) = adhoc(&lab, &["noop"], &["-B"]);
+    assert_eq!(ran.code, 2, "what changes what is made is refused: {ran}");
     finds(&lab, &["twice"], 0, &[]);
     finds(&lab, &["incremental", "--edit", "b.txt"], 0, &[]);
     finds(&lab, &["incremental", "--edit", "b.txt", "--append", "3\n"], 0, &[]);
