@@ -1,7 +1,7 @@
 //! Compressed modules (`CONFIG_MODULE_COMPRESS`, `scripts/Makefile.modinst`), unpacked to be looked into.
 //!
 //! The decoders are written in Rust alone, for what is unpacked need not be friendly. What they may take is bounded:
-//! memory by [`MEMORY`], what comes out by [`LARGEST`].
+//! a decoder's window to 128 MiB, what comes out to [`LARGEST`].
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
