@@ -248,9 +248,6 @@ fn decode<R: Read + Seek>(
                 lines
             })
         }
-        Kind::Debug if a.section(name).is_some_and(|s| is_text(s) && s.flags & headers::SHF_COMPRESSED == 0) => {
-            Ok(strings::lines(&in_a, &in_b, 0))
-        }
         Kind::Debug => units::lines(a, b, name, &in_a, &in_b)?,
         Kind::Code => code::lines(a, b, name, &in_a, &in_b)?,
         Kind::Signature => Ok(signature::lines(&in_a, &in_b)),
