@@ -272,7 +272,10 @@ fn headers_and_padding<R: Read + Seek>(
         let (kind, lines) = match part.name.as_str() {
             "section headers" => (Kind::Sections, sections::lines(a, b)),
             "ELF header" => (Kind::Header, sections::header(a, b)),
-            "program headers" => (Kind::Header, Vec::new()),
+            "program headers" => match (a.part(&part.name)?, b.part(&part.name)?) {
+                (Some(in_a), Some(in_b)) => (Kind::Header, sections::segments(&in_a, &in_b, a.order)),
+                _ => (Kind::Header, vec!["differ; too long to be read".to_owned()]),
+            },
             name if part.size_a == part.size_b => match (a.part(name)?, b.part(name)?) {
                 (Some(in_a), Some(in_b)) => (Kind::Sections, vec![code::first_difference(&in_a, &in_b)]),
                 _ => (Kind::Sections, vec!["padding differs".to_owned()]),

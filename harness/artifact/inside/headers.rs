@@ -103,8 +103,10 @@ pub(super) struct Header {
     pub(super) machine: u16,
     pub(super) entry: u64,
     pub(super) flags: u32,
-    /// `EI_OSABI` and `EI_ABIVERSION`.
-    pub(super) abi: (u8, u8),
+    /// `e_ident` after the magic: class, byte order, version, ABI, padding.
+    pub(super) ident: [u8; 12],
+    /// `e_version`.
+    pub(super) version: u32,
 }
 
 /// One of the two files.
@@ -153,7 +155,8 @@ impl<'r, R: Read + Seek> Side<'r, R> {
             machine: field(18),
             entry: order.wide(&head, 24).unwrap_or_default(),
             flags: order.u32(&head, after).unwrap_or_default(),
-            abi: (head.get(7).copied().unwrap_or_default(), head.get(8).copied().unwrap_or_default()),
+            ident: head.get(4..16).and_then(|ident| ident.try_into().ok()).unwrap_or_default(),
+            version: order.u32(&head, 20).unwrap_or_default(),
         };
         let entry = if order.is_64 { 64 } else { 40 };
         let names: BTreeMap<u64, &str> =

@@ -236,6 +236,22 @@ fn build_ids_and_headers_have_their_words() {
 }
 
 #[test]
+fn segments_have_flags_and_types() {
+    let order = Order { is_64: true, big_endian: false };
+    let segment = |kind: u32, flags: u32, align: u64| {
+        let mut bytes = [kind, flags].map(u32::to_le_bytes).concat();
+        bytes.resize(48, 0);
+        [bytes, align.to_le_bytes().to_vec()].concat()
+    };
+    let told = super::sections::segments(&segment(1, 5, 16), &[segment(1, 7, 16), segment(4, 4, 4)].concat(), order);
+    assert_eq!(told, ["segments: 1 → 2", "segment 0 (PT_LOAD): flags RX → RWX"]);
+    // Where they lie is not told.
+    let mut other = segment(1, 5, 16);
+    other[8] = 1;
+    assert_eq!(super::sections::segments(&segment(1, 5, 16), &other, order), [""; 0]);
+}
+
+#[test]
 fn headers_follow_what_has_another_length() {
     let before = Module::new(FLAVOURS[0]);
     let mut after = before.clone();
