@@ -7,7 +7,7 @@
 //!
 //! [`diff_parts`](super::diff_parts) has found which parts differ; each is handed to the decoder of its kind, which is a
 //! function of bytes. Only sections that differ are read, and those that name what is in them, and of a file no
-//! more than [`headers::BUDGET`] bytes. What cannot be decoded says where and why, and is still a difference.
+//! more than a gibibyte. What cannot be decoded says where and why, and is still a difference.
 
 use std::io::{self, Read, Seek};
 use std::sync::Arc;
@@ -116,6 +116,7 @@ pub fn details<R: Read + Seek>(
     let mut inside = Inside::default();
     let mut told: Vec<(Kind, Detail)> = Vec::new();
     let renumbered = diff.changed.iter().any(|part| kind(&part.name, &a, &b) == Kind::Symbols);
+    let others = diff.added.iter().chain(&diff.removed).any(|name| !is_layout(name));
     let mut parts: Vec<(Kind, &String)> =
         diff.changed.iter().map(|part| (kind(&part.name, &a, &b), &part.name)).collect();
     // these are told once each, below
@@ -126,6 +127,11 @@ pub fn details<R: Read + Seek>(
         let kind = if name == WHOLE && is_text_file(&mut a)? && is_text_file(&mut b)? { Kind::Text } else { kind };
         let lines = decode(kind, name, &mut a, &mut b)?;
         let lines = lines.unwrap_or_else(|why| vec![format!("differs; not decoded: {why}")]);
+        // Names of sections come and go with them.
+        if name == ".shstrtab" && others {
+            inside.follow.push(name.clone());
+            continue;
+        }
         // A relocation names its symbol by number, and a symbol's name is in the string table: where the symbol table is
         // another, these say nothing more.
         if renumbered && (lines == [relocs::RENUMBERED] || name == ".strtab") {
@@ -147,7 +153,7 @@ pub fn details<R: Read + Seek>(
         for name in names.iter().filter(|name| !is_layout(name) && !btf(name)) {
             let signed = name == "module signature";
             let size = side.size(name);
-            let mut lines = vec![format!("{only}, {} bytes", thousands(size))];
+            let mut lines = vec![format!("{only}, {}", bytes(size))];
             if signed {
                 lines.extend(signature::of(&side.part(name)?.unwrap_or_default()).map_or_else(|why| why, |s| s.told()));
             }
@@ -243,9 +249,6 @@ fn decode<R: Read + Seek>(
                 lines
             })
         }
-        Kind::Debug if a.section(name).is_some_and(|s| is_text(s) && s.flags & headers::SHF_COMPRESSED == 0) => {
-            Ok(strings::lines(&in_a, &in_b, 0))
-        }
         Kind::Debug => units::lines(a, b, name, &in_a, &in_b)?,
         Kind::Code => code::lines(a, b, name, &in_a, &in_b)?,
         Kind::Signature => Ok(signature::lines(&in_a, &in_b)),
@@ -270,7 +273,10 @@ fn headers_and_padding<R: Read + Seek>(
         let (kind, lines) = match part.name.as_str() {
             "section headers" => (Kind::Sections, sections::lines(a, b)),
             "ELF header" => (Kind::Header, sections::header(a, b)),
-            "program headers" => (Kind::Header, Vec::new()),
+            "program headers" => match (a.part(&part.name)?, b.part(&part.name)?) {
+                (Some(in_a), Some(in_b)) => (Kind::Header, sections::segments(&in_a, &in_b, a.order)),
+                _ => (Kind::Header, vec!["differ; too long to be read".to_owned()]),
+            },
             name if part.size_a == part.size_b => match (a.part(name)?, b.part(name)?) {
                 (Some(in_a), Some(in_b)) => (Kind::Sections, vec![code::first_difference(&in_a, &in_b)]),
                 _ => (Kind::Sections, vec!["padding differs".to_owned()]),
@@ -299,6 +305,11 @@ pub fn thousands(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A length in bytes.
+pub fn bytes(number: u64) -> String {
+    format!("{} byte{}", thousands(number), if number == 1 { "" } else { "s" })
 }
 
 /// The first of some names, and how many more there are.

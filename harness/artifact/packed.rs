@@ -1,7 +1,7 @@
 //! Compressed modules (`CONFIG_MODULE_COMPRESS`, `scripts/Makefile.modinst`), unpacked to be looked into.
 //!
 //! The decoders are written in Rust alone, for what is unpacked need not be friendly. What they may take is bounded:
-//! memory by [`MEMORY`], what comes out by [`LARGEST`].
+//! a decoder's window to 128 MiB, what comes out to [`LARGEST`].
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -113,6 +113,30 @@ pub fn unpack(packing: Packing, reader: &mut dyn Read, cancel: &AtomicBool) -> R
     })?;
     file.seek(SeekFrom::Start(0)).map_err(PackedError::Kept)?;
     Ok(file)
+}
+
+/// What is inside a section that is compressed by itself (`SHF_COMPRESSED`), of at most so many bytes.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(super) fn section(kind: u32, bytes: &[u8], largest: u64) -> Result<Vec<u8>, String> {
+    // ELFCOMPRESS_ZLIB and ELFCOMPRESS_ZSTD
+    let mut decoder: Box<dyn Read + '_> = match kind {
+        1 => Box::new(flate2::read::ZlibDecoder::new(bytes)),
+        2 => {
+            let mut decoder = FrameDecoder::new();
+            decoder.set_max_window_size(MEMORY);
+            Box::new(StreamingDecoder::new_with_decoder(bytes, decoder).map_err(|error| error.to_string())?)
+        }
+        kind => return Err(format!("it is compressed in way {kind}, which is not known")),
+    };
+    let mut inside = Vec::new();
+    // `take` bounds what comes out, whatever a header claims.
+    (&mut decoder).take(largest + 1).read_to_end(&mut inside).map_err(|error| error.to_string())?;
+    if inside.len() as u64 > largest {
+        return Err(format!("it has more than {} MiB inside", largest >> 20));
+    }
+    Ok(inside)
 }
 
 /// Why unpacking ended: by the decoder, whose error still lacks its place, or otherwise.

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::hash::fill;
-use super::inside::{self, Bases, Detail, thousands};
+use super::inside::{self, Bases, Detail};
 
 use super::packed::{PackedError, Packing, unpack};
 use super::sparse::SparseFile;
@@ -310,7 +310,7 @@ pub fn compare(pair: &Pair, how: &How<'_>) -> Result<Looked, ArtifactError> {
 
 fn told(place: &Place) -> String {
     match place.kind {
-        FileKind::File => format!("{} bytes", thousands(place.size)),
+        FileKind::File => inside::bytes(place.size),
         FileKind::Dir => "an empty directory".to_owned(),
         FileKind::Symlink | FileKind::Other => {
             fs::symlink_metadata(&place.disk).map_or_else(|_| "gone".to_owned(), |meta| named(&place.disk, &meta))

@@ -111,7 +111,7 @@ fn what_differs_is_told_in_the_words_of_who_made_it() {
             - b.ko
             + c.ko
 
-    only-a: only in A: 1 bytes
+    only-a: only in A: 1 byte
 
     only-b: only in B: 2 bytes
 
@@ -169,6 +169,13 @@ fn headers_that_follow_an_ignored_part_are_ignored_with_it() {
     let lab = lab(&[("x.ko", &module("6", b""))], &[("x.ko", &module("6.12.1-with-a-suffix", b""))]);
     compare(&lab, &["--ignore-part", "*:.modinfo=another version"]).exits(0);
     compare(&lab, &["--ignore-part", "*:layout=another version"]).exits(1);
+    // A section that only one has is named among the sections' names as well.
+    lab.write("a/x.ko", elf(&[(".text", b"code")], b""))
+        .write("b/x.ko", elf(&[(".text", b"code"), (".new", b"1")], b""));
+    let ran = compare(&lab, &["--ignore-part", "*:.new=of another compiler"]).exits(0);
+    assert!(ran.out.contains("only in B: .new (of another compiler)"), "{ran}");
+    let ran = compare(&lab, &[]).exits(1);
+    assert!(ran.out.contains("    .new: only in B, 1 byte\n") && !ran.out.contains("    .shstrtab"), "{ran}");
 }
 
 #[test]
@@ -198,7 +205,7 @@ fn links_modes_and_special_files_are_told_and_not_followed() {
 
     kind: kind: a regular file → a directory
 
-    kind/below: only in B: 1 bytes
+    kind/below: only in B: 1 byte
 
     link: target: a symbolic link to /etc → a symbolic link to /usr
 

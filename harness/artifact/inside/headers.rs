@@ -3,6 +3,7 @@
 //! The format is the gABI's (`elf(5)`). [`layout`](super::super::elf::layout) has accepted the headers before:
 //! what it refused is one part and has no sections here.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::rc::Rc;
@@ -102,8 +103,10 @@ pub(super) struct Header {
     pub(super) machine: u16,
     pub(super) entry: u64,
     pub(super) flags: u32,
-    /// `EI_OSABI` and `EI_ABIVERSION`.
-    pub(super) abi: (u8, u8),
+    /// `e_ident` after the magic: class, byte order, version, ABI, padding.
+    pub(super) ident: [u8; 12],
+    /// `e_version`.
+    pub(super) version: u32,
 }
 
 /// One of the two files.
@@ -152,7 +155,8 @@ impl<'r, R: Read + Seek> Side<'r, R> {
             machine: field(18),
             entry: order.wide(&head, 24).unwrap_or_default(),
             flags: order.u32(&head, after).unwrap_or_default(),
-            abi: (head.get(7).copied().unwrap_or_default(), head.get(8).copied().unwrap_or_default()),
+            ident: head.get(4..16).and_then(|ident| ident.try_into().ok()).unwrap_or_default(),
+            version: order.u32(&head, 20).unwrap_or_default(),
         };
         let entry = if order.is_64 { 64 } else { 40 };
         let names: BTreeMap<u64, &str> =
@@ -244,6 +248,22 @@ impl<'r, R: Read + Seek> Side<'r, R> {
     /// The length of a part in bytes.
     pub(super) fn size(&self, name: &str) -> u64 {
         self.parts.get(name).map_or(0, |(_, size, _)| *size)
+    }
+
+    /// What a section has inside: `bytes`, unpacked if it is compressed by itself (`Elf32_Chdr`, `Elf64_Chdr`).
+    pub(super) fn unpacked<'b>(&mut self, name: &str, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>, String> {
+        if self.section(name).is_none_or(|section| section.flags & SHF_COMPRESSED == 0) {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        // ch_type, in 64 bits a reserved word, ch_size, ch_addralign
+        let header = if self.order.is_64 { 24 } else { 12 };
+        let kind = self.order.u32(bytes, 0).ok_or_else(|| format!("{name} is too short to be compressed"))?;
+        let packed = bytes.get(header..).ok_or_else(|| format!("{name} is too short to be compressed"))?;
+        // What is unpacked counts as read, or small sections could take long.
+        let inside = super::super::packed::section(kind, packed, LARGEST.min(self.left));
+        let inside = inside.map_err(|why| format!("{name}: {why}"))?;
+        self.left = self.left.saturating_sub(inside.len() as u64);
+        Ok(Cow::Owned(inside))
     }
 
     fn bytes(&mut self, offset: u64, size: u64) -> io::Result<Option<Vec<u8>>> {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{Read, Seek};
 
-use object::elf::{FileType, Machine, SectionType, machine_names};
+use object::elf::{FileType, Machine, ProgramType, SectionType, machine_names};
 
-use super::headers::{SHT_NOBITS, Section, Side};
+use super::headers::{Order, SHT_NOBITS, SHT_REL, SHT_RELA, Section, Side};
+use super::notes::hex;
 use super::{SHOWN, change, count};
 
 /// Letters of flags as readelf(1) prints them, by bit.
@@ -57,9 +58,9 @@ pub(super) fn lines<R: Read + Seek>(a: &Side<'_, R>, b: &Side<'_, R>) -> Vec<Str
             moved += usize::from(x.address != y.address);
             let link = |side: &Side<'_, R>, section: &Section| side.place(section.link).to_owned();
             // What a relocation section is for; of a symbol table it is the number of local symbols.
-            let target = |side: &Side<'_, R>, section: &Section| match section.flags & 0x40 {
-                0 => String::new(),
-                _ => side.place(section.info).to_owned(),
+            let target = |side: &Side<'_, R>, section: &Section| {
+                let has_one = section.flags & 0x40 != 0 || matches!(section.kind, SHT_REL | SHT_RELA);
+                if has_one { side.place(section.info).to_owned() } else { String::new() }
             };
             let differences: Vec<String> = [
                 change("type", &kind(a, x.kind), &kind(b, y.kind)),
@@ -109,14 +110,42 @@ pub(super) fn header<R: Read + Seek>(a: &Side<'_, R>, b: &Side<'_, R>) -> Vec<St
     let kind = |kind: u16| told(FileType(kind).name(), kind);
     let machine = |machine: u16| told(Machine(machine).name(), machine);
     [
-        change("class and byte order", &format!("{:?}", a.order), &format!("{:?}", b.order)),
+        change("identification", &hex(&x.ident), &hex(&y.ident)),
+        change("version", &x.version, &y.version),
         change("type", &kind(x.kind), &kind(y.kind)),
         change("machine", &machine(x.machine), &machine(y.machine)),
         change("flags", &format!("{:#x}", x.flags), &format!("{:#x}", y.flags)),
         change("entry", &format!("{:#x}", x.entry), &format!("{:#x}", y.entry)),
-        change("ABI", &format!("{:?}", x.abi), &format!("{:?}", y.abi)),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// What differs between program headers (`Elf32_Phdr`, `Elf64_Phdr`), but for where segments lie and how long they are.
+pub(super) fn segments(a: &[u8], b: &[u8], order: Order) -> Vec<String> {
+    let of = |bytes: &[u8]| -> Vec<(u32, u32, u64)> {
+        let (entry, flags, align) = if order.is_64 { (56, 4, 48) } else { (32, 24, 28) };
+        let read = |bytes: &[u8]| Some((order.u32(bytes, 0)?, order.u32(bytes, flags)?, order.wide(bytes, align)?));
+        bytes.chunks_exact(entry).filter_map(read).collect()
+    };
+    let (a, b) = (of(a), of(b));
+    let kind = |kind: u32| ProgramType(kind).name().map_or(format!("{kind:#x}"), str::to_owned);
+    // PF_X, PF_W, PF_R
+    let flags = |flags: u32| -> String {
+        let letters: String =
+            [(4, 'R'), (2, 'W'), (1, 'X')].iter().filter(|(b, _)| flags & b != 0).map(|f| f.1).collect();
+        if flags > 7 { format!("{letters}+{:#x}", flags & !7) } else { letters }
+    };
+    let mut lines: Vec<String> = change("segments:", &a.len(), &b.len()).into_iter().collect();
+    for (number, (x, y)) in a.iter().zip(&b).enumerate().filter(|(_, (x, y))| x != y).take(SHOWN) {
+        let differences = [
+            change("type", &kind(x.0), &kind(y.0)),
+            change("flags", &flags(x.1), &flags(y.1)),
+            change("align", &format!("{:#x}", x.2), &format!("{:#x}", y.2)),
+        ];
+        let differences: Vec<String> = differences.into_iter().flatten().collect();
+        lines.push(format!("segment {number} ({}): {}", kind(x.0), differences.join(", ")));
+    }
+    lines
 }

@@ -1,6 +1,6 @@
 //! The decoders, on files made by hand in every class and byte order.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write as _};
 
 use super::super::tests::{FLAVOURS, Fields, Flavour, Made, Random, elf_of};
 use super::super::{Artifact, describe_reader, diff_parts};
@@ -29,6 +29,8 @@ pub(in super::super) struct Module {
     bss: usize,
     text_flags: u64,
     producer: &'static str,
+    /// Whether `.debug_info` is compressed by itself.
+    packed: bool,
 }
 
 impl Module {
@@ -43,6 +45,7 @@ impl Module {
             bss: 16,
             text_flags: ALLOC | 4,
             producer: "drivers/a.c",
+            packed: false,
         }
     }
 
@@ -82,7 +85,19 @@ impl Module {
         [4, 20, 3].into_iter().for_each(|n| note.word(n));
         note.bytes.extend(b"GNU\0");
         note.bytes.extend([self.build_id; 20]);
-        let (info, abbrev) = self.debug();
+        let (mut info, abbrev) = self.debug();
+        if self.packed {
+            let mut header = fields();
+            header.word(1);
+            if flavour.is_64 {
+                header.word(0);
+            }
+            header.wide(info.len() as u64);
+            header.wide(1);
+            let mut encoder = flate2::write::ZlibEncoder::new(header.bytes, flate2::Compression::fast());
+            encoder.write_all(&info).expect("in memory");
+            info = encoder.finish().expect("in memory");
+        }
         let made = |name, kind, flags, bytes: Vec<u8>| Made { name, kind, flags, bytes, ..Made::default() };
         elf_of(
             flavour,
@@ -94,7 +109,7 @@ impl Module {
                 made(".modinfo", PROGBITS, ALLOC, self.modinfo.to_vec()),
                 made(".note.gnu.build-id", NOTE, ALLOC, note.bytes),
                 made(".bss", NOBITS, ALLOC, vec![0; self.bss]),
-                made(".debug_info", PROGBITS, 0, info),
+                made(".debug_info", PROGBITS, if self.packed { 0x800 } else { 0 }, info),
                 made(".debug_abbrev", PROGBITS, 0, abbrev),
             ],
         )
@@ -221,6 +236,22 @@ fn build_ids_and_headers_have_their_words() {
 }
 
 #[test]
+fn segments_have_flags_and_types() {
+    let order = Order { is_64: true, big_endian: false };
+    let segment = |kind: u32, flags: u32, align: u64| {
+        let mut bytes = [kind, flags].map(u32::to_le_bytes).concat();
+        bytes.resize(48, 0);
+        [bytes, align.to_le_bytes().to_vec()].concat()
+    };
+    let told = super::sections::segments(&segment(1, 5, 16), &[segment(1, 7, 16), segment(4, 4, 4)].concat(), order);
+    assert_eq!(told, ["segments: 1 → 2", "segment 0 (PT_LOAD): flags RX → RWX"]);
+    // Where they lie is not told.
+    let mut other = segment(1, 5, 16);
+    other[8] = 1;
+    assert_eq!(super::sections::segments(&segment(1, 5, 16), &other, order), [""; 0]);
+}
+
+#[test]
 fn headers_follow_what_has_another_length() {
     let before = Module::new(FLAVOURS[0]);
     let mut after = before.clone();
@@ -234,6 +265,13 @@ fn headers_follow_what_has_another_length() {
 fn debug_information_is_told_by_unit() {
     let told = lines(|m| m.producer = "drivers/c.c", ".debug_info");
     assert_eq!(told, ["- unit drivers/a.c", "+ unit drivers/c.c"]);
+    // the same in sections that are compressed by themselves
+    for flavour in FLAVOURS {
+        let packed = |producer| Module { packed: true, producer, ..Module::new(flavour) }.bytes();
+        let found = inside(&packed("drivers/a.c"), &packed("drivers/c.c"));
+        let detail = found.details.iter().find(|detail| detail.part == ".debug_info").expect("told");
+        assert_eq!(detail.lines, ["- unit drivers/a.c", "+ unit drivers/c.c"]);
+    }
     let module = Module::new(FLAVOURS[0]);
     let (info, abbrev) = module.debug();
     let order = Order { is_64: true, big_endian: false };
@@ -348,6 +386,7 @@ fn mutated_files_are_looked_into_without_panic_or_end() {
     for round in 0..6000 {
         let mut module = Module::new(FLAVOURS[round % FLAVOURS.len()]);
         let good = [module.bytes(), signed(&pkcs7("key", 1, b"x"))].concat();
+        module.packed = round % 3 == 0;
         match round % 5 {
             0 => module.modinfo = b"license\0=\0\0a=b",
             1 => module.text.truncate(3),

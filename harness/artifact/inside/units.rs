@@ -9,8 +9,8 @@ use std::io::{self, Read, Seek};
 use std::ops::Range;
 
 use super::super::walk::escape_bytes;
-use super::headers::{Order, SHF_COMPRESSED, SHT_REL, SHT_RELA, Side};
-use super::{SHOWN, count, relocs, thousands};
+use super::headers::{Order, SHT_REL, SHT_RELA, Side};
+use super::{SHOWN, count, relocs, strings, thousands};
 
 /// How many units are read: a distribution's vmlinux has some 5,000, and few of Rust.
 const MAX_UNITS: usize = 1 << 18;
@@ -49,11 +49,19 @@ pub(super) fn lines<R: Read + Seek>(
     in_a: &[u8],
     in_b: &[u8],
 ) -> io::Result<Result<Vec<String>, String>> {
-    let plain = Ok(Ok(vec![super::code::first_difference(in_a, in_b)]));
-    let is_packed = |side: &Side<'_, R>| side.section(part).is_some_and(|section| section.flags & SHF_COMPRESSED != 0);
-    if is_packed(a) || is_packed(b) {
-        return Ok(Err("it is compressed".to_owned()));
+    // Compressed bytes of one section differ from the first difference on.
+    let (in_a, in_b) = match (a.unpacked(part, in_a), b.unpacked(part, in_b)) {
+        (Ok(in_a), Ok(in_b)) => (in_a, in_b),
+        (Err(why), _) | (_, Err(why)) => return Ok(Err(why)),
+    };
+    let (in_a, in_b) = (&*in_a, &*in_b);
+    if in_a == in_b {
+        return Ok(Ok(vec!["the same inside, compressed otherwise".to_owned()]));
     }
+    if a.section(part).is_some_and(super::is_text) {
+        return Ok(Ok(strings::lines(in_a, in_b, 0)));
+    }
+    let plain = Ok(Ok(vec![super::code::first_difference(in_a, in_b)]));
     if !matches!(part, ".debug_info" | ".debug_line") {
         return plain;
     }
@@ -130,11 +138,11 @@ fn sections<R: Read + Seek>(side: &mut Side<'_, R>) -> io::Result<Result<Section
         (".debug_line_str", &mut sections.line_str),
         (".debug_str_offsets", &mut sections.str_offsets),
     ] {
-        if side.section(name).is_some_and(|section| section.flags & SHF_COMPRESSED != 0) {
-            return Ok(Err(format!("{name} is compressed")));
-        }
         match side.part(name)? {
-            Some(bytes) => *into = bytes,
+            Some(bytes) => match side.unpacked(name, &bytes) {
+                Ok(bytes) => *into = bytes.into_owned(),
+                Err(why) => return Ok(Err(why)),
+            },
             None if side.section(name).is_some() => return Ok(Err(format!("{name} is too large to be read"))),
             None => {}
         }
