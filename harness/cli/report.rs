@@ -93,7 +93,7 @@ type At<'a> = (&'a ScenarioRecord, &'a Judgement, &'a Finding);
 fn findings(scenarios: &[(ScenarioRecord, Judgement)]) -> Vec<At<'_>> {
     let mut all = Vec::new();
     for (record, judgement) in scenarios {
-        let has = |finding: &&Finding| reproducer::not_of_a_build(finding).is_none();
+        let has = |finding: &&Finding| reproducer::no_mail(finding).is_none();
         all.extend(judgement.findings.iter().filter(has).map(|finding| (record, judgement, finding)));
     }
     all

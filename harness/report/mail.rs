@@ -4,7 +4,7 @@
 //! It has no trailer that says what a person did (`Reported-by:`, `Tested-by:`): a program cannot (Documentation/process/
 //! submitting-patches.rst).
 
-use super::reproducer::{Places, appended, not_of_a_build, replaced_line, together, unified};
+use super::reproducer::{Places, appended, no_mail, no_script, replaced_line, together, unified};
 use super::subject::{WIDTH, subject};
 use super::text::{continued, wrapped};
 use crate::artifact::record::{BuildRecord, Confirmation, Mode, Outcome, ScenarioRecord};
@@ -31,7 +31,7 @@ pub fn mail(
     findings: &[Finding],
     finding: &Finding,
 ) -> Result<String, String> {
-    if let Some(why) = not_of_a_build(finding) {
+    if let Some(why) = no_mail(finding) {
         return Err(why.into());
     }
     let alike = |other: &Finding| match (&other.cause, &finding.cause) {
@@ -149,6 +149,9 @@ impl Mail<'_> {
                 };
                 format!("The same sources were built twice from clean{first}, in the same place, {varied}.")
             }
+            (Some(Mode::Clean), FindingName::StepNotIdempotent) => format!(
+                "The sources were built from clean{first}. Then one step of that was run again by itself, on what it had made."
+            ),
             (Some(Mode::Clean), _) => format!("The sources were built from clean{first}."),
             (Some(Mode::Noop), _) => {
                 format!("The sources were built{first}. Then, with nothing changed, the same make was run again.")
@@ -190,6 +193,12 @@ impl Mail<'_> {
                 "A make with nothing to do works.".to_owned()
             }
             FindingName::RebuildFailed => "The incremental build works, as a clean one does.".to_owned(),
+            FindingName::StepNotIdempotent => format!("{name} stays as it is."),
+            FindingName::HazardWriteWrite => format!("One step makes {name}."),
+            FindingName::HazardOrder => "Make knows in which order the steps have to run.".to_owned(),
+            FindingName::EscapeRead | FindingName::EscapeWrite | FindingName::EscapeNetwork => {
+                "The step reads and writes the trees, and reads the toolchain, and nothing else.".to_owned()
+            }
             _ => "The incremental build fails, as a clean one does.".to_owned(),
         };
         self.line("Expected:");
@@ -343,6 +352,7 @@ impl Mail<'_> {
         let places = Places::new(recipe, ".", "obj");
         let obj = if recipe.in_tree { "." } else { "obj" };
         let laid = match (self.record.scenario.is_graft(), recipe.given) {
+            _ if no_script(self.finding).is_some() => None,
             (true, _) => Some("in the source tree that reproduce.sh lays down; KEEP=1 keeps it"),
             (false, false) => Some("in the source tree that reproduce.sh writes; KEEP=1 keeps it"),
             (false, true) => None,
@@ -362,7 +372,8 @@ impl Mail<'_> {
     }
 
     fn script(&mut self) {
-        if self.finding.confirmed.as_ref().is_some_and(|c| c.outcome == Outcome::NoScript) || self.recipe.is_none() {
+        let none = self.finding.confirmed.as_ref().is_some_and(|c| c.outcome == Outcome::NoScript);
+        if none && no_script(self.finding).is_none() || self.recipe.is_none() {
             return;
         }
         let given = self.recipe.is_some_and(|recipe| recipe.given);
@@ -376,6 +387,9 @@ impl Mail<'_> {
             (false, true) => ", takes the sources as they are",
             (false, false) => ", writes the sources",
         };
+        if let Some(why) = no_script(self.finding) {
+            return self.paragraph(&format!("No script goes with this: {why}."));
+        }
         let said = match &self.finding.confirmed {
             None => "It has not been run.".to_owned(),
             Some(confirmation) => confirmed(confirmation),
@@ -587,6 +601,16 @@ impl Commands<'_> {
             now = &edit.build;
         }
         let target = self.places.word(&finding.target);
+        if no_script(finding).is_some() {
+            let again = finding.name == FindingName::StepNotIdempotent;
+            if let Some(command) = finding.cause.as_ref().map(|cause| cause.command.clone()).filter(|_| again) {
+                lines.push(Line::Command(format!("cd {}", self.obj)));
+                lines.push(Line::Command(format!("sha256sum {target}")));
+                lines.push(Line::Command(command));
+                lines.push(Line::Command(format!("sha256sum {target}")));
+            }
+            return lines;
+        }
         match build.mode {
             Mode::Noop => {
                 lines.push(Line::Command(format!("sha256sum {}/{target}", self.obj)));

@@ -27,23 +27,30 @@ pub const STATUS_SEEN: i32 = 1;
 /// Its exit status where it is not.
 pub const STATUS_NOT_SEEN: i32 = 0;
 
-/// Why a finding has no mail and no reproducer, if it has none.
+/// Why there is no mail about a finding, if there is none.
 #[must_use]
-pub fn not_of_a_build(finding: &Finding) -> Option<&'static str> {
+pub fn no_mail(finding: &Finding) -> Option<&'static str> {
     match finding.name {
         FindingName::ExpectUnmet | FindingName::KnownStale => Some("it is about what the scenario says"),
-        // A comparison of bytes shows none of these.
-        FindingName::EscapeRead | FindingName::EscapeWrite | FindingName::EscapeNetwork => {
-            Some("only a trace shows what a step reaches for")
-        }
-        FindingName::HazardOrder | FindingName::HazardWriteWrite => Some("it shows only where jobs meet"),
-        FindingName::StepNotIdempotent => Some("it is about one step, run again by itself"),
         FindingName::SnapshotChanged | FindingName::SnapshotMissing | FindingName::SnapshotUnreferenced => {
             Some("it is about an accepted snapshot")
         }
         name if name.class() == Class::Cost => Some("it is a cost, and nothing is wrong"),
         name if name.class() == Class::Inconclusive => Some("nothing can be said of that build"),
         _ => None,
+    }
+}
+
+/// Why no script of make lines and sha256sum shows a finding, if none does.
+#[must_use]
+pub fn no_script(finding: &Finding) -> Option<&'static str> {
+    match finding.name {
+        FindingName::EscapeRead | FindingName::EscapeWrite | FindingName::EscapeNetwork => {
+            Some("only a trace shows what a step reaches for")
+        }
+        FindingName::HazardOrder | FindingName::HazardWriteWrite => Some("it shows only where jobs meet"),
+        FindingName::StepNotIdempotent => Some("it is about one step, run again by itself"),
+        _ => no_mail(finding),
     }
 }
 
@@ -98,7 +105,7 @@ enum Look {
 /// Why there is none, in a clause.
 pub fn script(record: &ScenarioRecord, recipe: &Recipe, findings: &[&Finding]) -> Result<String, String> {
     let Some(first) = findings.first() else { return Err("there is no finding".into()) };
-    if let Some(why) = not_of_a_build(first) {
+    if let Some(why) = no_script(first) {
         return Err(why.into());
     }
     if let Some(why) = &recipe.cannot {

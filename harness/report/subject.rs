@@ -69,6 +69,12 @@ fn what(findings: &[&Finding], full: bool) -> String {
         FindingName::RebuildFailed if first.build.contains("noop") => "a second make fails".to_owned(),
         FindingName::RebuildFailed => "an incremental build fails".to_owned(),
         FindingName::RebuildMasked => "an incremental build hides an error".to_owned(),
+        FindingName::StepNotIdempotent => format!("{things} changed by running its step again"),
+        FindingName::HazardWriteWrite => format!("two steps make {things}"),
+        FindingName::HazardOrder => format!("{things} depends on the order of jobs"),
+        FindingName::EscapeRead => "a step reads outside of the trees".to_owned(),
+        FindingName::EscapeWrite => "a step writes outside of the trees".to_owned(),
+        FindingName::EscapeNetwork => "a step wants to reach the network".to_owned(),
         other => other.name().to_owned(),
     }
 }

@@ -234,3 +234,24 @@ fn what_is_to_be_written_outside_is_told_as_written_also_where_nothing_is_there(
         assert_eq!(names, [FindingName::EscapeWrite], "{does}");
     }
 }
+
+#[test]
+fn what_no_script_shows_has_a_mail() {
+    if !has_make() {
+        return;
+    }
+    let rules =
+        "all: a.o b.o\na.o: a.txt\n\tcp a.txt a.o; echo $@ > last\nb.o: a.txt\n\tcp a.txt b.o; echo $@ > last\n";
+    let lab = lab(rules);
+    report(&lab, "");
+    let mail = lab.run(&["report", "--mail", "hazard.write-write"]).exits(0);
+    assert!(mail.out.starts_with("Subject: t/one: two steps make last\n"), "{mail}");
+    for part in ["One step makes last.", "makes a file that another step makes as well", "No script goes with this"] {
+        assert!(mail.out.replace("\n  ", " ").contains(part), "`{part}`: {mail}");
+    }
+    lab.run(&["report", "--reproducer", "hazard.write-write"]).says(&["it shows only where jobs meet"]);
+    let lab = self::lab("all: a.o\na.o: a.txt\n\tcp a.txt a.o; cat /home/me/.secret 2>/dev/null || true\n");
+    report(&lab, "");
+    let mail = lab.run(&["report", "--mail", "1"]).exits(0);
+    assert!(mail.out.contains("reads outside of the trees") && mail.out.contains("/home/me/.secret"), "{mail}");
+}
