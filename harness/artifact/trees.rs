@@ -256,7 +256,7 @@ pub struct How<'h> {
     pub bases: &'h dyn Bases,
 }
 
-/// The BTF of `vmlinux` at the top of each of two trees, read when it is first asked for.
+/// The BTF of `vmlinux` at the top of each of two trees, or in the nearest directory above, read when it is first asked for.
 #[derive(Debug, Default)]
 pub struct Vmlinux {
     a: (PathBuf, OnceLock<Option<Arc<Base>>>),
@@ -267,7 +267,13 @@ impl Vmlinux {
     /// Reads nothing yet.
     #[must_use]
     pub fn of(a: &Path, b: &Path) -> Self {
-        let of = |root: &Path| (root.join("vmlinux"), OnceLock::new());
+        let of = |root: &Path| {
+            let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+            // A link, as distributions have one in `/`, is to somebody else's.
+            let there = |at: &PathBuf| fs::symlink_metadata(at).is_ok_and(|meta| meta.is_file());
+            let found = real.ancestors().map(|dir| dir.join("vmlinux")).find(there);
+            (found.unwrap_or_else(|| root.join("vmlinux")), OnceLock::new())
+        };
         Self { a: of(a), b: of(b) }
     }
 

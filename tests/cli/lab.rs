@@ -154,11 +154,21 @@ pub(crate) fn succeed(mut command: Command) -> String {
 /// Whether there is a make; without it a test that builds says so and passes.
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 pub(crate) fn has_make() -> bool {
-    let there = Command::new("make").arg("--version").output().is_ok_and(|output| output.status.success());
-    if !there {
+    has(&["make"])
+}
+
+/// Whether these programs are there; they have to be where nothing may be skipped.
+pub(crate) fn has(programs: &[&str]) -> bool {
+    let missing = programs.iter().find(|program| !is_there(program));
+    if let Some(missing) = missing {
         let required = std::env::var_os("KBUILD_REPRO_REQUIRE_ALL").is_some_and(|v| !v.is_empty() && v != "0");
-        assert!(!required, "there is no make, and KBUILD_REPRO_REQUIRE_ALL is set");
-        eprintln!("skipped: there is no make");
+        assert!(!required, "there is no {missing}, and KBUILD_REPRO_REQUIRE_ALL is set");
+        eprintln!("skipped: there is no {missing}");
     }
-    there
+    missing.is_none()
+}
+
+/// Whether a program starts and says its version.
+pub(crate) fn is_there(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
