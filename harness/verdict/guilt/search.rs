@@ -445,6 +445,8 @@ pub(in crate::verdict) fn rival(timeline: &Timeline<'_>, path: &str, at: At) -> 
         let at_once = it.began < step.ended && step.began < it.ended;
         let other_rule = match (target(it), target(step)) {
             (Some(a), Some(b)) => a != b,
+            // Makes of their own, one after the other, know of each other by whoever starts them: `make defconfig`, then `make`.
+            _ if it.within != step.within => false,
             _ => makes_more(it, step) && makes_more(step, it) || apart(timeline, *other, at),
         };
         let twice = clean && other_rule && anew(it) && anew(step);
