@@ -212,10 +212,7 @@ impl Btf {
     /// # Errors
     /// As [`full_text`].
     pub fn text(&self) -> Result<String, BtfError> {
-        let view = self.view();
-        check(&view)?;
-        let rendered = Rendered::new(&view, Some(MAX_TEXT)).ok_or(BtfError::TextTooLong)?;
-        Ok(text::full(&view, &rendered))
+        self.view().full_text()
     }
 
     /// As [`summary_text`].
@@ -223,9 +220,7 @@ impl Btf {
     /// # Errors
     /// As [`summary_text`].
     pub fn summary(&self) -> Result<String, BtfError> {
-        let view = self.view();
-        let rendered = Rendered::new(&view, None).ok_or(BtfError::TextTooLong)?;
-        Ok(text::summary(&view, &rendered))
+        self.view().summary_text()
     }
 
     /// Writes its types as declarations in C, with those of the base that they need.
@@ -386,10 +381,7 @@ pub fn full_text_with(btf: &[u8], base: Option<&Base>) -> Result<String, BtfErro
     if split && base.is_none() {
         return Err(BtfError::BaseNeeded);
     }
-    let view = View::new(&wire, split, base.map(|base| &base.0));
-    check(&view)?;
-    let rendered = Rendered::new(&view, Some(MAX_TEXT)).ok_or(BtfError::TextTooLong)?;
-    Ok(text::full(&view, &rendered))
+    View::new(&wire, split, base.map(|base| &base.0)).full_text()
 }
 
 /// A short text for BTF the size of a vmlinux's: counts by kind, digests, and the functions that are tagged
@@ -399,9 +391,7 @@ pub fn full_text_with(btf: &[u8], base: Option<&Base>) -> Result<String, BtfErro
 /// [`BtfError`] when the bytes are no BTF.
 pub fn summary_text(btf: &[u8]) -> Result<String, BtfError> {
     let wire = Wire::parse(btf)?;
-    let view = View::new(&wire, is_split(&wire), None);
-    let rendered = Rendered::new(&view, None).ok_or(BtfError::TextTooLong)?;
-    Ok(text::summary(&view, &rendered))
+    View::new(&wire, is_split(&wire), None).summary_text()
 }
 
 /// Whether BTF cannot stand alone. libbpf begins the strings of stand-alone BTF with the empty string, as the
@@ -441,6 +431,19 @@ impl<'a> View<'a> {
             Some(base) => (Some(base.len() + 1), Some(base.strings().len() as u32)),
         };
         Self { own, base, split, first_id, first_string }
+    }
+
+    /// As [`full_text`].
+    fn full_text(&self) -> Result<String, BtfError> {
+        check(self)?;
+        let rendered = Rendered::new(self, Some(MAX_TEXT)).ok_or(BtfError::TextTooLong)?;
+        Ok(text::full(self, &rendered))
+    }
+
+    /// As [`summary_text`].
+    fn summary_text(&self) -> Result<String, BtfError> {
+        let rendered = Rendered::new(self, None).ok_or(BtfError::TextTooLong)?;
+        Ok(text::summary(self, &rendered))
     }
 
     /// The name at `offset` of base and section taken as one.

@@ -138,11 +138,7 @@ fn dump(args: &DumpArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
 
 fn write_ids(ids: &[Ids], out: &mut impl std::io::Write) -> std::io::Result<()> {
     for list in ids {
-        let kind = match list.kind {
-            crate::artifact::btf::IdKind::List => "list",
-            crate::artifact::btf::IdKind::Set => "set",
-            crate::artifact::btf::IdKind::Set8 => "set8",
-        };
+        let kind = list.kind.name();
         let flags = list.flags.map_or(String::new(), |flags| format!(", flags {flags:#x}"));
         writeln!(out, "btf_ids {kind} {}: {}{flags}", list.name, list.ids.len())?;
         if let Some(problem) = &list.problem {

@@ -446,8 +446,9 @@ impl<'a> Run<'a> {
     ) -> Judgement {
         let mut judgement = verdict::judge(record, accepted);
         record.says = evidence::says(record, &judgement, store);
-        if !record.says.is_empty() {
-            judgement = verdict::judge(record, accepted);
+        // It changes no verdict: nothing is judged again for it.
+        for finding in &mut judgement.findings {
+            finding.says = record.says.get(&finding.id()).cloned().unwrap_or_default();
         }
         if self.in_place.is_some() || self.stage.is_some() || !reproduce::wanted(&judgement) {
             return judgement;

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use super::View;
-use super::text::{enum_value, enum64_value, name_text};
+use super::text::{enum_value, enum64_value, name_or_anon};
 use super::wire::{Kind, Type};
 
 /// How deep declarations go into each other; more is a loop.
@@ -170,7 +170,7 @@ impl Writer<'_, '_> {
         if let Some(name) = self.names.get(&id) {
             return name.clone();
         }
-        let plain = name_text(self.view, record.name);
+        let plain = name_or_anon(self.view, record.name);
         // A forward declaration is of the type that has its name.
         if record.kind == Kind::Fwd {
             return plain;
@@ -189,7 +189,7 @@ impl Writer<'_, '_> {
         match record.kind {
             Struct | Union => {
                 for [name, id, place] in record.elements::<3>() {
-                    let name = if name == 0 { String::new() } else { name_text(self.view, name) };
+                    let name = if name == 0 { String::new() } else { name_or_anon(self.view, name) };
                     let member = self.declaration(id, name, indent + 1, depth + 1);
                     let width = if record.flag { place >> 24 } else { 0 };
                     let width = if width == 0 { String::new() } else { format!(": {width}") };
@@ -217,7 +217,7 @@ impl Writer<'_, '_> {
     }
 
     fn enumerator(&mut self, name: u32) -> String {
-        let plain = name_text(self.view, name);
+        let plain = name_or_anon(self.view, name);
         let count = self.used.entry((false, plain.clone())).or_insert(0);
         *count += 1;
         if *count == 1 { plain } else { format!("{plain}___{count}") }
@@ -255,7 +255,7 @@ impl Writer<'_, '_> {
                     .map(|[name, id]| match (name, id) {
                         (0, 0) => "...".to_owned(),
                         (name, id) => {
-                            let name = if name == 0 { String::new() } else { name_text(self.view, name) };
+                            let name = if name == 0 { String::new() } else { name_or_anon(self.view, name) };
                             self.declaration(id, name, indent, depth + 1)
                         }
                     })
@@ -271,7 +271,7 @@ impl Writer<'_, '_> {
                 with(&text, &inner)
             }
             Typedef => with(&self.name(id, &record, false), &inner),
-            _ => with(&name_text(self.view, record.name), &inner),
+            _ => with(&name_or_anon(self.view, record.name), &inner),
         }
     }
 

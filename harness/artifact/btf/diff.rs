@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use super::text::{entry, members, name_text, signature};
+use super::text::{entry, members, name_or_anon, signature};
 use super::wire::{Kind, Type};
 use super::{Btf, View};
 use crate::artifact::Digest;
@@ -328,7 +328,7 @@ fn change(a: &View<'_>, x: &Type<'_>, b: &View<'_>, y: &Type<'_>) -> TypeChange 
         lines.push(format!("- {}", first_line(&entry(a, x))));
         lines.push(format!("+ {}", first_line(&entry(b, y))));
     }
-    TypeChange { kind: y.kind.label(), name: name_text(b, y.name), size, lines }
+    TypeChange { kind: y.kind.label(), name: name_or_anon(b, y.name), size, lines }
 }
 
 /// A member, enumerator or variable of a section.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use serde::Serialize;
 
-use super::text::name_text;
+use super::text::name_or_anon;
 use super::{Btf, View};
 use crate::artifact::walk::escape_bytes;
 
@@ -29,6 +29,18 @@ pub enum IdKind {
     Set,
     /// `BTF_SET8`: sorted by id, with flags (`KF_ACQUIRE` and the like of kfuncs).
     Set8,
+}
+
+impl IdKind {
+    /// As the section's macros call it, in small letters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Set => "set",
+            Self::Set8 => "set8",
+        }
+    }
 }
 
 /// One id.
@@ -170,7 +182,7 @@ impl Reading<'_> {
     }
 
     fn id(&self, id: u32, symbol: Option<&str>, flags: Option<u32>) -> Id {
-        let known = self.view.as_ref().and_then(|view| Some(name_text(view, view.get(id)?.name)));
+        let known = self.view.as_ref().and_then(|view| Some(name_or_anon(view, view.get(id)?.name)));
         let name = known.or_else(|| symbol.map(str::to_owned)).unwrap_or_else(|| format!("#{id}"));
         Id { id, name, flags }
     }
@@ -211,11 +223,7 @@ fn by_name(all: &[Ids]) -> BTreeMap<(IdKind, &str, usize), &Ids> {
 }
 
 fn told(kind: IdKind, name: &str) -> String {
-    let kind = match kind {
-        IdKind::List => "list",
-        IdKind::Set => "set",
-        IdKind::Set8 => "set8",
-    };
+    let kind = kind.name();
     if name.is_empty() { format!("a {kind} without a name") } else { format!("{kind} {name}") }
 }
 

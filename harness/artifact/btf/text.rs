@@ -143,7 +143,7 @@ fn name(view: &View<'_>, offset: u32) -> String {
 }
 
 /// The name, or `(anon)`.
-fn name_or_anon(view: &View<'_>, offset: u32) -> String {
+pub(super) fn name_or_anon(view: &View<'_>, offset: u32) -> String {
     if offset == 0 { "(anon)".to_owned() } else { name(view, offset) }
 }
 
@@ -258,11 +258,6 @@ pub(super) fn entry(view: &View<'_>, record: &Type<'_>) -> String {
     let mut out = String::new();
     write_type(view, record, &mut out);
     out
-}
-
-/// A name, or `(anon)`.
-pub(super) fn name_text(view: &View<'_>, offset: u32) -> String {
-    name_or_anon(view, offset)
 }
 
 /// A function's parameters and what it returns, as C would say them.
