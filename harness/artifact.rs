@@ -266,9 +266,11 @@ pub fn describe_reader<R: Read + Seek>(reader: &mut R, rel_path: &str, base: Opt
     let mut file_hash = Sha256::new();
     let mut parts = Vec::with_capacity(spans.len());
     let mut btf_sections: Vec<Vec<u8>> = Vec::new();
+    let mut own_base: Option<Vec<u8>> = None;
     let mut btf_count = 0;
     for span in spans {
         let is_btf = elf::section_name(&span.name) == ".BTF";
+        let is_base = elf::section_name(&span.name) == ".BTF.base";
         btf_count += u32::from(is_btf);
         let mut kept = Vec::new();
         // With one part, the file's digest is the part's: do not hash everything twice.
@@ -277,7 +279,8 @@ pub fn describe_reader<R: Read + Seek>(reader: &mut R, rel_path: &str, base: Opt
             Digest(file_hash.clone().finalize().into())
         } else {
             let mut part_hash = Sha256::new();
-            let keep = is_btf && span.size <= MAX_BTF_BYTES && btf_sections.is_empty();
+            let first = is_btf && btf_sections.is_empty() || is_base && own_base.is_none();
+            let keep = first && span.size <= MAX_BTF_BYTES;
             stream.take(span.size, |chunk| {
                 file_hash.update(chunk);
                 part_hash.update(chunk);
@@ -285,8 +288,10 @@ pub fn describe_reader<R: Read + Seek>(reader: &mut R, rel_path: &str, base: Opt
                     kept.extend_from_slice(chunk);
                 }
             })?;
-            if keep {
-                btf_sections.push(std::mem::take(&mut kept));
+            match keep {
+                true if is_base => own_base = Some(kept),
+                true => btf_sections.push(kept),
+                false => {}
             }
             Digest(part_hash.finalize().into())
         };
@@ -295,6 +300,13 @@ pub fn describe_reader<R: Read + Seek>(reader: &mut R, rel_path: &str, base: Opt
     if !stream.at_end()? {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    // A module that has a base of its own is relocated by the kernel, and does not depend on vmlinux as it is.
+    let own_base = own_base.map(Base::parse);
+    let base = match &own_base {
+        Some(Ok(own)) => Some(own),
+        Some(Err(_)) => None,
+        None => base,
+    };
     let btf = (btf_count > 0).then(|| {
         let first = parts.iter().find(|p| p.name == ".BTF").map(|p| p.sha256);
         match (btf_sections.first(), first) {
@@ -312,6 +324,14 @@ pub fn describe_reader<R: Read + Seek>(reader: &mut R, rel_path: &str, base: Opt
         shipped: false,
         note,
     })
+}
+
+/// What the kernel calls the module in a file: `KBUILD_MODNAME`, `sha_256` for `crypto/sha-256.ko` and for `sha-256.ko.xz`.
+#[must_use]
+pub fn module_name(path: &str) -> Option<String> {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let plain = packed::Packing::of(file).map_or(file, |(_, plain)| plain);
+    Some(plain.strip_suffix(".ko")?.replace('-', "_"))
 }
 
 /// The bytes of a file's first section of this name, if it is an ELF file that has one.

@@ -306,6 +306,15 @@ pub struct BtfFacts {
     /// looked for in stand-alone BTF and where the base is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// What a kernel says of the problem as it loads the module, if it looks at that then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// The problem is with what the base has at a place that the section refers to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub misfit: bool,
+    /// SHA-256 of what split BTF says over its base: of its canonical text. None without a base, or with a problem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<Digest>,
 }
 
 fn is_zero(n: &u32) -> bool {
@@ -319,9 +328,7 @@ impl BtfFacts {
         let facts = Self { sections, sha256: Digest::of(bytes), ..Self::default() };
         let wire = match Wire::parse(bytes) {
             Ok(wire) => wire,
-            Err(e) => {
-                return Self { problem: Some(e.to_string()), ..facts };
-            }
+            Err(e) => return Self { problem: Some(e.to_string()), refusal: e.kernel(), ..facts },
         };
         let split = is_split(&wire);
         let view = View::new(&wire, split, base.map(|base| &base.0));
@@ -334,6 +341,8 @@ impl BtfFacts {
         }
         let unnamed = if split { functions - function_names.len() as u32 } else { 0 };
         let checkable = !split || base.is_some();
+        let error = checkable.then(|| check(&view).err()).flatten();
+        let says = || Rendered::new(&view, Some(MAX_TEXT)).map(|text| Digest::of(text::full(&view, &text).as_bytes()));
         Self {
             types: wire.len(),
             functions,
@@ -342,7 +351,10 @@ impl BtfFacts {
             // A part of a section, whose length is a u32.
             unread: wire.unread().len() as u32,
             base: split,
-            problem: checkable.then(|| check(&view).err()).flatten().map(|e| e.to_string()),
+            meaning: if split && base.is_some() && error.is_none() { says() } else { None },
+            misfit: split && error.as_ref().is_some_and(|error| view.lies_in_base(error)),
+            refusal: error.as_ref().and_then(BtfError::kernel),
+            problem: error.map(|error| error.to_string()),
             ..facts
         }
     }
@@ -444,6 +456,27 @@ impl<'a> View<'a> {
     fn summary_text(&self) -> Result<String, BtfError> {
         let rendered = Rendered::new(self, None).ok_or(BtfError::TextTooLong)?;
         Ok(text::summary(self, &rendered))
+    }
+
+    /// Whether an error is about what the base has at a place that the section refers to, so that another base may not have it.
+    fn lies_in_base(&self, error: &BtfError) -> bool {
+        let (first_id, first_string) = (self.first_id.unwrap_or(0), self.first_string.unwrap_or(0));
+        let record = |id: u32| self.own.get(id.checked_sub(first_id)?);
+        match error {
+            BtfError::NameOffset { .. } | BtfError::TypeId { .. } => true,
+            BtfError::Name { id, name } => record(*id).is_some_and(|record| {
+                let mut found = false;
+                let is_it = |at| self.name(at).is_some_and(|other| escape_bytes(other).starts_with(name.as_str()));
+                record.names(|at| found |= at < first_string && is_it(at));
+                found
+            }),
+            BtfError::Target { id, .. } => record(*id).is_some_and(|record| {
+                let mut found = false;
+                record.references(|to| found |= to < first_id);
+                found
+            }),
+            _ => false,
+        }
     }
 
     /// The name at `offset` of base and section taken as one.

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{CliError, Session};
 use crate::artifact::btf::{Base, Btf, BtfDiff, BtfFile, BtfFileError, Ids, Relation, diff_ids, ids};
+use crate::artifact::module_name;
 use crate::report::terminal::clean;
 
 /// What to do.
@@ -198,10 +199,9 @@ fn check(args: &FilesArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
             Ok(Err(error)) => {
                 worst = worst.max(1);
                 writeln!(session.out, "{}: wrong: {}", clean(&name), clean(&error.to_string()))?;
-                let module = path.file_name().map(|name| name.to_string_lossy().replace('-', "_")).unwrap_or_default();
-                match (error.kernel(), module.strip_suffix(".ko")) {
+                match (error.kernel(), module_name(&name)) {
                     (Some(why), Some(module)) => {
-                        let module = clean(module);
+                        let module = clean(&module);
                         writeln!(
                             session.out,
                             "  a kernel says: failed to validate module [{module}] BTF: -22 ({why})"

@@ -184,6 +184,8 @@ impl Mail<'_> {
         let expected = match self.finding.name {
             FindingName::BtfLost => format!("{name} has the .BTF that a clean build gives it."),
             FindingName::BtfDuplicate => format!("{name} has one .BTF section."),
+            FindingName::BtfInvalid => format!("{name} has BTF that the kernel it was built with takes."),
+            FindingName::BtfBaseMismatch => format!("the BTF of {name} fits that of the vmlinux beside it."),
             FindingName::RebuildStale | FindingName::RebuildDiverged => {
                 format!("{name} is, byte for byte, what a clean build makes of these sources.")
             }

@@ -60,6 +60,8 @@ fn what(findings: &[&Finding], full: bool) -> String {
         }
         FindingName::BtfLost => format!("BTF of functions lost from {things}"),
         FindingName::BtfDuplicate => format!("{things} with two .BTF sections"),
+        FindingName::BtfInvalid => format!("{things} with BTF that the kernel refuses"),
+        FindingName::BtfBaseMismatch => format!("{things} with BTF of another vmlinux"),
         FindingName::RebuildStale => format!("{things} not made again"),
         FindingName::RebuildDiverged if several => format!("{things} differ from a clean build"),
         FindingName::RebuildDiverged => format!("{things} differs from a clean build"),

@@ -83,6 +83,10 @@ findings! {
     BtfLost = "btf.lost", Wrong;
     /// a module has more than one .BTF
     BtfDuplicate = "btf.duplicate", Wrong;
+    /// a module or vmlinux has BTF that a kernel refuses
+    BtfInvalid = "btf.invalid", Wrong;
+    /// a module's BTF does not fit the vmlinux beside it: the kernel refuses it, or takes it for other types
+    BtfBaseMismatch = "btf.base-mismatch", Wrong;
     /// the clean build itself fails: nothing can be said
     BuildFailed = "build.failed", Inconclusive;
     /// a build did not end within its time limit

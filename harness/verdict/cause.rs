@@ -93,6 +93,12 @@ fn fold_irreproducible(record: &ScenarioRecord, comparison: &mut Comparison) {
     }
 }
 
+/// Whether a finding is about an artifact that an edit left otherwise than a clean build makes it.
+fn is_of_edit(name: FindingName) -> bool {
+    use FindingName::{BtfBaseMismatch, BtfInvalid, BtfLost, RebuildDiverged, RebuildStale};
+    [RebuildDiverged, RebuildStale, BtfLost, BtfInvalid, BtfBaseMismatch].contains(&name)
+}
+
 /// A difference that later builds leave exactly as it is, is one finding.
 fn fold_lasting(record: &ScenarioRecord, comparison: &mut Comparison) {
     let bytes = |build: Option<&String>, target: &str| {
@@ -101,16 +107,11 @@ fn fold_lasting(record: &ScenarioRecord, comparison: &mut Comparison) {
     };
     let mut kept: Vec<Finding> = Vec::new();
     for finding in std::mem::take(&mut comparison.findings) {
-        let lasting =
-            matches!(finding.name, FindingName::RebuildDiverged | FindingName::RebuildStale | FindingName::BtfLost)
-                && finding.against.is_some();
+        let lasting = is_of_edit(finding.name) && finding.against.is_some();
         let earlier = kept.iter_mut().find(|earlier| {
             lasting
                 && earlier.target == finding.target
-                && matches!(
-                    earlier.name,
-                    FindingName::RebuildDiverged | FindingName::RebuildStale | FindingName::BtfLost
-                )
+                && is_of_edit(earlier.name)
                 && bytes(Some(&earlier.build), &finding.target) == bytes(Some(&finding.build), &finding.target)
                 && bytes(earlier.against.as_ref(), &finding.target) == bytes(finding.against.as_ref(), &finding.target)
         });

@@ -7,6 +7,8 @@ use crate::artifact::record::{BuildRecord, Mode, Role, ScenarioRecord, Status};
 use crate::artifact::{Artifact, diff_parts};
 use crate::scenario::{Edit, FindingName, nearest};
 
+mod btf;
+
 /// Lines of make's output that a build with nothing to do prints too. Source: a no-op make of Linux 6.1 to 7.3.
 const IDLE_LABELS: &[&str] =
     &["CALL *", "DESCEND *", "CHK *", "INSTALL libsubcmd_headers", "GEN Makefile", "SYNC *", "make*"];
@@ -19,9 +21,6 @@ const NAMED_STEPS: usize = 20;
 
 /// How many files that a no-op wrote are named: they stand in one line.
 const NAMED_FILES: usize = 6;
-
-/// How many functions that lost their BTF are named.
-const NAMED_FUNCTIONS: usize = 8;
 
 /// Findings so far.
 #[derive(Debug, Default)]
@@ -150,7 +149,8 @@ impl Comparison {
         }
         if build.role != Role::Experiment {
             for artifact in &build.artifacts {
-                self.duplicate_btf(record, build, artifact, None);
+                let _ = self.duplicate_btf(record, build, artifact, None)
+                    || self.unfit_btf(record, build, artifact, None, None);
             }
         }
     }
@@ -338,11 +338,14 @@ impl Comparison {
             finding.against = Some(oracle.id.clone());
             match have {
                 Some(have) if same(have, want) => {
-                    self.duplicate_btf(record, incremental, have, control);
+                    let _ = self.duplicate_btf(record, incremental, have, control)
+                        || self.unfit_btf(record, incremental, have, None, control);
                     continue;
                 }
                 Some(have) => {
-                    if self.lost_btf(record, incremental, oracle, have, want)
+                    // What is read through another base lost nothing: it is not understood.
+                    if self.unfit_btf(record, incremental, have, Some((oracle, want)), control)
+                        || self.lost_btf(record, incremental, oracle, have, want)
                         || self.duplicate_btf(record, incremental, have, control)
                     {
                         continue;
@@ -378,71 +381,6 @@ impl Comparison {
         finding.against = Some(oracle.id.clone());
         finding.summary = "it is left over; a clean build does not make it".into();
         self.findings.push(finding);
-    }
-
-    /// Says so if the module lost BTF that the clean build has.
-    fn lost_btf(
-        &mut self,
-        record: &ScenarioRecord,
-        incremental: &BuildRecord,
-        oracle: &BuildRecord,
-        have: &Artifact,
-        want: &Artifact,
-    ) -> bool {
-        let Some(wanted) = &want.btf else { return false };
-        let mut finding = finding(record, FindingName::BtfLost, &have.path, incremental);
-        finding.against = Some(oracle.id.clone());
-        finding.parts = Some(diff_parts(want, have));
-        match &have.btf {
-            None => {
-                finding.summary = format!(
-                    "no .BTF; a clean build gives it one with {} types and {} functions",
-                    wanted.types, wanted.functions
-                );
-            }
-            Some(btf) => {
-                let lost: Vec<&str> = wanted
-                    .function_names
-                    .iter()
-                    .filter(|name| !btf.function_names.contains(name))
-                    .map(String::as_str)
-                    .collect();
-                // Other functions in both builds is a stale or diverged module, not lost BTF.
-                let gained = btf.function_names.iter().any(|name| !wanted.function_names.contains(name));
-                if lost.is_empty() || gained || btf.sha256 == wanted.sha256 || have_code_of_other_source(have, want) {
-                    return false;
-                }
-                let named = lost.iter().take(NAMED_FUNCTIONS).copied().collect::<Vec<_>>().join(", ");
-                let more = lost.len().saturating_sub(NAMED_FUNCTIONS);
-                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-                let functions = if lost.len() == 1 { "function lost its" } else { "functions lost their" };
-                finding.summary = format!("{} {functions} BTF: {named}{more}", lost.len());
-            }
-        }
-        self.findings.push(finding);
-        true
-    }
-
-    fn duplicate_btf(
-        &mut self,
-        record: &ScenarioRecord,
-        build: &BuildRecord,
-        artifact: &Artifact,
-        control: Option<&BuildRecord>,
-    ) -> bool {
-        let sections = |artifact: &Artifact| artifact.btf.as_ref().map_or(0, |btf| btf.sections);
-        let count = sections(artifact);
-        if count < 2 || ignored(record, &artifact.path) {
-            return false;
-        }
-        // A module that a clean build gives two is reported once, there.
-        if control.and_then(|control| control.artifact(&artifact.path)).is_some_and(|clean| sections(clean) >= 2) {
-            return true;
-        }
-        let mut finding = finding(record, FindingName::BtfDuplicate, &artifact.path, build);
-        finding.summary = format!("{count} .BTF sections; the kernel takes the first and tools differ");
-        self.findings.push(finding);
-        true
     }
 
     /// What the scenario demands of the build after an edit.
@@ -519,13 +457,6 @@ fn nearest_step<'a>(pattern: &str, steps: impl Iterator<Item = &'a String>) -> S
     let plain = pattern.trim_matches('*');
     let nearest = nearest(plain, steps.map(String::as_str)).filter(|_| plain.len() > 2);
     nearest.map(|step| format!("; did you mean `{step}`?")).unwrap_or_default()
-}
-
-/// Whether the code differs too: then the sources of the two modules differ, and so may their functions.
-fn have_code_of_other_source(have: &Artifact, want: &Artifact) -> bool {
-    let diff = diff_parts(have, want);
-    let code = |name: &str| name.starts_with(".text") || name.starts_with(".init.text");
-    diff.changed.iter().any(|part| code(&part.name)) || diff.added.iter().chain(&diff.removed).any(|name| code(name))
 }
 
 /// Whether any edit up to this one chose other goals: then the trees need not hold the same files.

@@ -136,8 +136,19 @@ fn both<'r>(
     timelines: &Timelines<'r>,
     finding: &Finding,
 ) -> Option<(Rc<Timeline<'r>>, Rc<Timeline<'r>>)> {
-    use FindingName::{BtfLost, NoopChanged, RebuildDiverged, RebuildFailed, RebuildStale, ReproMismatch};
-    let wanted = [ReproMismatch, NoopChanged, RebuildStale, RebuildDiverged, RebuildFailed, BtfLost];
+    use FindingName::{
+        BtfBaseMismatch, BtfInvalid, BtfLost, NoopChanged, RebuildDiverged, RebuildFailed, RebuildStale, ReproMismatch,
+    };
+    let wanted = [
+        ReproMismatch,
+        NoopChanged,
+        RebuildStale,
+        RebuildDiverged,
+        RebuildFailed,
+        BtfLost,
+        BtfInvalid,
+        BtfBaseMismatch,
+    ];
     if !wanted.contains(&finding.name) {
         return None;
     }

@@ -116,11 +116,9 @@ impl BuildRecord {
             types: 10,
             functions: u32::try_from(functions.len()).expect("few"),
             function_names: functions.iter().map(ToString::to_string).collect(),
-            unnamed: 0,
-            unread: 0,
             base: true,
             sha256: Digest::of(functions.join(" ").as_bytes()),
-            problem: None,
+            ..BtfFacts::default()
         });
         self
     }

@@ -1,5 +1,6 @@
 use super::sample::{build, record, twice};
 use super::*;
+use crate::artifact::Digest;
 use crate::artifact::record::{BuildRecord, SnapshotRecord, Status};
 
 const EDIT: &str = "[[edit]]\nfile = \"init/main.c\"\ntouch = true\n";
@@ -225,6 +226,45 @@ fn a_difference_that_lasts_is_one_finding() {
     builds.extend([second("incremental", "4"), second("oracle", "2")]);
     let both = ["rebuild.diverged@edit-1:a.ko", "rebuild.diverged@edit-2:a.ko"];
     finds(&record(&two, builds), Verdict::Failed, &both);
+}
+
+/// Gives `a.ko` BTF of these bytes that says this over its vmlinux, or that a kernel refuses.
+fn with_btf(build: BuildRecord, bytes: &str, says: Result<&str, &str>) -> BuildRecord {
+    let mut build = build.btf("a.ko", 1, &["f"]);
+    let btf = build.artifacts[0].btf.as_mut().expect("just given");
+    btf.sha256 = Digest::of(bytes.as_bytes());
+    btf.meaning = says.ok().map(|says| Digest::of(says.as_bytes()));
+    btf.refusal = says.err().map(str::to_owned);
+    btf.problem = says.err().map(|_| "type `7` cannot be named ``".to_owned());
+    build
+}
+
+#[test]
+fn btf_that_was_made_for_another_vmlinux() {
+    let clean = || build("control/clean", &[("a.ko", "1")]);
+    let builds = |first: BuildRecord, inc: BuildRecord, oracle: BuildRecord| {
+        vec![first, build("experiment/clean", &[("a.ko", "1")]), inc, oracle]
+    };
+    let fits = || with_btf(clean(), "b", Ok("long"));
+    let told = |builds, found: &[&str]| -> Vec<String> {
+        let verdict = if found.is_empty() { Verdict::Passed } else { Verdict::Failed };
+        finds(&record(EDIT, builds), verdict, found).findings.iter().map(|finding| finding.summary.clone()).collect()
+    };
+    let right = || with_btf(oracle("2"), "c", Ok("long"));
+    // The same bytes, which the kernel refuses, or which mean something else; its code may be stale as well.
+    let mismatch = ["btf.base-mismatch@edit-1:a.ko"];
+    let refused = told(builds(fits(), with_btf(inc("1"), "b", Err("Invalid name")), right()), &mismatch);
+    assert_eq!(refused, ["a kernel refuses it: failed to validate module [a] BTF: -22 (Invalid name)"]);
+    let other = told(builds(fits(), with_btf(inc("1"), "b", Ok("short")), right()), &mismatch);
+    assert!(other[0].contains("means other types"), "{other:?}");
+    // Other bytes that say something else are a difference like any other.
+    told(builds(fits(), with_btf(inc("1"), "d", Ok("short")), right()), &["rebuild.diverged@edit-1:a.ko"]);
+    told(builds(fits(), with_btf(inc("2"), "c", Ok("long")), right()), &[]);
+    // New bytes that are broken by themselves.
+    told(builds(fits(), with_btf(inc("3"), "d", Err("vlen != 0")), right()), &["btf.invalid@edit-1:a.ko"]);
+    // What a clean build makes broken is told of that one alone.
+    let broken = |build| with_btf(build, "x", Err("Invalid magic"));
+    told(builds(broken(clean()), broken(inc("1")), broken(oracle("1"))), &["btf.invalid@control/clean:a.ko"]);
 }
 
 #[test]

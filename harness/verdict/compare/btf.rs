@@ -1,0 +1,142 @@
+//! What is wrong with the BTF of a module or of vmlinux, whatever else differs.
+
+use super::{Comparison, finding, ignored};
+use crate::artifact::record::{BuildRecord, Role, ScenarioRecord};
+use crate::artifact::{Artifact, BtfFacts, diff_parts, module_name};
+use crate::scenario::FindingName;
+
+/// How many functions that lost their BTF are named.
+const NAMED_FUNCTIONS: usize = 8;
+
+impl Comparison {
+    /// Says so if the module lost BTF that the clean build has.
+    pub(super) fn lost_btf(
+        &mut self,
+        record: &ScenarioRecord,
+        incremental: &BuildRecord,
+        oracle: &BuildRecord,
+        have: &Artifact,
+        want: &Artifact,
+    ) -> bool {
+        let Some(wanted) = &want.btf else { return false };
+        let mut finding = finding(record, FindingName::BtfLost, &have.path, incremental);
+        finding.against = Some(oracle.id.clone());
+        finding.parts = Some(diff_parts(want, have));
+        match &have.btf {
+            None => {
+                finding.summary = format!(
+                    "no .BTF; a clean build gives it one with {} types and {} functions",
+                    wanted.types, wanted.functions
+                );
+            }
+            Some(btf) => {
+                let lost: Vec<&str> = wanted
+                    .function_names
+                    .iter()
+                    .filter(|name| !btf.function_names.contains(name))
+                    .map(String::as_str)
+                    .collect();
+                // Other functions in both builds is a stale or diverged module, not lost BTF.
+                let gained = btf.function_names.iter().any(|name| !wanted.function_names.contains(name));
+                if lost.is_empty() || gained || btf.sha256 == wanted.sha256 || have_code_of_other_source(have, want) {
+                    return false;
+                }
+                let named = lost.iter().take(NAMED_FUNCTIONS).copied().collect::<Vec<_>>().join(", ");
+                let more = lost.len().saturating_sub(NAMED_FUNCTIONS);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let functions = if lost.len() == 1 { "function lost its" } else { "functions lost their" };
+                finding.summary = format!("{} {functions} BTF: {named}{more}", lost.len());
+            }
+        }
+        self.findings.push(finding);
+        true
+    }
+
+    pub(super) fn duplicate_btf(
+        &mut self,
+        record: &ScenarioRecord,
+        build: &BuildRecord,
+        artifact: &Artifact,
+        control: Option<&BuildRecord>,
+    ) -> bool {
+        let sections = |artifact: &Artifact| artifact.btf.as_ref().map_or(0, |btf| btf.sections);
+        let count = sections(artifact);
+        if count < 2 || ignored(record, &artifact.path) {
+            return false;
+        }
+        // A module that a clean build gives two is reported once, there.
+        if control.and_then(|control| control.artifact(&artifact.path)).is_some_and(|clean| sections(clean) >= 2) {
+            return true;
+        }
+        let mut finding = finding(record, FindingName::BtfDuplicate, &artifact.path, build);
+        finding.summary = format!("{count} .BTF sections; the kernel takes the first and tools differ");
+        self.findings.push(finding);
+        true
+    }
+
+    /// Says so if a kernel refuses the BTF, or if it does not mean what it meant when it was made. `clean` is what a clean build
+    /// of the same sources has, with its name, and `control` the first clean build.
+    pub(super) fn unfit_btf(
+        &mut self,
+        record: &ScenarioRecord,
+        build: &BuildRecord,
+        have: &Artifact,
+        clean: Option<(&BuildRecord, &Artifact)>,
+        control: Option<&BuildRecord>,
+    ) -> bool {
+        let Some(btf) = have.btf.as_ref().filter(|_| !ignored(record, &have.path)) else { return false };
+        let first = control.and_then(|control| control.artifact(&have.path)?.btf.as_ref());
+        // What is wrong in the first clean build is reported once, there.
+        if first.is_some_and(|first| first.problem.is_some()) {
+            return false;
+        }
+        let made = made_with(record, build, have);
+        let moved = made.is_some_and(|made| made.meaning.is_some() && made.meaning != btf.meaning);
+        if btf.problem.is_none() && !(moved && btf.meaning.is_some()) {
+            return false;
+        }
+        let name = match btf.problem.is_none() || btf.misfit || moved {
+            true => FindingName::BtfBaseMismatch,
+            false => FindingName::BtfInvalid,
+        };
+        let mut finding = finding(record, name, &have.path, build);
+        if let Some((oracle, want)) = clean {
+            finding.against = Some(oracle.id.clone());
+            finding.parts = Some(diff_parts(want, have));
+        }
+        finding.summary = match (&btf.problem, &btf.refusal, module_name(&have.path)) {
+            (None, ..) => {
+                "its .BTF means other types over the BTF that vmlinux has now; a kernel loads it all the same".into()
+            }
+            (Some(_), Some(why), Some(module)) => {
+                format!("a kernel refuses it: failed to validate module [{module}] BTF: -22 ({why})")
+            }
+            (Some(_), Some(why), None) => format!("a kernel refuses its .BTF: {why}"),
+            (Some(problem), None, _) => format!("{problem}; a kernel does not look at that as it loads it"),
+        };
+        let problem = btf.problem.as_ref().filter(|_| btf.refusal.is_some());
+        finding.detail.extend(problem.map(|problem| format!("in its .BTF, {problem}")));
+        if moved {
+            finding.detail.push("it was made for an earlier vmlinux, whose types or strings stood elsewhere".into());
+        }
+        self.findings.push(finding);
+        true
+    }
+}
+
+/// What was known of this `.BTF` when it was made: by the first build of this tree since which it is the same.
+fn made_with<'r>(record: &'r ScenarioRecord, build: &BuildRecord, artifact: &Artifact) -> Option<&'r BtfFacts> {
+    let sha256 = artifact.btf.as_ref()?.sha256;
+    let same_tree = |b: &&BuildRecord| b.role == build.role && (b.role != Role::Oracle || b.edit == build.edit);
+    let at = record.builds.iter().position(|b| b.id == build.id)?;
+    let earlier = record.builds[..at].iter().rev().filter(same_tree).filter(|b| b.status.ok());
+    let facts = earlier.map_while(|b| b.artifact(&artifact.path)?.btf.as_ref().filter(|btf| btf.sha256 == sha256));
+    facts.last()
+}
+
+/// Whether the code differs too: then the sources of the two modules differ, and so may their functions.
+fn have_code_of_other_source(have: &Artifact, want: &Artifact) -> bool {
+    let diff = diff_parts(have, want);
+    let code = |name: &str| name.starts_with(".text") || name.starts_with(".init.text");
+    diff.changed.iter().any(|part| code(&part.name)) || diff.added.iter().chain(&diff.removed).any(|name| code(name))
+}
