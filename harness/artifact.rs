@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+pub mod booting;
 pub mod btf;
 pub mod database;
 mod diff;
@@ -27,6 +28,7 @@ mod elf;
 mod hash;
 pub mod inside;
 mod meaning;
+pub mod modules;
 mod opened;
 pub mod packed;
 pub mod record;

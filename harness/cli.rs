@@ -14,6 +14,7 @@ use crate::scenario::Tier;
 mod adhoc;
 mod amounts;
 mod audit;
+mod boot;
 pub mod bootstrap;
 mod btf;
 mod check;
@@ -101,6 +102,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Print BTF, say what two BTFs say differently, or whether a kernel would take it
     Btf(btf::BtfArgs),
+    /// Boot a kernel under qemu, load modules, and say what it makes of them and of their BTF
+    Boot(boot::BootArgs),
     /// Trace a build in the tree here, then run steps of it again on their own output: is each idempotent?
     Replay(replay::ReplayArgs),
 }
@@ -165,6 +168,9 @@ pub struct HowArgs {
     /// Keep the trees, for `shell`
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Boot the kernel that each build made under qemu, load its modules, and go by what it says of their BTF
+    #[arg(long)]
+    pub(crate) boot: bool,
     /// Write the run record here; by default below $XDG_STATE_HOME/kbuild-repro/runs
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -423,6 +429,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::Compare(args) => compare::compare(&args, session),
         Command::Trace(args) => trace::trace(&args, session),
         Command::Btf(args) => btf::btf(&args, session),
+        Command::Boot(args) => boot::boot(&args, session),
         Command::Replay(args) => replay::replay(&args, session),
     }
 }

@@ -14,9 +14,11 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use artifact::Bounds;
+use artifact::booting::Booting;
 use artifact::record::{Ended, FORMAT, LossRecord, ScenarioRecord, ToolRecord};
 use artifact::recorder::{Plan as RecorderPlan, Recorded, Recorder, snapshots};
 use runner::{ARTIFACTS, Context, Event, RunError, RunErrorKind};
+use sandbox::Isolation;
 use scenario::{Errors, Loaded, Scenario, TreeKind};
 use tree::{Beside, Lower, TreePlan, kconfig};
 
@@ -82,6 +84,11 @@ pub fn run_scenario(
             store: context.scratch.join("store"),
             artifacts: artifact_patterns(scenario, plan),
             snapshots: scenario.snapshots.as_ref().map_or(Vec::new(), |snapshots| snapshots.btf.clone()),
+            boot: context.boot.then(|| Booting {
+                sandbox: context.sandbox.clone(),
+                isolation: if context.direct { Isolation::Direct } else { context.isolation },
+                dir: context.scratch.join("boot"),
+            }),
         },
         Bounds {
             cancel: context.cancel,

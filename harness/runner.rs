@@ -22,6 +22,7 @@ use crate::scenario::{ObjTree, OracleWhen, Scenario, Tier, TreeKind};
 use crate::tree::TreePlan;
 
 mod blame;
+pub mod boot;
 mod command;
 mod copy;
 mod execute;

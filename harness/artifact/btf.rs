@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Digest;
 use super::walk::escape_bytes;
-use check::check;
+use crate::runner::boot::NO_REASON;
+use check::{check, check_read};
 pub use diff::{BtfDiff, OtherOrder, Relation, TypeChange};
 pub use file::{BtfFile, BtfFileError};
 pub use ids::{Id, IdKind, Ids, diff_ids, ids};
@@ -104,6 +105,39 @@ pub enum BtfError {
         /// Its name, or that of a member.
         name: String,
     },
+    /// A member whose name lies beyond the strings.
+    #[error("type `{id}` has the name of a member at `{offset}`, beyond the strings")]
+    MemberNameOffset {
+        /// The type's id.
+        id: u32,
+        /// Offset into the strings of base and section.
+        offset: u32,
+    },
+    /// A kind that is not known here, nor to any kernel that is.
+    #[error("type `{id}` is of kind {kind}, which is not known")]
+    Kind {
+        /// The type's id.
+        id: u32,
+        /// Its kind.
+        kind: u8,
+    },
+    /// Modifiers that follow each other for ever, or more than 32 of them.
+    #[error("type `{id}` begins a chain of modifiers without end")]
+    Chain {
+        /// The type's id.
+        id: u32,
+    },
+    /// A chain of modifiers that leads to a type that does not exist.
+    #[error("type `{id}` begins a chain of modifiers that ends at type `{to}`, which does not exist")]
+    ChainEnd {
+        /// The type's id.
+        id: u32,
+        /// The id that leads nowhere.
+        to: u32,
+    },
+    /// A header that the kernel refuses, or what it says of the section, in the kernel's words.
+    #[error("its header: {0}")]
+    Refused(&'static str),
     /// A record that the kernel refuses, whatever it is read with.
     #[error("type `{id}`: {what}")]
     Record {
@@ -136,9 +170,13 @@ impl BtfError {
             Self::TooShort { .. } => "hdr_len not found".into(),
             Self::Magic(_) => "Invalid magic".into(),
             Self::Version(_) => "Unsupported version".into(),
-            Self::Header(_) => "Invalid hdr_len".into(),
-            Self::Strings => "Invalid string section".into(),
+            Self::Refused(what) => (*what).into(),
+            Self::Type { .. } => "meta_left is less than meta_needed".into(),
+            Self::Kind { kind, .. } => format!("Invalid kind:{kind}"),
+            Self::Chain { .. } => "Max chain length or cycle detected".into(),
+            Self::ChainEnd { .. } => NO_REASON.into(),
             Self::NameOffset { offset, .. } => format!("Invalid name_offset:{offset}"),
+            Self::MemberNameOffset { offset, .. } => format!("Invalid member name_offset:{offset}"),
             Self::Name { .. } => "Invalid name".into(),
             Self::Record { what, .. } => (*what).into(),
             _ => return None,
@@ -151,9 +189,12 @@ impl BtfError {
             Self::BaseNeeded | Self::BaseIsSplit => {
                 Some("the base is the .BTF section of the vmlinux of the same build")
             }
-            Self::NameOffset { .. } | Self::TypeId { .. } | Self::Name { .. } | Self::Target { .. } => {
-                Some("was the module built against another vmlinux?")
-            }
+            Self::NameOffset { .. }
+            | Self::MemberNameOffset { .. }
+            | Self::TypeId { .. }
+            | Self::ChainEnd { .. }
+            | Self::Name { .. }
+            | Self::Target { .. } => Some("was the module built against another vmlinux?"),
             _ => None,
         }
     }
@@ -204,7 +245,7 @@ impl Btf {
     /// # Errors
     /// The first fault in the order of the section.
     pub fn check(&self) -> Result<(), BtfError> {
-        check(&self.view())
+        check(self.wire.bytes(), self.base.as_deref().map(|base| &base.0))
     }
 
     /// As [`full_text`].
@@ -328,7 +369,10 @@ impl BtfFacts {
         let facts = Self { sections, sha256: Digest::of(bytes), ..Self::default() };
         let wire = match Wire::parse(bytes) {
             Ok(wire) => wire,
-            Err(e) => return Self { problem: Some(e.to_string()), refusal: e.kernel(), ..facts },
+            Err(e) => {
+                let refusal = check(bytes, base.map(|base| &base.0)).err().and_then(|error| error.kernel());
+                return Self { problem: Some(e.to_string()), refusal, ..facts };
+            }
         };
         let split = is_split(&wire);
         let view = View::new(&wire, split, base.map(|base| &base.0));
@@ -341,7 +385,9 @@ impl BtfFacts {
         }
         let unnamed = if split { functions - function_names.len() as u32 } else { 0 };
         let checkable = !split || base.is_some();
-        let error = checkable.then(|| check(&view).err()).flatten();
+        let error = checkable.then(|| check(bytes, base.filter(|_| split).map(|base| &base.0)).err()).flatten();
+        // A kernel may know kinds that are not known here.
+        let error = error.filter(|error| !matches!(error, BtfError::Kind { kind: 1.., .. }));
         let says = || Rendered::new(&view, Some(MAX_TEXT)).map(|text| Digest::of(text::full(&view, &text).as_bytes()));
         Self {
             types: wire.len(),
@@ -447,7 +493,7 @@ impl<'a> View<'a> {
 
     /// As [`full_text`].
     fn full_text(&self) -> Result<String, BtfError> {
-        check(self)?;
+        check_read(self)?;
         let rendered = Rendered::new(self, Some(MAX_TEXT)).ok_or(BtfError::TextTooLong)?;
         Ok(text::full(self, &rendered))
     }
@@ -463,7 +509,10 @@ impl<'a> View<'a> {
         let (first_id, first_string) = (self.first_id.unwrap_or(0), self.first_string.unwrap_or(0));
         let record = |id: u32| self.own.get(id.checked_sub(first_id)?);
         match error {
-            BtfError::NameOffset { .. } | BtfError::TypeId { .. } => true,
+            BtfError::NameOffset { .. }
+            | BtfError::MemberNameOffset { .. }
+            | BtfError::TypeId { .. }
+            | BtfError::ChainEnd { .. } => true,
             BtfError::Name { id, name } => record(*id).is_some_and(|record| {
                 let mut found = false;
                 let is_it = |at| self.name(at).is_some_and(|other| escape_bytes(other).starts_with(name.as_str()));

@@ -20,6 +20,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::booting::BootRecord;
 use super::steps::{self, Steps};
 use super::{Artifact, ArtifactError, Digest, PartDiff};
 pub use crate::runner::{Mode, Preparation, Role, Status};
@@ -284,6 +285,9 @@ pub struct BuildRecord {
     /// Why it was not, though it was to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub untraced: Option<String>,
+    /// What its kernel said of its modules, if it was booted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootRecord>,
     /// The last lines of the log, if the build failed.
     pub log_tail: Vec<String>,
     /// The artifacts, by path.

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use rayon::prelude::*;
 use wildmatch::WildMatch;
 
+use super::booting::Booting;
 use super::opened::Opened;
 use super::record::{BuildRecord, ReplayChange, ReplayRecord, SnapshotRecord};
 use super::steps::{self, Sources, Steps};
@@ -44,6 +45,8 @@ pub struct Plan {
     pub artifacts: Vec<String>,
     /// Artifacts whose BTF is wanted as text.
     pub snapshots: Vec<String>,
+    /// How the kernels of builds are booted, if they are.
+    pub boot: Option<Booting>,
 }
 
 /// The BTF text of each artifact that is kept as a snapshot, or why there is none.
@@ -228,6 +231,10 @@ impl<'a> Recorder<'a> {
             ..self.outline(built, built.status.clone())?
         };
         self.steps(built, &mut record)?;
+        if let Some(booting) = self.plan.boot.as_ref().filter(|_| built.status.ok() && built.build.mode != Mode::Noop) {
+            let cancel = self.bounds.cancel;
+            record.boot = Some(booting.boot(&record.id, &built.objtree, &record.artifacts, cancel)?);
+        }
         let mut tree = Tree { files, artifacts: now };
         tree.files.extend(books.into_iter().map(|entry| (entry.path.clone(), (entry, None))));
         // Artifacts have their times looked at, too.
@@ -325,6 +332,7 @@ impl<'a> Recorder<'a> {
             log: built.log.strip_prefix(&self.plan.dir).unwrap_or(&built.log).display().to_string(),
             traced: false,
             untraced: None,
+            boot: None,
             log_tail: if status.ok() { Vec::new() } else { tail(&built.log, TAIL).map_err(unread)? },
             status,
             artifacts: Vec::new(),

@@ -189,9 +189,9 @@ fn check(args: &FilesArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
             return Ok(130);
         }
         let checked = read(path).and_then(|file| {
-            let needs = file.needs_base().map_err(|error| refused(path, &BtfFileError::Btf(error)))?;
-            let base = bases.of(path, needs, args.base.base.as_deref())?;
-            Ok(file.btf(base.as_ref()).and_then(|btf| btf.check()))
+            // What cannot be read is refused with any base.
+            let base = bases.of(path, file.needs_base().unwrap_or(false), args.base.base.as_deref())?;
+            Ok(file.check(base.as_ref()))
         });
         let name = path.display().to_string();
         match checked {
@@ -246,11 +246,16 @@ fn load(path: &Path, file: &BtfFile, base: Option<&Path>) -> Result<Loaded, CliE
 
 /// Bases that were read; thousands of modules have one.
 #[derive(Default)]
-struct Bases(BTreeMap<PathBuf, Arc<Base>>);
+pub(super) struct Bases(BTreeMap<PathBuf, Arc<Base>>);
 
 impl Bases {
     /// The base that is named, or that a file's place tells.
-    fn of(&mut self, path: &Path, needed: bool, given: Option<&Path>) -> Result<Option<Arc<Base>>, CliError> {
+    pub(super) fn of(
+        &mut self,
+        path: &Path,
+        needed: bool,
+        given: Option<&Path>,
+    ) -> Result<Option<Arc<Base>>, CliError> {
         if !needed {
             return Ok(None);
         }

@@ -21,6 +21,7 @@ use super::{CliError, Format, HowArgs, IsolationArg, RunArgs, Session};
 use crate::artifact::ArtifactError;
 use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, write_atomically};
 use crate::report::{self, Report};
+use crate::runner::boot;
 use crate::runner::prepared::Store;
 use crate::runner::recipe::recipe;
 use crate::runner::slots::Pool;
@@ -161,6 +162,10 @@ impl<'a> Run<'a> {
                 loss.hint.clone().unwrap_or_else(|| "kbuild-repro doctor".into()),
             ));
         }
+        // Minutes of building come before the first machine.
+        if let Some(program) = boot::missing().filter(|_| self.how.boot) {
+            return Err(CliError::host(format!("--boot needs `{program}`"), boot::HINT));
+        }
         let work = self.get_ready(ready, asked)?;
         self.tell_disk(&work, &scratch_base)?;
         let dir = RunDir::create(&self.host, self.how.out.as_deref())?;
@@ -214,6 +219,7 @@ impl<'a> Run<'a> {
                         cancel: &session.cancel,
                         trace: !self.how.no_trace,
                         keep: self.how.keep,
+                        boot: self.how.boot,
                         parts: self.parts,
                     };
                     let beside = load::beside(&work.ready.found);

@@ -65,6 +65,8 @@ pub struct Context<'a> {
     pub trace: bool,
     /// Whether trees stay.
     pub keep: bool,
+    /// Whether kernels that builds make are booted.
+    pub boot: bool,
     /// Which parts of the main job.
     pub parts: Parts,
 }

@@ -66,6 +66,7 @@ pub(super) fn compare(record: &ScenarioRecord) -> Comparison {
     }
     comparison.unmatched(record);
     comparison.unprepared(record);
+    comparison.machines(record);
     let mut before = record.builds.iter().rfind(|b| b.role == Role::Control && b.edit.is_none());
     for (n, edit) in record.scenario.edit.iter().enumerate() {
         let Some(incremental) = find(Role::Control, Mode::Incremental, Some(n)) else { break };

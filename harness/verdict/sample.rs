@@ -72,6 +72,7 @@ pub(crate) fn build(id: &str, artifacts: &[(&str, &str)]) -> BuildRecord {
         log_tail: Vec::new(),
         traced: false,
         untraced: None,
+        boot: None,
         artifacts,
         files: BTreeMap::new(),
         written: written.iter().map(|(path, _)| (*path).to_owned()).collect(),

@@ -1,85 +1,98 @@
-//! Whether the kernel would take BTF: names and references that lead somewhere sensible.
+//! Whether the kernel would take BTF, by what it asks as it loads a module, in its order and in its words: `btf_parse_hdr`,
+//! `btf_parse_str_sec`, `btf_check_all_metas` and the check of modifier chains in kernel/bpf/btf.c. Then what it does not ask: whether
+//! references lead to something that they can mean. `tests/boot.rs` holds this against a kernel that is booted.
 //!
-//! What `btf_check_all_metas` in `kernel/bpf/btf.c` asks, and a part of what `btf_resolve` asks, chosen for what happens
-//! when a module's BTF meets another base than its own: offsets then lead into the middle of strings, and ids
-//! to types of other kinds.
+//! Where kernels differ this is the newest that is known, 7.3. Kernels before 7.1 refuse more, such as a number of members above 65,535
+//! (`Invalid btf_info`); whoever builds such a kernel has no tools that write it.
 
-use super::wire::{Kind, Type};
-use super::{BtfError, View};
+use super::wire::{Kind, Type, Wire};
+use super::{BtfError, View, is_split};
 use crate::artifact::walk::escape_bytes;
 
+mod header;
 mod meta;
 
-/// `KSYM_NAME_LEN` in `include/linux/kallsyms.h`, the kernel's limit for names, in bytes.
-const MAX_IDENTIFIER: usize = 512;
+/// How many modifiers may follow each other: `chain_limit` in `btf_check_modifier_chain_length`.
+const CHAIN: u32 = 32;
 
-/// The first fault that a kernel finds as it loads a module, in the order of the section; else the first reference that leads
-/// nowhere or to what it cannot mean, at which the kernel does not look then.
-pub(super) fn check(view: &View<'_>) -> Result<(), BtfError> {
-    let all = || (0..).zip(view.own.iter()).map(|(index, record)| (view.id_of(index), record));
-    for (id, record) in all() {
-        check_names(view, id, &record)?;
-        meta::check(view, id, &record)?;
+/// The first fault of a section: what the kernel finds, or else what it does not look for.
+pub(super) fn check(bytes: &[u8], base: Option<&Wire<'_>>) -> Result<(), BtfError> {
+    if let Some(what) = header::fault(bytes, base.is_some()) {
+        return Err(BtfError::Refused(what));
     }
-    all().try_for_each(|(id, record)| check_references(view, id, &record))
+    let (wire, cut) = Wire::scan(bytes)?;
+    let split = is_split(&wire);
+    if split && base.is_none() && cut.is_none() {
+        return Err(BtfError::BaseNeeded);
+    }
+    let view = View::new(&wire, split, base);
+    all(&view).try_for_each(|(id, record)| match record.kind {
+        Kind::Unknown(kind) => Err(BtfError::Kind { id, kind }),
+        _ => meta::check(&view, id, &record),
+    })?;
+    if let Some(cut) = cut {
+        // Its name is looked at before its length.
+        return view
+            .own
+            .unread_name()
+            .map_or(Ok(()), |name| meta::check_name(&view, view.id_of(view.own.len()), name))
+            .and(Err(cut));
+    }
+    // What follows a record of unknown kind cannot be told apart, and the kernel does not come so far.
+    if let Some(kind) = view.own.unread_kind() {
+        return Err(BtfError::Kind { id: view.id_of(view.own.len()), kind });
+    }
+    chains(&view)?;
+    references(&view)
 }
 
-fn check_names(view: &View<'_>, id: u32, record: &Type<'_>) -> Result<(), BtfError> {
+/// As [`check`], of what was read before; records of kinds that are not known are passed over.
+pub(super) fn check_read(view: &View<'_>) -> Result<(), BtfError> {
+    let mut known = all(view).filter(|(_, record)| !matches!(record.kind, Kind::Unknown(_)));
+    known.try_for_each(|(id, record)| meta::check(view, id, &record))?;
+    references(view)
+}
+
+fn all<'v>(view: &'v View<'_>) -> impl Iterator<Item = (u32, Type<'v>)> {
+    (0..).zip(view.own.iter()).map(|(index, record)| (view.id_of(index), record))
+}
+
+/// Modifiers that follow each other for ever or for too long.
+fn chains(view: &View<'_>) -> Result<(), BtfError> {
     use Kind::*;
-    let own = record.name;
-    match record.kind {
-        Ptr | Const | Volatile | Restrict | Array | FuncProto => name_is(view, id, own, Rule::Absent)?,
-        Typedef | Fwd | Func | Var => name_is(view, id, own, Rule::Identifier)?,
-        Struct | Union | Enum | Enum64 => name_is(view, id, own, Rule::Optional)?,
-        Int | Float | Datasec | DeclTag | TypeTag | Unknown(_) => name_is(view, id, own, Rule::Any)?,
-    }
-    match record.kind {
-        Struct | Union => record.elements::<3>().try_for_each(|[name, ..]| name_is(view, id, name, Rule::Optional)),
-        FuncProto => record.elements::<2>().try_for_each(|[name, _]| name_is(view, id, name, Rule::Optional)),
-        Enum => record.elements::<2>().try_for_each(|[name, _]| name_is(view, id, name, Rule::Identifier)),
-        Enum64 => record.elements::<3>().try_for_each(|[name, ..]| name_is(view, id, name, Rule::Identifier)),
-        _ => Ok(()),
-    }
-}
-
-/// What a name must be.
-#[derive(Clone, Copy, PartialEq)]
-enum Rule {
-    Absent,
-    Identifier,
-    /// An identifier or nothing.
-    Optional,
-    Any,
-}
-
-fn name_is(view: &View<'_>, id: u32, offset: u32, rule: Rule) -> Result<(), BtfError> {
-    let name = view.name(offset).ok_or(BtfError::NameOffset { id, offset })?;
-    let fits = match rule {
-        Rule::Any => true,
-        Rule::Absent => offset == 0,
-        Rule::Optional => offset == 0 || is_identifier(name),
-        Rule::Identifier => is_identifier(name),
-    };
-    if fits {
-        return Ok(());
-    }
-    Err(BtfError::Name { id, name: escape_bytes(&name[..name.len().min(80)]) })
-}
-
-/// `__btf_name_valid`: a C identifier in which dots may stand, as in `foo.isra.0`.
-fn is_identifier(name: &[u8]) -> bool {
-    let plain = |&b: &u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.';
-    name.first().is_some_and(|b| !b.is_ascii_digit()) && name.iter().all(plain) && name.len() < MAX_IDENTIFIER
-}
-
-fn check_references(view: &View<'_>, id: u32, record: &Type<'_>) -> Result<(), BtfError> {
-    let mut found = Ok(());
-    record.references(|to| {
-        if found.is_ok() {
-            found = check_reference(view, id, record.kind, to);
+    let modifier = |record: &Type<'_>| matches!(record.kind, Typedef | Volatile | Const | Restrict | TypeTag);
+    for (id, record) in all(view) {
+        let (mut at, mut record, mut left) = (id, record, CHAIN);
+        while modifier(&record) {
+            if left == 0 {
+                return Err(BtfError::Chain { id });
+            }
+            left -= 1;
+            // Those before it were followed to their ends.
+            if at < id {
+                break;
+            }
+            at = record.word;
+            match view.get(at) {
+                Some(next) => record = next,
+                None if at == 0 => break,
+                None => return Err(BtfError::ChainEnd { id, to: at }),
+            }
         }
-    });
-    found
+    }
+    Ok(())
+}
+
+fn references(view: &View<'_>) -> Result<(), BtfError> {
+    all(view).try_for_each(|(id, record)| {
+        let mut found = Ok(());
+        record.references(|to| {
+            if found.is_ok() {
+                found = check_reference(view, id, record.kind, to);
+            }
+        });
+        found
+    })
 }
 
 fn check_reference(view: &View<'_>, id: u32, from: Kind, to: u32) -> Result<(), BtfError> {
@@ -101,4 +114,9 @@ fn check_reference(view: &View<'_>, id: u32, from: Kind, to: u32) -> Result<(), 
         return Ok(());
     }
     Err(BtfError::Target { id, kind: from.label(), to: target.label() })
+}
+
+/// A name that cannot stand where it stands.
+fn misnamed(id: u32, name: &[u8]) -> BtfError {
+    BtfError::Name { id, name: escape_bytes(&name[..name.len().min(80)]) }
 }

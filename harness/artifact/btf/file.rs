@@ -109,6 +109,21 @@ impl BtfFile {
         Btf::parse(self.btf.clone(), base)
     }
 
+    /// Whether a kernel would take its BTF, over the file's own `.BTF.base`, else over `base`.
+    ///
+    /// # Errors
+    /// The first fault in the order in which the kernel looks.
+    pub fn check(&self, base: Option<&Arc<Base>>) -> Result<(), BtfError> {
+        let own = match &self.base {
+            Some(own) => {
+                super::check(own, None)?;
+                Some(Arc::new(Base::parse(own.clone())?))
+            }
+            None => None,
+        };
+        super::check(&self.btf, own.as_ref().or(base).map(|base| &base.0))
+    }
+
     /// Whether it cannot be read without a base from elsewhere.
     ///
     /// # Errors

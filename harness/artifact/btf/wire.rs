@@ -183,6 +183,14 @@ pub(super) struct Wire<'a> {
 
 impl<'a> Wire<'a> {
     pub(super) fn parse(bytes: impl Into<Cow<'a, [u8]>>) -> Result<Self, BtfError> {
+        match Self::scan(bytes)? {
+            (wire, None) => Ok(wire),
+            (_, Some(cut)) => Err(cut),
+        }
+    }
+
+    /// As [`parse`](Self::parse), with the records before the first that is cut off.
+    pub(super) fn scan(bytes: impl Into<Cow<'a, [u8]>>) -> Result<(Self, Option<BtfError>), BtfError> {
         let bytes = bytes.into();
         if bytes.len() < HEADER {
             return Err(BtfError::TooShort { have: bytes.len() });
@@ -220,8 +228,8 @@ impl<'a> Wire<'a> {
             return Err(BtfError::Strings);
         }
         let mut wire = Self { bytes, big_endian, flags, strings, end: types.start, types, layout, starts: Vec::new() };
-        wire.index()?;
-        Ok(wire)
+        let cut = wire.index().err();
+        Ok((wire, cut))
     }
 
     /// Finds the beginning of every record.
@@ -269,6 +277,16 @@ impl<'a> Wire<'a> {
     /// What follows the first record whose length cannot be known.
     pub(super) fn unread(&self) -> &[u8] {
         &self.bytes[self.end..self.types.end]
+    }
+
+    /// Where that record has its name, if it is not shorter than any.
+    pub(super) fn unread_name(&self) -> Option<u32> {
+        word(self.unread(), 0, self.big_endian).filter(|_| self.unread().len() >= TYPE)
+    }
+
+    /// The kind of that record.
+    pub(super) fn unread_kind(&self) -> Option<u8> {
+        word(self.unread(), 4, self.big_endian).map(|info| (info >> 24 & 0x7f) as u8)
     }
 
     /// Number of types, without `void`.

@@ -1,8 +1,9 @@
 //! What is wrong with the BTF of a module or of vmlinux, whatever else differs.
 
-use super::{Comparison, finding, ignored};
+use super::{ATTENTION, Comparison, finding, ignored};
 use crate::artifact::record::{BuildRecord, Role, ScenarioRecord};
 use crate::artifact::{Artifact, BtfFacts, diff_parts, module_name};
+use crate::runner::boot::Load;
 use crate::scenario::FindingName;
 
 /// How many functions that lost their BTF are named.
@@ -85,6 +86,7 @@ impl Comparison {
         control: Option<&BuildRecord>,
     ) -> bool {
         let Some(btf) = have.btf.as_ref().filter(|_| !ignored(record, &have.path)) else { return false };
+        let btf = &self.by_the_kernel(build, have, btf);
         let first = control.and_then(|control| control.artifact(&have.path)?.btf.as_ref());
         // What is wrong in the first clean build is reported once, there.
         if first.is_some_and(|first| first.problem.is_some()) {
@@ -121,6 +123,56 @@ impl Comparison {
         }
         self.findings.push(finding);
         true
+    }
+}
+
+impl Comparison {
+    /// What the kernel itself said as it loaded the module, where it was booted, in place of what is known of kernels.
+    fn by_the_kernel(&mut self, build: &BuildRecord, have: &Artifact, btf: &BtfFacts) -> BtfFacts {
+        let Some(load) = build.boot.as_ref().and_then(|boot| boot.loads.get(&have.path)) else { return btf.clone() };
+        match (load.refusal(), &btf.refusal) {
+            (Some(why), _) => {
+                let said = || "the kernel that was built refuses it".to_owned();
+                let problem = btf.problem.clone().unwrap_or_else(said);
+                BtfFacts { refusal: Some(why.to_owned()), problem: Some(problem), ..btf.clone() }
+            }
+            (None, Some(expected)) if load.errno == 0 && load.btf => {
+                self.notes.push(format!(
+                    "{ATTENTION}{}: the kernel that was built takes the .BTF of `{}`; {expected} was expected",
+                    build.id, have.path
+                ));
+                BtfFacts { refusal: None, problem: None, ..btf.clone() }
+            }
+            _ => btf.clone(),
+        }
+    }
+
+    /// What came of the machines, and modules that are refused for another reason than their BTF.
+    pub(super) fn machines(&mut self, record: &ScenarioRecord) {
+        for build in &record.builds {
+            let Some(boot) = &build.boot else { continue };
+            let id = &build.id;
+            if let Some(why) = &boot.not {
+                self.notes.push(format!("{ATTENTION}{id} was not booted: {why}"));
+                continue;
+            }
+            let release = boot.release.as_deref().unwrap_or("nothing");
+            let count = |fits: &dyn Fn(&Load) -> bool| boot.loads.values().filter(|load| fits(load)).count();
+            let (loaded, with) = (count(&|load| load.errno == 0), count(&|load| load.errno == 0 && load.btf));
+            self.notes.push(format!(
+                "{id}: booted {release}: {loaded} of {} modules loaded, {with} of them with their BTF",
+                boot.loads.len()
+            ));
+            if let Some(problem) = &boot.problem {
+                let last = boot.console.iter().rev().find(|line| !line.trim().is_empty());
+                let last = last.map_or(String::new(), |line| format!("; the last on its console: {}", line.trim()));
+                self.notes.push(format!("{ATTENTION}{id}: {problem}{last}"));
+            }
+            for (path, load) in boot.loads.iter().filter(|(_, load)| load.errno != 0 && load.refusal().is_none()) {
+                let why = load.log.first().map_or_else(|| format!("error {}", load.errno), Clone::clone);
+                self.notes.push(format!("{ATTENTION}{id}: the kernel that was built refuses `{path}`: {why}"));
+            }
+        }
     }
 }
 
