@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::{CliError, Session};
-use crate::artifact::btf::{Base, Btf, BtfDiff, BtfFile, BtfFileError, Ids, Relation, diff_ids, ids};
+use crate::artifact::btf::{Base, Btf, BtfDiff, BtfFile, BtfFileError, Ext, Ids, Relation, diff_ids, ext, ids};
 use crate::artifact::module_name;
 use crate::report::terminal::clean;
 
@@ -104,10 +104,11 @@ pub(super) fn btf(args: &BtfArgs, session: &mut Session<'_>) -> Result<u8, CliEr
     }
 }
 
-/// A file with its BTF and its lists of ids.
+/// A file with its BTF, its lists of ids, and what it says of instructions.
 struct Loaded {
     btf: Btf,
     ids: Vec<Ids>,
+    ext: Vec<Ext>,
 }
 
 fn dump(args: &DumpArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
@@ -120,6 +121,7 @@ fn dump(args: &DumpArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
         DumpFormat::Text => {
             write!(out, "{}", loaded.btf.text().map_err(fails)?)?;
             write_ids(&loaded.ids, &mut out)?;
+            write_ext(&loaded.ext, &mut out)?;
         }
         DumpFormat::C => loaded.btf.write_c(&mut out)?,
         DumpFormat::Json => {
@@ -127,8 +129,10 @@ fn dump(args: &DumpArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
             struct Dump<'a> {
                 types: Vec<crate::artifact::btf::TypeEntry>,
                 btf_ids: &'a [Ids],
+                #[serde(skip_serializing_if = "<[Ext]>::is_empty")]
+                btf_ext: &'a [Ext],
             }
-            let dump = Dump { types: loaded.btf.entries(), btf_ids: &loaded.ids };
+            let dump = Dump { types: loaded.btf.entries(), btf_ids: &loaded.ids, btf_ext: &loaded.ext };
             serde_json::to_writer(&mut out, &dump).map_err(|error| CliError::Output(error.into()))?;
             writeln!(out)?;
         }
@@ -148,6 +152,16 @@ fn write_ids(ids: &[Ids], out: &mut impl std::io::Write) -> std::io::Result<()> 
         for id in &list.ids {
             let flags = id.flags.map_or(String::new(), |flags| format!(": flags {flags:#x}"));
             writeln!(out, "  {}{flags}", id.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_ext(ext: &[Ext], out: &mut impl std::io::Write) -> std::io::Result<()> {
+    for list in ext {
+        writeln!(out, "btf_ext {} {}: {}", list.kind.name(), list.section, list.records.len())?;
+        for record in &list.records {
+            writeln!(out, "  {:#x} {}", record.offset, record.says)?;
         }
     }
     Ok(())
@@ -241,7 +255,11 @@ fn load(path: &Path, file: &BtfFile, base: Option<&Path>) -> Result<Loaded, CliE
         Some(elf) => ids(elf, Some(&btf)).map_err(|why| refused(path, &BtfFileError::Elf(why)))?,
         None => Vec::new(),
     };
-    Ok(Loaded { btf, ids })
+    let ext = match file.elf() {
+        Some(elf) => ext(elf, &btf).map_err(|why| refused(path, &BtfFileError::Elf(why)))?,
+        None => Vec::new(),
+    };
+    Ok(Loaded { btf, ids, ext })
 }
 
 /// Bases that were read; thousands of modules have one.

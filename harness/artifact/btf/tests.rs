@@ -32,7 +32,7 @@ const TYPE_TAG: u32 = 18;
 const ENUM64: u32 = 19;
 
 impl Builder {
-    fn new() -> Self {
+    pub(in crate::artifact::btf) fn new() -> Self {
         Self {
             big_endian: false,
             strings: vec![0],
@@ -60,7 +60,7 @@ impl Builder {
         }
     }
 
-    fn name(&mut self, name: &str) -> u32 {
+    pub(in crate::artifact::btf) fn name(&mut self, name: &str) -> u32 {
         if name.is_empty() {
             return 0;
         }
@@ -77,12 +77,12 @@ impl Builder {
         self.first_id + self.count - 1
     }
 
-    fn add(&mut self, name: &str, kind: u32, word: u32, tail: &[u32]) -> u32 {
+    pub(in crate::artifact::btf) fn add(&mut self, name: &str, kind: u32, word: u32, tail: &[u32]) -> u32 {
         let name = self.name(name);
         self.raw(name, kind << 24, word, tail)
     }
 
-    fn int(&mut self, name: &str) -> u32 {
+    pub(in crate::artifact::btf) fn int(&mut self, name: &str) -> u32 {
         self.add(name, INT, 4, &[1 << 24 | 32])
     }
 
@@ -95,7 +95,7 @@ impl Builder {
         self.raw(name, kind << 24 | fields.len() as u32, word, &tail)
     }
 
-    fn proto(&mut self, result: u32, params: &[(&str, u32)]) -> u32 {
+    pub(in crate::artifact::btf) fn proto(&mut self, result: u32, params: &[(&str, u32)]) -> u32 {
         let mut tail = Vec::new();
         for (param, id) in params {
             tail.extend([self.name(param), *id]);
@@ -103,12 +103,12 @@ impl Builder {
         self.raw(0, FUNC_PROTO << 24 | params.len() as u32, result, &tail)
     }
 
-    fn func(&mut self, name: &str, proto: u32, linkage: u32) -> u32 {
+    pub(in crate::artifact::btf) fn func(&mut self, name: &str, proto: u32, linkage: u32) -> u32 {
         let name = self.name(name);
         self.raw(name, FUNC << 24 | linkage, proto, &[])
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(in crate::artifact::btf) fn bytes(&self) -> Vec<u8> {
         let mut header = Self { big_endian: self.big_endian, ..Self::new() };
         let (types, strings) = (self.types.len() as u32, self.strings.len() as u32);
         let layout = self.layout.as_ref();
