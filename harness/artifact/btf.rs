@@ -13,6 +13,7 @@ use super::Digest;
 use super::walk::escape_bytes;
 use check::check;
 pub use diff::{BtfDiff, OtherOrder, Relation, TypeChange};
+pub(super) use file::base_of;
 pub use file::{BtfFile, BtfFileError};
 pub use ids::{Id, IdKind, Ids, diff_ids, ids};
 use text::Rendered;
