@@ -76,3 +76,33 @@ fn release(names: &Names, has: impl Fn(&(Option<Place>, Option<Place>)) -> bool)
     }
     found.map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matched(a: &[&str], b: &[&str]) -> Vec<(String, String)> {
+        let mut names = Names::new();
+        let place = || Some(Place::on_disk("x".into(), FileKind::File, 0));
+        a.iter().for_each(|path| names.entry((*path).to_owned()).or_default().0 = place());
+        b.iter().for_each(|path| names.entry((*path).to_owned()).or_default().1 = place());
+        put_together(&mut names).into_iter().collect()
+    }
+
+    #[test]
+    fn paths_of_two_releases_belong_together_where_each_side_has_one() {
+        let one = ["boot/vmlinuz-6.1-1", "lib/modules/6.1-1/a.ko", "lib/modules/6.1-1/b.ko", "usr/6.1-2/x"];
+        let two = ["boot/vmlinuz-6.1-2", "lib/modules/6.1-2/a.ko.xz", "usr/lib/modules/6.1-2/b.ko", "usr/6.1-2/x"];
+        let found = matched(&one, &two);
+        let found: Vec<(&str, &str)> = found.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        // what lies in another directory is something else
+        let both =
+            [("boot/vmlinuz-6.1-1", "boot/vmlinuz-6.1-2"), ("lib/modules/6.1-1/a.ko", "lib/modules/6.1-2/a.ko.xz")];
+        assert_eq!(found, both);
+        // two releases on one side: which is which cannot be told
+        assert!(matched(&["lib/modules/1/a", "lib/modules/2/a"], &["lib/modules/3/a"]).is_empty());
+        for other in [["xlib/modules/1/a", "lib/modules/2/a"], ["lib/modules/a", "lib/modules/2/a"]] {
+            assert!(matched(&other[..1], &other[1..]).is_empty(), "{other:?}");
+        }
+    }
+}
