@@ -22,14 +22,18 @@ use sha2::{Digest as _, Sha256};
 
 pub mod booting;
 pub mod btf;
+pub mod buildinfo;
 pub mod database;
 mod diff;
 mod elf;
+pub mod fields;
 mod hash;
 pub mod inside;
+pub mod kernel;
 mod meaning;
 pub mod modules;
 mod opened;
+pub mod package;
 pub mod packed;
 pub mod record;
 pub mod recorder;
@@ -341,13 +345,18 @@ pub fn module_name(path: &str) -> Option<String> {
 /// # Errors
 /// The file cannot be read.
 pub fn section(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let size = file.metadata()?.len();
-    let elf::Layout::Elf(spans) = elf::layout(&mut file, size)? else { return Ok(None) };
+    match File::open(path) {
+        Ok(mut file) => section_of(&mut file, name),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// As [`section`], of whatever can be read.
+fn section_of<R: Read + Seek>(file: &mut R, name: &str) -> io::Result<Option<Vec<u8>>> {
+    let size = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(0))?;
+    let elf::Layout::Elf(spans) = elf::layout(&mut *file, size)? else { return Ok(None) };
     let Some(span) = spans.iter().find(|span| span.name == name && span.size <= MAX_BTF_BYTES) else { return Ok(None) };
     file.seek(SeekFrom::Start(span.offset))?;
     let mut bytes = Vec::new();

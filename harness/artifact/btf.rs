@@ -15,6 +15,7 @@ use crate::runner::boot::NO_REASON;
 use check::{check, check_read};
 pub use diff::{BtfDiff, OtherOrder, Relation, TypeChange};
 pub use ext::{Ext, ExtKind, ExtRecord, ext};
+pub(super) use file::base_of;
 pub use file::{BtfFile, BtfFileError};
 pub use ids::{Id, IdKind, Ids, diff_ids, ids};
 use text::Rendered;

@@ -82,6 +82,9 @@ impl Bases for NoBases {
     }
 }
 
+pub(super) use code::first_difference;
+pub(super) use signature::signer;
+
 /// What the parts of a file are for, by the order in which they are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
@@ -322,7 +325,7 @@ fn named(names: &[String]) -> String {
 }
 
 /// `1 symbol`, `2 symbols`.
-fn count(number: usize, what: &str) -> String {
+pub(super) fn count(number: usize, what: &str) -> String {
     format!("{} {what}{}", thousands(number as u64), if number == 1 { "" } else { "s" })
 }
 

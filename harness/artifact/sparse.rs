@@ -37,7 +37,7 @@ impl Bounds<'static> {
 #[error("stopped")]
 struct Stopped;
 
-fn go_on(cancel: &AtomicBool) -> io::Result<()> {
+pub(super) fn go_on(cancel: &AtomicBool) -> io::Result<()> {
     if cancel.load(Ordering::Relaxed) { Err(io::Error::other(Stopped)) } else { Ok(()) }
 }
 

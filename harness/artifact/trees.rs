@@ -4,32 +4,29 @@
 //! taken apart. Symbolic links are compared by what they lead to, and not followed; devices, sockets and FIFOs
 //! by what they are, and not opened.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, Metadata};
-use std::io::{self, Read, Seek};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::hash::fill;
-use super::inside::{self, Bases, Detail};
-
-use super::packed::{PackedError, Packing, unpack};
-use super::sparse::SparseFile;
+use super::inside::{Bases, Detail};
+use super::package::Package;
 use super::walk::{FileKind, escape_path, walk_past};
-use super::{ArtifactError, Base, Bounds, describe_reader, diff_parts};
+use super::{ArtifactError, Bounds};
+use matching::Names;
+use place::Place;
 
-/// What a module's signature is called among the parts of a file.
-const SIGNATURE: &str = "module signature";
-/// What is compared at once, in bytes.
-const CHUNK: usize = 128 << 10;
-/// Endings of modules, packed or not: `x.ko` in one tree belongs to `x.ko.zst` in the other.
-const MODULE: &str = ".ko";
+mod bases;
+mod boot;
+mod content;
+mod matching;
+mod place;
+
+pub use bases::{Vmlinux, base_in, base_in_package, kernel_place};
 
 /// One name, in one tree or in both.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Pair {
     /// Relative to A, or to B if A has it not; escaped by [`escape_path`].
     pub path: String,
@@ -39,16 +36,14 @@ pub struct Pair {
     b: Option<Place>,
 }
 
-/// Where it lies, and what it was when the tree was listed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    disk: PathBuf,
-    kind: FileKind,
-    /// In bytes.
-    size: u64,
-}
-
 impl Pair {
+    /// Something that has names, and is compared elsewhere: a package itself.
+    #[must_use]
+    pub fn named(path: String, path_b: String) -> Self {
+        let path_b = Some(path_b).filter(|other| *other != path);
+        Self { path, path_b, a: None, b: None }
+    }
+
     /// How many bytes there are to be compared.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -111,7 +106,7 @@ pub enum PartState {
 }
 
 impl PartNote {
-    fn of(name: &str, change: PartState) -> Self {
+    pub(super) fn of(name: &str, change: PartState) -> Self {
         Self { name: name.to_owned(), change, size_a: None, size_b: None, follows: false, ignored: None }
     }
 }
@@ -144,31 +139,48 @@ pub enum Looked {
     Unreadable(String),
 }
 
+/// Where files to be compared are.
+#[derive(Debug, Clone, Copy)]
+pub enum Tree<'t> {
+    /// Below a directory.
+    Dir(&'t Path),
+    /// In a package.
+    Package(&'t Package),
+}
+
+/// Two directories, as [`pair_trees`] has them.
+///
+/// # Errors
+/// [`ArtifactError::Io`] when one of the two cannot be listed itself.
+pub fn pair(a: &Path, b: &Path) -> Result<Trees, ArtifactError> {
+    pair_trees(&Tree::Dir(a), &Tree::Dir(b))
+}
+
 /// Lists two trees and puts together what belongs together. Directories are left out but where they are empty, or
 /// are something else in the other tree.
 ///
 /// # Errors
 /// [`ArtifactError::Io`] when one of the two cannot be listed itself.
-pub fn pair(a: &Path, b: &Path) -> Result<Trees, ArtifactError> {
+pub fn pair_trees(a: &Tree<'_>, b: &Tree<'_>) -> Result<Trees, ArtifactError> {
     let mut trees = Trees::default();
-    let mut names: BTreeMap<String, (Option<Place>, Option<Place>)> = BTreeMap::new();
+    let mut names = Names::new();
     let mut full_somewhere: BTreeSet<String> = BTreeSet::new();
-    for (root, is_a) in [(a, true), (b, false)] {
-        let mut errors = Vec::new();
-        let entries = walk_past(root, &mut errors)?;
-        trees.lost.extend(errors.iter().map(|error| {
-            let path = escape_path(error.place().strip_prefix(root).unwrap_or(error.place()));
-            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            Lost { path, why: format!("cannot be listed in {}{cause}", if is_a { "A" } else { "B" }) }
-        }));
-        let parent = |path: &str| path.rsplit_once('/').map(|(parent, _)| parent.to_owned());
-        let full: BTreeSet<String> = entries.iter().filter_map(|entry| parent(&entry.path)).collect();
-        for entry in entries {
+    for (tree, other, is_a) in [(a, b, true), (b, a, false)] {
+        let entries = match tree {
+            Tree::Dir(root) => on_disk(root, is_a, &mut trees.lost)?,
+            Tree::Package(package) => {
+                let alike = matches!(other, Tree::Package(other) if other.kind == package.kind);
+                // What a package says about itself, and how it has the top, is nothing that others could have.
+                let entries = package.entries.iter().filter(|(path, e)| alike || !e.about && *path != ".");
+                entries.map(|(path, entry)| (path.clone(), Place::in_package(package, path, entry))).collect()
+            }
+        };
+        let parent = |path: &str| path.rsplit_once('/').map_or(".", |(parent, _)| parent).to_owned();
+        let full: BTreeSet<String> = entries.iter().map(|(path, _)| parent(path)).collect();
+        for (path, place) in entries {
             // Listed for its mode where both have it; where one has it, it is told by what it holds.
-            full_somewhere.extend(full.get(&entry.path).cloned());
-            let place =
-                Place { disk: root.join(super::unescape_path(&entry.path)), kind: entry.kind, size: entry.size };
-            let sides = names.entry(entry.path).or_default();
+            full_somewhere.extend(full.get(&path).cloned());
+            let sides = names.entry(path).or_default();
             *(if is_a { &mut sides.0 } else { &mut sides.1 }) = Some(place);
         }
     }
@@ -187,15 +199,31 @@ pub fn pair(a: &Path, b: &Path) -> Result<Trees, ArtifactError> {
         (Some(only), None) | (None, Some(only)) => !(is_dir(only) && full_somewhere.contains(path)),
         // modes of directories are looked at, and equal ones are no files that were compared
         (Some(a), Some(b)) if is_dir(a) && is_dir(b) => {
-            let mode = |place: &Place| fs::symlink_metadata(&place.disk).map(|meta| meta.mode()).ok();
+            let mode = |place: &Place| place.look().map(|seen| seen.mode).ok();
             mode(a) != mode(b)
         }
         _ => true,
     });
-    let matched = match_modules(&mut names);
+    let matched = matching::put_together(&mut names);
     trees.pairs =
         names.into_iter().map(|(path, (a, b))| Pair { path_b: matched.get(&path).cloned(), path, a, b }).collect();
     Ok(trees)
+}
+
+/// What lies below a directory, and what cannot be looked at.
+fn on_disk(root: &Path, is_a: bool, lost: &mut Vec<Lost>) -> Result<Vec<(String, Place)>, ArtifactError> {
+    let mut errors = Vec::new();
+    let entries = walk_past(root, &mut errors)?;
+    lost.extend(errors.iter().map(|error| {
+        let path = escape_path(error.place().strip_prefix(root).unwrap_or(error.place()));
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Lost { path, why: format!("cannot be listed in {}{cause}", if is_a { "A" } else { "B" }) }
+    }));
+    let place = |entry: super::FileEntry| {
+        let disk = root.join(super::unescape_path(&entry.path));
+        (entry.path, Place::on_disk(disk, entry.kind, entry.size))
+    };
+    Ok(entries.into_iter().map(place).collect())
 }
 
 /// Two files, whatever they are called.
@@ -210,39 +238,11 @@ pub fn pair_files(a: &Path, b: &Path) -> Result<Pair, ArtifactError> {
         if !meta.is_file() {
             return Err(ArtifactError::NotAFile { path: path.to_owned() });
         }
-        Ok(Place { disk, kind: FileKind::File, size: meta.len() })
+        Ok(Place::on_disk(disk, FileKind::File, meta.len()))
     };
     let name = |path: &Path| path.file_name().map(|name| escape_path(Path::new(name))).unwrap_or_default();
     let (path, path_b) = (name(a), Some(name(b)));
     Ok(Pair { path_b: path_b.filter(|other| *other != path), path, a: Some(place(a)?), b: Some(place(b)?) })
-}
-
-/// Puts a module that only A has together with the same one, otherwise compressed, that only B has. The names in B.
-fn match_modules(names: &mut BTreeMap<String, (Option<Place>, Option<Place>)>) -> BTreeMap<String, String> {
-    let stem = |path: &str| {
-        let stem = Packing::of(path).map_or(path, |(_, stem)| stem);
-        stem.ends_with(MODULE).then(|| stem.to_owned())
-    };
-    let is_file = |place: &Option<Place>| place.as_ref().is_some_and(|place| place.kind == FileKind::File);
-    let only_b = names.iter().filter(|(_, (a, b))| a.is_none() && is_file(b));
-    let mut by_stem: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (path, _) in only_b {
-        if let Some(stem) = stem(path) {
-            by_stem.entry(stem).or_default().push(path.clone());
-        }
-    }
-    let mut matched = BTreeMap::new();
-    let only_a: Vec<String> =
-        names.iter().filter(|(_, (a, b))| is_file(a) && b.is_none()).map(|(path, _)| path.clone()).collect();
-    for path in only_a {
-        let Some(other) = stem(&path).and_then(|stem| by_stem.get_mut(&stem)?.pop()) else { continue };
-        let Some((_, place)) = names.remove(&other) else { continue };
-        if let Some(sides) = names.get_mut(&path) {
-            sides.1 = place;
-        }
-        matched.insert(path, other);
-    }
-    matched
 }
 
 /// How pairs are compared.
@@ -256,46 +256,6 @@ pub struct How<'h> {
     pub bases: &'h dyn Bases,
 }
 
-/// The BTF of `vmlinux` at the top of each of two trees, or in the nearest directory above, read when it is first asked for.
-#[derive(Debug, Default)]
-pub struct Vmlinux {
-    a: (PathBuf, OnceLock<Option<Arc<Base>>>),
-    b: (PathBuf, OnceLock<Option<Arc<Base>>>),
-}
-
-impl Vmlinux {
-    /// Reads nothing yet.
-    #[must_use]
-    pub fn of(a: &Path, b: &Path) -> Self {
-        let of = |root: &Path| {
-            let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-            // A link, as distributions have one in `/`, is to somebody else's.
-            let there = |at: &PathBuf| fs::symlink_metadata(at).is_ok_and(|meta| meta.is_file());
-            let found = real.ancestors().map(|dir| dir.join("vmlinux")).find(there);
-            (found.unwrap_or_else(|| root.join("vmlinux")), OnceLock::new())
-        };
-        Self { a: of(a), b: of(b) }
-    }
-
-    fn read(side: &(PathBuf, OnceLock<Option<Arc<Base>>>)) -> Option<&Arc<Base>> {
-        let read = || {
-            // A link is not followed, nor a FIFO opened.
-            fs::symlink_metadata(&side.0).ok().filter(Metadata::is_file)?;
-            Base::parse(super::section(&side.0, ".BTF").ok()??).ok().map(Arc::new)
-        };
-        side.1.get_or_init(read).as_ref()
-    }
-}
-
-impl Bases for Vmlinux {
-    fn of_a(&self) -> Option<&Arc<Base>> {
-        Self::read(&self.a)
-    }
-    fn of_b(&self) -> Option<&Arc<Base>> {
-        Self::read(&self.b)
-    }
-}
-
 /// Compares a pair.
 ///
 /// # Errors
@@ -303,8 +263,8 @@ impl Bases for Vmlinux {
 pub fn compare(pair: &Pair, how: &How<'_>) -> Result<Looked, ArtifactError> {
     let looked = match (&pair.a, &pair.b) {
         (Some(a), Some(b)) => both(pair, a, b, how),
-        (Some(a), None) => Ok(Looked::OnlyA(told(a))),
-        (None, Some(b)) => Ok(Looked::OnlyB(told(b))),
+        (Some(a), None) => Ok(Looked::OnlyA(a.told())),
+        (None, Some(b)) => Ok(Looked::OnlyB(b.told())),
         (None, None) => Ok(Looked::Equal(None)),
     };
     match looked {
@@ -314,65 +274,30 @@ pub fn compare(pair: &Pair, how: &How<'_>) -> Result<Looked, ArtifactError> {
     }
 }
 
-fn told(place: &Place) -> String {
-    match place.kind {
-        FileKind::File => inside::bytes(place.size),
-        FileKind::Dir => "an empty directory".to_owned(),
-        FileKind::Symlink | FileKind::Other => {
-            fs::symlink_metadata(&place.disk).map_or_else(|_| "gone".to_owned(), |meta| named(&place.disk, &meta))
-        }
-    }
-}
-
-/// What lies under a name, for people.
-fn named(path: &Path, meta: &Metadata) -> String {
-    let kind = meta.file_type();
-    let device =
-        |what: &str| format!("{what} device {}:{}", rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
-    match () {
-        () if kind.is_file() => "a regular file".to_owned(),
-        () if kind.is_dir() => "a directory".to_owned(),
-        () if kind.is_symlink() => {
-            let target = fs::read_link(path).map_or_else(|_| "?".to_owned(), |target| escape_path(&target));
-            format!("a symbolic link to {target}")
-        }
-        () if kind.is_fifo() => "a FIFO".to_owned(),
-        () if kind.is_socket() => "a socket".to_owned(),
-        () if kind.is_block_device() => device("block"),
-        () => device("character"),
-    }
-}
-
 fn both(pair: &Pair, a: &Place, b: &Place, how: &How<'_>) -> Result<Looked, ArtifactError> {
-    let look =
-        |place: &Place| fs::symlink_metadata(&place.disk).map_err(|e| ArtifactError::io("examine", &place.disk, e));
-    let (meta_a, meta_b) = (look(a)?, look(b)?);
-    let kind = |meta: &Metadata| meta.mode() & libc::S_IFMT;
-    let mut diff = if kind(&meta_a) != kind(&meta_b) {
-        let (what_a, what_b) = (named(&a.disk, &meta_a), named(&b.disk, &meta_b));
-        return Ok(Looked::Differs(single("kind", format!("{what_a} → {what_b}"))));
-    } else if meta_a.is_file() {
-        // The same file under two names; a link that was made since, too, is equal to itself.
-        let same = (meta_a.dev(), meta_a.ino()) == (meta_b.dev(), meta_b.ino());
-        if same { None } else { files(pair, a, b, how)? }
-    } else if meta_a.is_dir() {
-        None
-    } else {
-        let (what_a, what_b) = (named(&a.disk, &meta_a), named(&b.disk, &meta_b));
-        let part = if meta_a.is_symlink() { "target" } else { "kind" };
-        if what_a != what_b {
-            return Ok(Looked::Differs(single(part, format!("{what_a} → {what_b}"))));
-        }
-        // The mode of a link means nothing (symlink(7)).
-        if meta_a.is_symlink() {
-            return Ok(Looked::Equal(None));
-        }
-        return match mode(&meta_a, &meta_b) {
-            Some(change) => Ok(Looked::Differs(single("mode", change))),
-            None => Ok(Looked::Equal(Some(what_a))),
-        };
+    let (seen_a, seen_b) = (a.look()?, b.look()?);
+    let mode = || {
+        let (before, after) = (seen_a.mode, seen_b.mode);
+        (before != after).then(|| format!("{before:o} → {after:o}"))
     };
-    if let Some(change) = mode(&meta_a, &meta_b) {
+    let told = || format!("{} → {}", seen_a.told, seen_b.told);
+    let mut diff = match seen_a.kind {
+        kind if kind != seen_b.kind => return Ok(Looked::Differs(single("kind", told()))),
+        FileKind::File if a.is(b) => None,
+        FileKind::File => content::files(pair, a, b, how)?,
+        FileKind::Dir => None,
+        FileKind::Symlink if seen_a.told != seen_b.told => return Ok(Looked::Differs(single("target", told()))),
+        // The mode of a link means nothing (symlink(7)).
+        FileKind::Symlink => return Ok(Looked::Equal(None)),
+        FileKind::Other if seen_a.told != seen_b.told => return Ok(Looked::Differs(single("kind", told()))),
+        FileKind::Other => {
+            return Ok(match mode() {
+                Some(change) => Looked::Differs(single("mode", change)),
+                None => Looked::Equal(Some(seen_a.told)),
+            });
+        }
+    };
+    if let Some(change) = mode() {
         let diff = diff.get_or_insert_default();
         diff.signature_only = false;
         let summary = format!("mode {change}");
@@ -383,11 +308,6 @@ fn both(pair: &Pair, a: &Place, b: &Place, how: &How<'_>) -> Result<Looked, Arti
     Ok(diff.map_or(Looked::Equal(None), Looked::Differs))
 }
 
-fn mode(a: &Metadata, b: &Metadata) -> Option<String> {
-    let (a, b) = (a.mode() & 0o7777, b.mode() & 0o7777);
-    (a != b).then(|| format!("{a:o} → {b:o}"))
-}
-
 fn single(part: &str, line: String) -> FileDiff {
     FileDiff {
         summary: format!("{part}: {line}"),
@@ -395,146 +315,4 @@ fn single(part: &str, line: String) -> FileDiff {
         details: vec![Detail { part: part.to_owned(), lines: vec![line] }],
         signature_only: false,
     }
-}
-
-/// What a file is read through once it is open: itself, or what is inside of it.
-trait Bytes: Read + Seek {}
-impl<T: Read + Seek> Bytes for T {}
-
-/// Two regular files; none if they have the same bytes.
-fn files(pair: &Pair, a: &Place, b: &Place, how: &How<'_>) -> Result<Option<FileDiff>, ArtifactError> {
-    let bounds = how.bounds;
-    let open = |place: &Place| SparseFile::open(&place.disk, bounds);
-    let size = |file: &SparseFile<'_>, place: &Place| {
-        file.metadata().map(|meta| meta.len()).map_err(|e| ArtifactError::io("read", &place.disk, e))
-    };
-    let names = (pair.path.as_str(), pair.path_b.as_deref().unwrap_or(&pair.path));
-    let (mut file_a, mut file_b) = (open(a)?, open(b)?);
-    if size(&file_a, a)? == size(&file_b, b)? {
-        if same(&mut file_a, a, &mut file_b, b)? {
-            return Ok(None);
-        }
-        (file_a, file_b) = (open(a)?, open(b)?);
-    }
-    let packing = (Packing::of(names.0).map(|(p, _)| p), Packing::of(names.1).map(|(p, _)| p));
-    if packing != (None, None) && !how.decode {
-        return Ok(Some(FileDiff { summary: "compressed files differ".to_owned(), ..FileDiff::default() }));
-    }
-    if packing == (None, None) {
-        return looked_into(&mut file_a, a, &mut file_b, b, how).map(Some);
-    }
-    // Otherwise compressed is a difference of its own, beside what there is inside.
-    let told = |packing: Option<Packing>| packing.map_or("not compressed".to_owned(), |packing| packing.to_string());
-    type Opened<'c> = Result<Box<dyn Bytes + 'c>, PackedError>;
-    fn inside<'c>(packing: Option<Packing>, mut file: SparseFile<'c>, bounds: &Bounds<'c>) -> Opened<'c> {
-        match packing {
-            Some(packing) => Ok(Box::new(unpack(packing, &mut file, bounds.cancel)?)),
-            None => Ok(Box::new(file)),
-        }
-    }
-    let (in_a, in_b) = (inside(packing.0, file_a, bounds), inside(packing.1, file_b, bounds));
-    let (mut in_a, mut in_b) = match (in_a, in_b) {
-        (Ok(in_a), Ok(in_b)) => (in_a, in_b),
-        (Err(PackedError::Stopped), _) | (_, Err(PackedError::Stopped)) => return Err(ArtifactError::Stopped),
-        (in_a, in_b) => {
-            let (mut file_a, mut file_b) = (open(a)?, open(b)?);
-            let mut diff = looked_into(&mut file_a, a, &mut file_b, b, how)?;
-            for (which, result) in [("A", in_a.err()), ("B", in_b.err())] {
-                if let Some(error) = result {
-                    let line = format!("{which} cannot be looked into: {error}");
-                    diff.summary = format!("{}; {line}", diff.summary);
-                    diff.details.push(Detail { part: "compression".to_owned(), lines: vec![line] });
-                }
-            }
-            return Ok(Some(diff));
-        }
-    };
-    let same = same(&mut in_a, a, &mut in_b, b)?;
-    let mut diff = if same { FileDiff::default() } else { looked_into(&mut in_a, a, &mut in_b, b, how)? };
-    if same || packing.0 != packing.1 {
-        let change = match packing {
-            (x, y) if x == y => format!("the same inside, compressed otherwise ({})", told(x)),
-            (x, y) if same => format!("the same inside; {} → {}", told(x), told(y)),
-            (x, y) => format!("{} → {}", told(x), told(y)),
-        };
-        diff.summary = if same { change.clone() } else { format!("{}; {change}", diff.summary) };
-        diff.signature_only = false;
-        diff.parts.push(PartNote::of("compression", PartState::Changed));
-        diff.details.push(Detail { part: "compression".to_owned(), lines: vec![change] });
-    }
-    Ok(Some(diff))
-}
-
-/// Whether two readers have the same bytes from where they are on. Stops at the first difference.
-fn same(a: &mut dyn Read, place_a: &Place, b: &mut dyn Read, place_b: &Place) -> Result<bool, ArtifactError> {
-    let failed = |place: &Place, e| ArtifactError::io("read", &place.disk, e);
-    let (mut in_a, mut in_b) = (vec![0; CHUNK], vec![0; CHUNK]);
-    loop {
-        let n = fill(a, &mut in_a).map_err(|e| failed(place_a, e))?;
-        let m = fill(b, &mut in_b).map_err(|e| failed(place_b, e))?;
-        if in_a[..n] != in_b[..m] {
-            return Ok(false);
-        }
-        if n < CHUNK {
-            return Ok(true);
-        }
-    }
-}
-
-/// Takes two files apart that are known to differ.
-fn looked_into<R: Read + Seek>(
-    a: &mut R,
-    place_a: &Place,
-    b: &mut R,
-    place_b: &Place,
-    how: &How<'_>,
-) -> Result<FileDiff, ArtifactError> {
-    let failed = |place: &Place, e: io::Error| match e.kind() {
-        io::ErrorKind::UnexpectedEof => ArtifactError::Changed { path: place.disk.clone() },
-        _ => ArtifactError::io("read", &place.disk, e),
-    };
-    let in_a = describe_reader(a, "", None).map_err(|e| failed(place_a, e))?;
-    let in_b = describe_reader(b, "", None).map_err(|e| failed(place_b, e))?;
-    let diff = diff_parts(&in_a, &in_b);
-    let mut inside = inside::Inside::default();
-    if how.decode {
-        inside = inside::details((&in_a, a), (&in_b, b), &diff, how.bases).map_err(|e| failed(place_a, e))?;
-    }
-    let mut parts = Vec::new();
-    for part in &diff.changed {
-        let sizes = (Some(part.size_a), Some(part.size_b));
-        let note = PartNote::of(&part.name, PartState::Changed);
-        parts.push(PartNote { size_a: sizes.0, size_b: sizes.1, ..note });
-    }
-    parts
-        .extend(diff.moved.iter().map(|part| PartNote { follows: true, ..PartNote::of(&part.name, PartState::Moved) }));
-    for name in &diff.removed {
-        let size_a = in_a.part(name).map(|part| part.size);
-        parts.push(PartNote { size_a, ..PartNote::of(name, PartState::OnlyA) });
-    }
-    for name in &diff.added {
-        let size_b = in_b.part(name).map(|part| part.size);
-        parts.push(PartNote { size_b, ..PartNote::of(name, PartState::OnlyB) });
-    }
-    let follow: BTreeSet<&str> = inside.follow.iter().map(String::as_str).collect();
-    parts.iter_mut().for_each(|part| part.follows |= follow.contains(part.name.as_str()));
-    let signature_only = !parts.is_empty() && parts.iter().all(|part| part.name == SIGNATURE);
-    let mut summary = match (signature_only, parts.first().map(|part| part.change)) {
-        (true, Some(PartState::OnlyA)) => "equal but for the module signature, which only A has".to_owned(),
-        (true, Some(PartState::OnlyB)) => "equal but for the module signature, which only B has".to_owned(),
-        (true, _) => "equal but for the module signature".to_owned(),
-        _ if inside.text => "lines differ".to_owned(),
-        // headers that say something else are no mere layout
-        _ if diff.layout_only && !inside.details.is_empty() => {
-            let parts: Vec<&str> = inside.details.iter().map(|detail| detail.part.as_str()).collect();
-            format!("the same contents of sections; {} differ", parts.join(", "))
-        }
-        _ => diff.summary.clone(),
-    };
-    for (which, artifact) in [("A", &in_a), ("B", &in_b)] {
-        if let Some(note) = &artifact.note {
-            summary.push_str(&format!("; {which} {note}"));
-        }
-    }
-    Ok(FileDiff { summary, parts, details: inside.details, signature_only })
 }

@@ -22,7 +22,7 @@ pub(super) struct BtfArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 enum BtfCommand {
-    /// Print the BTF of a module, a vmlinux or a file of its own: types by their C names, and the ids of `.BTF_ids`
+    /// Print the BTF of a module, a vmlinux, a vmlinuz or a file of its own: types by their C names, and the ids of `.BTF_ids`
     Dump(DumpArgs),
     /// Say what two files' BTF says differently: types matched by what they say, not by their ids; 0 if it is the same
     Diff(DiffArgs),
@@ -40,7 +40,7 @@ struct BaseArgs {
 
 #[derive(Debug, Clone, Args)]
 struct DumpArgs {
-    /// An ELF file (*.ko, *.o, vmlinux), or BTF alone
+    /// An ELF file (*.ko, *.o, vmlinux), a vmlinuz, or BTF alone
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -52,7 +52,7 @@ struct DumpArgs {
 
 #[derive(Debug, Clone, Args)]
 struct FilesArgs {
-    /// ELF files, or BTF alone
+    /// ELF files, a vmlinuz, or BTF alone
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -243,7 +243,7 @@ fn refused(path: &Path, error: &BtfFileError) -> CliError {
     let message = format!("`{}`: {error}", path.display());
     match error.hint() {
         Some(hint) => CliError::usage(message, hint),
-        None => CliError::usage(message, "name an ELF file with BTF, or BTF alone"),
+        None => CliError::usage(message, "name an ELF file with BTF, a vmlinuz, or BTF alone"),
     }
 }
 

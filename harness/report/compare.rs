@@ -15,6 +15,7 @@ use crate::verdict::trees::{Compared, Counts, FileResult, Standing};
 pub fn text(compared: &Compared, colour: bool, out: &mut dyn Write) -> io::Result<()> {
     let style = |style: Style, text: &str| style.force_styling(colour).apply_to(text).to_string();
     writeln!(out, "A: {}\nB: {}", clean(&compared.a), clean(&compared.b))?;
+    compared.notes.iter().try_for_each(|note| writeln!(out, "note: {}", clean(note)))?;
     let mut ignored = Vec::new();
     for file in &compared.files {
         let how = match file.result {

@@ -179,6 +179,9 @@ pub struct Compared {
     pub a: String,
     /// The second.
     pub b: String,
+    /// What is to be known beside: what was left out, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// How often what came.
     pub summary: Counts,
     /// Rules that no difference fits.
@@ -236,7 +239,7 @@ pub fn judge(
         unreadable: count(Standing::Unreadable),
     };
     let unused_rules = rules.iter().zip(used).filter(|(_, used)| !used).map(|(rule, _)| rule.target()).collect();
-    Compared { format: FORMAT, a: names.0, b: names.1, summary, unused_rules, files }
+    Compared { format: FORMAT, a: names.0, b: names.1, notes: Vec::new(), summary, unused_rules, files }
 }
 
 fn one(pair: Pair, looked: Looked, rules: &[Rule], used: &mut [bool]) -> FileResult {

@@ -31,14 +31,14 @@ fn document(lab: &Lab, options: &[&str], code: i32) -> Json {
 }
 
 /// The result of one file.
-fn result<'j>(document: &'j Json, path: &str) -> &'j str {
+pub(crate) fn result<'j>(document: &'j Json, path: &str) -> &'j str {
     let files = document["files"].as_array().expect("a list");
     let file = files.iter().find(|file| file["path"] == path).unwrap_or_else(|| panic!("no `{path}` in {document}"));
     file["result"].as_str().expect("a word")
 }
 
 /// A relocatable ELF file of 64 bits with sections that hold these bytes, and what follows them.
-fn elf(sections: &[(&str, &[u8])], tail: &[u8]) -> Vec<u8> {
+pub(crate) fn elf(sections: &[(&str, &[u8])], tail: &[u8]) -> Vec<u8> {
     let mut names = vec![0];
     let mut body = Vec::new();
     let mut headers = vec![0; 64];
@@ -68,7 +68,7 @@ fn elf(sections: &[(&str, &[u8])], tail: &[u8]) -> Vec<u8> {
     [&bytes, &body, &headers, tail].concat()
 }
 
-fn module(version: &str, signature: &[u8]) -> Vec<u8> {
+pub(crate) fn module(version: &str, signature: &[u8]) -> Vec<u8> {
     let modinfo = format!("license=GPL\0vermagic={version}\0");
     let mut tail = Vec::new();
     if !signature.is_empty() {

@@ -11,6 +11,7 @@ mod causes;
 mod check;
 mod closed;
 mod compare;
+mod compare_packages;
 mod graft;
 mod honest;
 mod lab;

@@ -1,12 +1,17 @@
-//! Where BTF is: in an ELF file, or as a file of its own (`/sys/kernel/btf/vmlinux`, `pahole --btf_encode_detached`).
+//! Where BTF is: in an ELF file, in the kernel inside a boot image, or as a file of its own (`/sys/kernel/btf/vmlinux`,
+//! `pahole --btf_encode_detached`).
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use object::{Object as _, ObjectSection as _};
 
+use super::super::kernel::{Image, KernelError, btf_in};
+use super::super::section_of;
+use super::super::sparse::Bounds;
 use super::{Base, Btf, BtfError};
 
 /// Larger files are not read: a vmlinux with all its debug information is a gigabyte.
@@ -22,8 +27,17 @@ pub enum BtfFileError {
     #[error("it has {0} bytes, more than is read")]
     TooLarge(u64),
     /// Neither ELF nor BTF.
-    #[error("it is neither ELF nor BTF")]
+    #[error("it is neither ELF nor BTF, nor a kernel that unpacks itself")]
     Foreign,
+    /// A boot image whose kernel cannot be had.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The kernel inside a boot image is an image of memory without BTF.
+    #[error("no BTF is in the kernel inside")]
+    NoneInside,
+    /// A package without a kernel.
+    #[error("no vmlinux or vmlinuz is in it, or several are")]
+    NoKernel,
     /// An ELF file that cannot be understood.
     #[error("its ELF headers: {0}")]
     Elf(String),
@@ -40,8 +54,12 @@ impl BtfFileError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Foreign => Some("scripts/extract-vmlinux of a kernel source takes vmlinux out of a vmlinuz"),
-            Self::None => Some("was it built with CONFIG_DEBUG_INFO_BTF, and by a make that finds pahole?"),
+            Self::Foreign => Some("name an ELF file with BTF, a vmlinuz, or BTF alone"),
+            Self::Kernel(error) => error.hint(),
+            Self::NoKernel => Some("debug packages have one: linux-image-*-dbg of Debian, kernel-debuginfo of Fedora"),
+            Self::None | Self::NoneInside => {
+                Some("was it built with CONFIG_DEBUG_INFO_BTF, and by a make that finds pahole?")
+            }
             Self::Btf(error) => error.hint(),
             _ => None,
         }
@@ -79,11 +97,24 @@ impl BtfFile {
     /// # Errors
     /// As [`BtfFileError`] says.
     pub fn of(bytes: Vec<u8>) -> Result<Self, BtfFileError> {
+        let mut file = Cursor::new(&bytes);
+        let Some(image) = Image::find(&mut file)? else { return Self::of_plain(bytes) };
+        let mut inside = Vec::new();
+        image.open(&mut file, Bounds::none().cancel)?.read_to_end(&mut inside)?;
+        match Self::of_plain(inside) {
+            Err(BtfFileError::Foreign) => Err(BtfFileError::NoneInside),
+            read => read,
+        }
+    }
+
+    /// Takes what is no boot image, or was inside of one.
+    fn of_plain(bytes: Vec<u8>) -> Result<Self, BtfFileError> {
         if matches!(bytes.get(..2), Some([0x9f, 0xeb] | [0xeb, 0x9f])) {
             return Ok(Self { btf: bytes.clone(), bytes, base: None, elf: false });
         }
         if !bytes.starts_with(b"\x7fELF") {
-            return Err(BtfFileError::Foreign);
+            let btf = btf_in(&bytes).ok_or(BtfFileError::Foreign)?.to_vec();
+            return Ok(Self { bytes: btf.clone(), btf, base: None, elf: false });
         }
         let elf = |error: object::Error| BtfFileError::Elf(error.to_string());
         let file = object::File::parse(bytes.as_slice()).map_err(elf)?;
@@ -145,4 +176,32 @@ impl BtfFile {
     pub fn elf(&self) -> Option<&[u8]> {
         self.elf.then_some(self.bytes.as_slice())
     }
+}
+
+/// The BTF of a vmlinux, or of the one inside a boot image, as a base. Of an ELF file no more is read than that: with all its
+/// debug information it is a gigabyte.
+///
+/// # Errors
+/// As [`BtfFileError`] says.
+pub(in super::super) fn base_of<R: Read + Seek>(file: &mut R, cancel: &AtomicBool) -> Result<Base, BtfFileError> {
+    if let Some(image) = Image::find(file)? {
+        let mut inside = image.open(file, cancel)?;
+        return match plain_base(&mut inside) {
+            Err(BtfFileError::Foreign) => Err(BtfFileError::NoneInside),
+            read => read,
+        };
+    }
+    plain_base(file)
+}
+
+fn plain_base<R: Read + Seek>(file: &mut R) -> Result<Base, BtfFileError> {
+    let mut magic = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    (&mut *file).take(4).read_to_end(&mut magic)?;
+    if magic == b"\x7fELF" {
+        return Ok(Base::parse(section_of(file, ".BTF")?.ok_or(BtfFileError::None)?)?);
+    }
+    let mut bytes = magic;
+    (&mut *file).take(super::super::packed::LARGEST).read_to_end(&mut bytes)?;
+    BtfFile::of_plain(bytes)?.into_base().map_err(BtfFileError::Btf)
 }

@@ -193,6 +193,11 @@ pub(in super::super) fn sample() -> Vec<u8> {
     module(&vmlinux()).bytes()
 }
 
+/// A vmlinux's `.BTF`.
+pub(in super::super) fn base_sample() -> Vec<u8> {
+    vmlinux().bytes()
+}
+
 fn text(module: &Builder, base: &Builder) -> String {
     full_text(&module.bytes(), Some(&base.bytes())).expect("is BTF")
 }

@@ -118,7 +118,7 @@ pub(super) fn compare(a: &Btf<'_>, b: &Btf<'_>) -> Vec<String> {
         let unnamed = side.facts.map_or(0, |facts| facts.unnamed);
         if unnamed > 0 && side.vmlinux.is_none() && !lines.is_empty() {
             lines.push(format!(
-                "{unnamed} functions of {which} have their names in a vmlinux, which is neither at the top of it nor above"
+                "{unnamed} functions of {which} have their names in a vmlinux, which was not found; --vmlinux FILE names it"
             ));
         }
     }

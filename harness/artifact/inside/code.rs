@@ -88,7 +88,7 @@ pub(super) fn lines<R: Read + Seek>(
 }
 
 /// Where two byte strings begin to differ, and in how many bytes.
-pub(super) fn first_difference(a: &[u8], b: &[u8]) -> String {
+pub(in super::super) fn first_difference(a: &[u8], b: &[u8]) -> String {
     let size = if a.len() == b.len() {
         String::new()
     } else {

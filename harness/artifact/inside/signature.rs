@@ -102,6 +102,14 @@ pub(super) fn of(tail: &[u8]) -> Result<Signature, Vec<String>> {
     Ok(Signature { length, kind, message, before: start })
 }
 
+/// Who signed, by a PKCS#7 message.
+pub(in super::super) fn signer(message: &[u8]) -> String {
+    match self::message(message) {
+        Ok(message) => format!("signed {message}"),
+        Err(why) => format!("not read: {why}"),
+    }
+}
+
 fn name(id: &[u8]) -> String {
     NAMES
         .iter()
