@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::{CliError, Session};
-use crate::artifact::btf::{Base, Btf, BtfDiff, BtfFile, BtfFileError, Ids, Relation, diff_ids, ids};
+use crate::artifact::btf::{Base, Btf, BtfDiff, BtfError, BtfFile, BtfFileError, Ids, Relation, diff_ids, ids};
 use crate::report::terminal::clean;
 
 /// What to do.
@@ -120,7 +120,12 @@ fn dump(args: &DumpArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
             write!(out, "{}", loaded.btf.text().map_err(fails)?)?;
             write_ids(&loaded.ids, &mut out)?;
         }
-        DumpFormat::C => loaded.btf.write_c(&mut out)?,
+        DumpFormat::C => loaded.btf.write_c(&mut out).map_err(|error| {
+            match error.get_ref().and_then(|error| error.downcast_ref::<BtfError>()) {
+                Some(error) => fails(error.clone()),
+                None => CliError::Output(error),
+            }
+        })?,
         DumpFormat::Json => {
             #[derive(Serialize)]
             struct Dump<'a> {
