@@ -19,7 +19,7 @@ use super::inside::{self, Bases, Detail};
 use super::packed::{PackedError, Packing, unpack};
 use super::sparse::SparseFile;
 use super::walk::{FileKind, escape_path, walk_past};
-use super::{ArtifactError, Base, Bounds, describe_reader, diff_parts};
+use super::{Artifact, ArtifactError, Base, Bounds, describe_reader, diff_parts};
 
 /// What a module's signature is called among the parts of a file.
 const SIGNATURE: &str = "module signature";
@@ -508,12 +508,17 @@ fn looked_into<R: Read + Seek>(
     }
     parts
         .extend(diff.moved.iter().map(|part| PartNote { follows: true, ..PartNote::of(&part.name, PartState::Moved) }));
+    // A file can have some hundred thousand parts.
+    fn sizes(artifact: &Artifact) -> BTreeMap<&str, u64> {
+        artifact.parts.iter().map(|part| (part.name.as_str(), part.size)).collect()
+    }
+    let (sizes_a, sizes_b) = (sizes(&in_a), sizes(&in_b));
     for name in &diff.removed {
-        let size_a = in_a.part(name).map(|part| part.size);
+        let size_a = sizes_a.get(name.as_str()).copied();
         parts.push(PartNote { size_a, ..PartNote::of(name, PartState::OnlyA) });
     }
     for name in &diff.added {
-        let size_b = in_b.part(name).map(|part| part.size);
+        let size_b = sizes_b.get(name.as_str()).copied();
         parts.push(PartNote { size_b, ..PartNote::of(name, PartState::OnlyB) });
     }
     let follow: BTreeSet<&str> = inside.follow.iter().map(String::as_str).collect();
