@@ -34,6 +34,11 @@ mod wire;
 const MAX_NAMES_WITHOUT_SPLIT: u32 = 1024;
 /// The longest text [`full_text`] makes, in bytes; a distribution's largest module gives some 4 MB.
 const MAX_TEXT: usize = 64 << 20;
+/// How much text is made of one BTF for what is counted and compared by it, in bytes; a distribution's vmlinux gives some
+/// 20 MB. Types may share what is said of them, so that BTF of a megabyte could have terabytes.
+const MAX_MADE: usize = 128 << 20;
+/// How much of functions' names facts keep, in bytes.
+const MAX_NAMES: usize = 8 << 20;
 
 /// Why bytes are no BTF, or do not belong to the base they were read with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +75,14 @@ pub enum BtfError {
     /// A string section whose last byte is not NUL.
     #[error("the last string does not end")]
     Strings,
+    /// A string longer than any name.
+    #[error("the string at `{offset}` has `{length}` bytes, more than the {} that are read", wire::MAX_STRING)]
+    StringTooLong {
+        /// Bytes after the beginning of the string section.
+        offset: usize,
+        /// Its length in bytes.
+        length: usize,
+    },
     /// A record that reaches beyond the type section.
     #[error("type `{id}` at offset `{offset}` is cut off")]
     Type {
@@ -275,12 +288,13 @@ impl Btf {
         c::write(&self.view(), out)
     }
 
-    /// Every type of the section, with what is said of it.
+    /// Every type of the section, with what is said of it: of BTF that has more to say than is of use, of the last ones little.
     #[must_use]
     pub fn entries(&self) -> Vec<TypeEntry> {
         let view = self.view();
+        let mut entries = text::Entries::new(&view, MAX_TEXT);
         let of = |(index, record): (u32, Type<'_>)| {
-            let entry = text::entry(&view, &record);
+            let entry = entries.next(&record);
             let mut lines = entry.lines().map(|line| line.trim_start().to_owned());
             TypeEntry {
                 id: view.id_of(index),
@@ -383,7 +397,12 @@ impl BtfFacts {
         let mut function_names = Vec::new();
         if split || functions <= MAX_NAMES_WITHOUT_SPLIT {
             let named = wire.iter().filter(|t| t.kind == Kind::Func);
-            function_names.extend(named.filter_map(|t| view.name(t.name)).map(escape_bytes));
+            let mut left = MAX_NAMES;
+            let fits = |name: &&[u8]| {
+                left = left.saturating_sub(name.len());
+                left > 0
+            };
+            function_names.extend(named.filter_map(|t| view.name(t.name)).take_while(fits).map(escape_bytes));
             function_names.sort_unstable();
         }
         let unnamed = if split { functions - function_names.len() as u32 } else { 0 };

@@ -173,6 +173,37 @@ pub(super) fn is_gap(part: &str) -> bool {
     part.starts_with("gap before ")
 }
 
+/// The first section of this name in a file that is in memory, by its number; none without one.
+///
+/// Unlike `object`'s `section_by_name` it reads no more of a name than `wanted` has: names that lie may all be as long as the
+/// table.
+///
+/// # Errors
+/// Why the headers cannot be read.
+pub(super) fn find(bytes: &[u8], wanted: &str) -> Result<Option<usize>, String> {
+    match bytes.get(4) {
+        Some(&class) if class == ELFCLASS32.0 => find_in::<FileHeader32<Endianness>>(bytes, wanted),
+        _ => find_in::<FileHeader64<Endianness>>(bytes, wanted),
+    }
+}
+
+fn find_in<E: FileHeader<Endian = Endianness>>(bytes: &[u8], wanted: &str) -> Result<Option<usize>, String> {
+    let text = |e: object::Error| e.to_string();
+    let header = E::parse(bytes).map_err(text)?;
+    let endian = header.endian().map_err(text)?;
+    let sections = header.section_headers(endian, bytes).map_err(text)?;
+    let Ok(index) = header.section_strings_index(endian, bytes) else { return Ok(None) };
+    let Some(names) = sections.get(index.0) else {
+        return Err(format!("no section `{}` for the section names", index.0));
+    };
+    let names = names.data(endian, bytes).map_err(text)?;
+    let is_wanted = |section: &E::SectionHeader| {
+        let rest = names.get(section.sh_name(endian) as usize..).and_then(|rest| rest.strip_prefix(wanted.as_bytes()));
+        rest.is_some_and(|rest| rest.first() == Some(&0))
+    };
+    Ok(sections.iter().position(is_wanted))
+}
+
 /// Gives every part a name of its own.
 #[derive(Default)]
 struct Names {

@@ -195,7 +195,7 @@ pub(super) fn section(kind: u32, bytes: &[u8], largest: u64) -> Result<Vec<u8>, 
     // `take` bounds what comes out, whatever a header claims.
     (&mut decoder).take(largest + 1).read_to_end(&mut inside).map_err(|error| error.to_string())?;
     if inside.len() as u64 > largest {
-        return Err(format!("it has more than {} MiB inside", largest >> 20));
+        return Err(format!("it has more than {largest} bytes inside, which is all that may still be unpacked"));
     }
     Ok(inside)
 }

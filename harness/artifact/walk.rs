@@ -182,6 +182,10 @@ pub fn escape_path(path: &Path) -> String {
 
 /// [`escape_path`] for any name that came out of a file.
 pub(super) fn escape_bytes(bytes: &[u8]) -> String {
+    // Almost all names are such.
+    if bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && *byte != b'\\') {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {

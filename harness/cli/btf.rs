@@ -9,7 +9,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::{CliError, Session};
-use crate::artifact::btf::{Base, Btf, BtfDiff, BtfFile, BtfFileError, Ext, Ids, Relation, diff_ids, ext, ids};
+use crate::artifact::btf::{
+    Base, Btf, BtfDiff, BtfError, BtfFile, BtfFileError, Ext, Ids, Relation, diff_ids, ext, ids,
+};
 use crate::artifact::module_name;
 use crate::report::terminal::clean;
 
@@ -123,7 +125,12 @@ fn dump(args: &DumpArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
             write_ids(&loaded.ids, &mut out)?;
             write_ext(&loaded.ext, &mut out)?;
         }
-        DumpFormat::C => loaded.btf.write_c(&mut out)?,
+        DumpFormat::C => loaded.btf.write_c(&mut out).map_err(|error| {
+            match error.get_ref().and_then(|error| error.downcast_ref::<BtfError>()) {
+                Some(error) => fails(error.clone()),
+                None => CliError::Output(error),
+            }
+        })?,
         DumpFormat::Json => {
             #[derive(Serialize)]
             struct Dump<'a> {

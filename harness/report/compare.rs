@@ -1,5 +1,6 @@
 //! Two trees compared, for people and as JSON.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use console::Style;
@@ -28,11 +29,12 @@ pub fn text(compared: &Compared, colour: bool, out: &mut dyn Write) -> io::Resul
             _ => Style::new().red(),
         };
         writeln!(out, "\n{}: {}", style(Style::new().bold(), &name(file)), style(how, &clean(&file.summary)))?;
+        let reasons = file.parts.iter().filter_map(|part| Some((part.name.as_str(), part.ignored.as_deref()?)));
+        let reasons: BTreeMap<&str, &str> = reasons.collect();
         // What is said in a line needs no second one.
         let is_said = |detail: &&Detail| detail.lines.len() == 1 && file.summary.contains(&detail.lines[0]);
         for detail in file.details.iter().filter(|detail| !is_said(detail)) {
-            let reason = file.parts.iter().filter(|part| part.name == detail.part).find_map(|p| p.ignored.as_deref());
-            match reason {
+            match reasons.get(detail.part.as_str()) {
                 Some(reason) => writeln!(out, "    {}: ignored: {}", clean(&detail.part), clean(reason))?,
                 None => self::detail(detail, &mut |text| style(Style::new().cyan(), text), out)?,
             }

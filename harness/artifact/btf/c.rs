@@ -4,16 +4,24 @@
 //! cycles need it. As in bpftool's output, two types of one name get `___2` and so on, and functions are left out. Padding that
 //! C would not put in by itself is not shown.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io;
 
-use super::View;
 use super::text::{enum_value, enum64_value, name_or_anon};
 use super::wire::{Kind, Type};
+use super::{BtfError, View};
 
 /// How deep declarations go into each other; more is a loop.
 const MAX_DEPTH: u32 = 64;
+/// The most that is written, in bytes, and counted with it what is looked at for that. The largest kernel's declarations have
+/// some 5 MB.
+const MOST: usize = super::MAX_TEXT;
+/// The same for one declaration: prototypes that share their parameters have as many as there are ways through them.
+const MOST_EACH: usize = 1 << 20;
+/// What looking at a type counts as.
+const STEP: usize = 8;
 
 /// Writes the types of the section, and what they need of the base.
 pub(super) fn write(view: &View<'_>, out: &mut dyn io::Write) -> io::Result<()> {
@@ -25,6 +33,8 @@ pub(super) fn write(view: &View<'_>, out: &mut dyn io::Write) -> io::Result<()> 
         declared: HashSet::new(),
         names: HashMap::new(),
         used: HashMap::new(),
+        left: Cell::new(MOST),
+        left_here: Cell::new(MOST_EACH),
     };
     for index in 0..view.own.len() {
         let id = view.id_of(index);
@@ -56,6 +66,10 @@ struct Writer<'v, 'o> {
     names: HashMap<u32, String>,
     /// How many have a name, of tags and of all others.
     used: HashMap<(bool, String), u32>,
+    /// What of [`MOST`] is left.
+    left: Cell<usize>,
+    /// What of [`MOST_EACH`] is left to the type under way.
+    left_here: Cell<usize>,
 }
 
 impl Writer<'_, '_> {
@@ -67,6 +81,7 @@ impl Writer<'_, '_> {
                 continue;
             }
             let Some(record) = self.view.get(id) else { continue };
+            self.left_here.set(MOST_EACH);
             if ready {
                 self.defined.insert(id);
                 self.write(id, &record)?;
@@ -78,12 +93,27 @@ impl Writer<'_, '_> {
             waiting.push((id, true));
             let mut needs = Needs::default();
             self.needs(&record, 0, &mut needs);
+            self.fits()?;
             for pointed in needs.pointed {
                 self.declare(pointed)?;
             }
             waiting.extend(needs.whole.into_iter().rev().map(|id| (id, false)));
         }
         Ok(())
+    }
+
+    /// Counts what is written or looked at; false when it is too much.
+    fn take(&self, bytes: usize) -> bool {
+        [&self.left, &self.left_here].iter().for_each(|left| left.set(left.get().saturating_sub(bytes)));
+        self.is_within()
+    }
+
+    fn is_within(&self) -> bool {
+        self.left.get() > 0 && self.left_here.get() > 0
+    }
+
+    fn fits(&self) -> io::Result<()> {
+        if self.is_within() { Ok(()) } else { Err(io::Error::other(BtfError::TextTooLong)) }
     }
 
     /// What has to be there before a type can be written.
@@ -98,7 +128,7 @@ impl Writer<'_, '_> {
 
     fn need(&self, id: u32, pointed: bool, depth: u32, needs: &mut Needs) {
         use Kind::*;
-        if depth > MAX_DEPTH {
+        if depth > MAX_DEPTH || !self.take(STEP) {
             return;
         }
         let Some(record) = self.view.get(id) else { return };
@@ -149,6 +179,7 @@ impl Writer<'_, '_> {
             }
             _ => return Ok(()),
         }
+        self.fits()?;
         writeln!(self.out, "{text};\n")
     }
 
@@ -168,9 +199,10 @@ impl Writer<'_, '_> {
 
     fn name(&mut self, id: u32, record: &Type<'_>, tag: bool) -> String {
         if let Some(name) = self.names.get(&id) {
+            self.take(name.len());
             return name.clone();
         }
-        let plain = name_or_anon(self.view, record.name);
+        let plain = self.plain(record.name);
         // A forward declaration is of the type that has its name.
         if record.kind == Kind::Fwd {
             return plain;
@@ -182,6 +214,13 @@ impl Writer<'_, '_> {
         name
     }
 
+    /// A name as it is in the section.
+    fn plain(&self, name: u32) -> String {
+        let name = name_or_anon(self.view, name);
+        self.take(name.len());
+        name
+    }
+
     fn body(&mut self, record: &Type<'_>, indent: usize, depth: u32, text: &mut String) {
         use Kind::*;
         let tabs = "\t".repeat(indent + 1);
@@ -189,7 +228,7 @@ impl Writer<'_, '_> {
         match record.kind {
             Struct | Union => {
                 for [name, id, place] in record.elements::<3>() {
-                    let name = if name == 0 { String::new() } else { name_or_anon(self.view, name) };
+                    let name = if name == 0 { String::new() } else { self.plain(name) };
                     let member = self.declaration(id, name, indent + 1, depth + 1);
                     let width = if record.flag { place >> 24 } else { 0 };
                     let width = if width == 0 { String::new() } else { format!(": {width}") };
@@ -217,7 +256,7 @@ impl Writer<'_, '_> {
     }
 
     fn enumerator(&mut self, name: u32) -> String {
-        let plain = name_or_anon(self.view, name);
+        let plain = self.plain(name);
         let count = self.used.entry((false, plain.clone())).or_insert(0);
         *count += 1;
         if *count == 1 { plain } else { format!("{plain}___{count}") }
@@ -230,7 +269,9 @@ impl Writer<'_, '_> {
             "" => what.to_owned(),
             inner => format!("{what} {inner}"),
         };
-        let Some(record) = self.view.get(id).filter(|_| depth <= MAX_DEPTH) else { return with("void", &inner) };
+        let Some(record) = self.view.get(id).filter(|_| depth <= MAX_DEPTH && self.take(STEP + indent)) else {
+            return with("void", &inner);
+        };
         match record.kind {
             Ptr => self.pointer(record.word, &format!("*{inner}"), indent, depth),
             Const | Volatile | Restrict => {
@@ -255,7 +296,7 @@ impl Writer<'_, '_> {
                     .map(|[name, id]| match (name, id) {
                         (0, 0) => "...".to_owned(),
                         (name, id) => {
-                            let name = if name == 0 { String::new() } else { name_or_anon(self.view, name) };
+                            let name = if name == 0 { String::new() } else { self.plain(name) };
                             self.declaration(id, name, indent, depth + 1)
                         }
                     })
@@ -271,7 +312,7 @@ impl Writer<'_, '_> {
                 with(&text, &inner)
             }
             Typedef => with(&self.name(id, &record, false), &inner),
-            _ => with(&name_or_anon(self.view, record.name), &inner),
+            _ => with(&self.plain(record.name), &inner),
         }
     }
 

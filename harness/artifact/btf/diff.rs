@@ -3,14 +3,18 @@
 //! A type's entry in the text ([`super::text`]) names the types it refers to, and takes in unnamed ones. So a struct whose
 //! member points to a changed struct is itself the same, and what is listed is what changed, not what follows from it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use super::text::{entry, members, name_or_anon, signature};
+use super::text::{Entries, head, members, name_or_anon, signature};
 use super::wire::{Kind, Type};
-use super::{Btf, View};
+use super::{Btf, MAX_MADE, MAX_TEXT, View};
 use crate::artifact::Digest;
+
+/// How much of what is said of a tag it is known by, in bytes.
+const TAG: usize = 128;
 
 /// How two BTFs stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -121,7 +125,8 @@ impl BtfDiff {
 
     fn leftovers(&mut self, a: &View<'_>, b: &View<'_>, matched: &Matched) {
         // By place in the sections of A and of B.
-        let mut named: BTreeMap<Key, (Vec<u32>, Vec<u32>)> = BTreeMap::new();
+        let mut named: BTreeMap<Key<'_>, (Vec<u32>, Vec<u32>)> = BTreeMap::new();
+        let mut left = MAX_TEXT;
         for (view, all, is_a) in [(a, &matched.only_a, true), (b, &matched.only_b, false)] {
             for index in all {
                 let Some(record) = view.own.get(*index) else { continue };
@@ -141,7 +146,7 @@ impl BtfDiff {
             let both = mine.len().min(theirs.len());
             for (mine, theirs) in mine.iter().zip(&theirs) {
                 if let (Some(x), Some(y)) = (a.own.get(*mine), b.own.get(*theirs)) {
-                    self.changed.push(change(a, &x, b, &y));
+                    self.changed.push(change_within(&mut left, a, &x, b, &y));
                 }
             }
             for (view, rest, functions, others) in [
@@ -149,7 +154,7 @@ impl BtfDiff {
                 (b, &theirs[both..], &mut self.functions_gained, &mut self.added),
             ] {
                 for record in rest.iter().filter_map(|index| view.own.get(*index)) {
-                    let line = first_line(&entry(view, &record));
+                    let line = line_within(&mut left, || head(view, &record));
                     if record.kind == Kind::Func { functions.push(line) } else { others.push(line) }
                 }
             }
@@ -217,7 +222,8 @@ impl BtfDiff {
 
 /// A digest of every type's entry, in the order of the section.
 fn digests(view: &View<'_>) -> Vec<Digest> {
-    view.own.iter().map(|record| Digest::of(entry(view, &record).as_bytes())).collect()
+    let mut entries = Entries::new(view, MAX_MADE);
+    view.own.iter().map(|record| Digest::of(entries.next(&record).as_bytes())).collect()
 }
 
 /// Which types of A and B say the same, by their places in the sections, from 0.
@@ -272,17 +278,17 @@ fn other_order(b: &View<'_>, pairs: &[(u32, u32)]) -> Option<OtherOrder> {
         // Both are numbers of types, which are no more than `u32`s.
         moved: moved as u32,
         of: pairs.len() as u32,
-        first: first_line(&entry(b, &record)),
+        first: head(b, &record),
         places: (first.0 + 1, first.1 + 1),
     })
 }
 
 /// Kind and name, in the order in which changes are told.
-type Key = (&'static str, Vec<u8>);
+type Key<'v> = (&'static str, Cow<'v, [u8]>);
 
 /// By what a type is known in both. Types without a name have none, but for enumerations, whose first value
 /// has one.
-fn key(view: &View<'_>, record: &Type<'_>) -> Option<Key> {
+fn key<'v>(view: &View<'v>, record: &Type<'_>) -> Option<Key<'v>> {
     use Kind::*;
     let kind = match record.kind {
         Func => "0 func",
@@ -294,19 +300,50 @@ fn key(view: &View<'_>, record: &Type<'_>) -> Option<Key> {
         Datasec => "5 datasec",
         Int | Float => "6 number",
         Fwd => "7 fwd",
-        DeclTag => return Some(("8 decl_tag", first_line(&entry(view, record)).into_bytes())),
-        TypeTag => return Some(("9 type_tag", first_line(&entry(view, record)).into_bytes())),
+        DeclTag => return Some(("8 decl_tag", tag(view, record))),
+        TypeTag => return Some(("9 type_tag", tag(view, record))),
         Ptr | Array | Volatile | Const | Restrict | FuncProto | Unknown(_) => return None,
     };
     if record.name != 0 {
-        return Some((kind, view.name(record.name)?.to_vec()));
+        return Some((kind, Cow::Borrowed(view.name(record.name)?)));
     }
     let first = match record.kind {
         Enum => record.elements::<2>().next().map(|[name, _]| name),
         Enum64 => record.elements::<3>().next().map(|[name, ..]| name),
         _ => None,
     };
-    Some((kind, view.name(first?)?.to_vec()))
+    Some((kind, Cow::Borrowed(view.name(first?)?)))
+}
+
+/// By what a tag is known: the beginning of what is said of it, and a digest of all.
+fn tag<'v>(view: &View<'v>, record: &Type<'_>) -> Cow<'v, [u8]> {
+    let mut line = head(view, record).into_bytes();
+    let digest = Digest::of(&line);
+    line.truncate(TAG);
+    line.extend_from_slice(&digest.0);
+    Cow::Owned(line)
+}
+
+/// What `line` makes, while something is left of what is told in all; then only that there is something.
+fn line_within(left: &mut usize, line: impl FnOnce() -> String) -> String {
+    if *left == 0 {
+        return "…".to_owned();
+    }
+    let line = line();
+    *left = left.saturating_sub(line.len());
+    line
+}
+
+/// As [`line_within`].
+fn change_within(left: &mut usize, a: &View<'_>, x: &Type<'_>, b: &View<'_>, y: &Type<'_>) -> TypeChange {
+    if *left == 0 {
+        return TypeChange { kind: y.kind.label(), name: "…".to_owned(), size: None, lines: Vec::new() };
+    }
+    let change = change(a, x, b, y);
+    // What is compared takes more than what is told of it.
+    let compared = 4 * (x.tail().len() + y.tail().len());
+    *left = left.saturating_sub(compared + change.name.len() + change.lines.iter().map(String::len).sum::<usize>());
+    change
 }
 
 fn change(a: &View<'_>, x: &Type<'_>, b: &View<'_>, y: &Type<'_>) -> TypeChange {
@@ -325,8 +362,8 @@ fn change(a: &View<'_>, x: &Type<'_>, b: &View<'_>, y: &Type<'_>) -> TypeChange 
         _ => {}
     }
     if lines.is_empty() && size.is_none() {
-        lines.push(format!("- {}", first_line(&entry(a, x))));
-        lines.push(format!("+ {}", first_line(&entry(b, y))));
+        lines.push(format!("- {}", head(a, x)));
+        lines.push(format!("+ {}", head(b, y)));
     }
     TypeChange { kind: y.kind.label(), name: name_or_anon(b, y.name), size, lines }
 }
@@ -343,19 +380,19 @@ pub(super) struct Member {
 }
 
 fn member_lines(a: &[Member], b: &[Member], lines: &mut Vec<String>) {
-    let index = |all: &[Member]| -> HashMap<String, Member> {
-        all.iter().map(|member| (member.name.clone(), member.clone())).collect()
-    };
+    fn index(all: &[Member]) -> HashMap<&str, &Member> {
+        all.iter().map(|member| (member.name.as_str(), member)).collect()
+    }
     let (in_a, in_b) = (index(a), index(b));
     let told = |member: &Member| match member.place.as_str() {
         "" => format!("{}: {}", member.name, member.what),
         place => format!("{}: {} {place}", member.name, member.what),
     };
-    lines.extend(a.iter().filter(|it| !in_b.contains_key(&it.name)).map(|it| format!("- {}", told(it))));
-    lines.extend(b.iter().filter(|it| !in_a.contains_key(&it.name)).map(|it| format!("+ {}", told(it))));
+    lines.extend(a.iter().filter(|it| !in_b.contains_key(it.name.as_str())).map(|it| format!("- {}", told(it))));
+    lines.extend(b.iter().filter(|it| !in_a.contains_key(it.name.as_str())).map(|it| format!("+ {}", told(it))));
     let mut moved: Vec<(&Member, &Member)> = Vec::new();
     for member in b {
-        let Some(before) = in_a.get(&member.name) else { continue };
+        let Some(before) = in_a.get(member.name.as_str()) else { continue };
         if before.what != member.what {
             lines.push(format!("{}: {} → {}", member.name, before.what, member.what));
         } else if before.place != member.place {
@@ -392,9 +429,4 @@ fn function_lines(a: &View<'_>, x: &Type<'_>, b: &View<'_>, y: &Type<'_>, lines:
     if x.vlen != y.vlen {
         lines.push(format!("linkage: {} → {}", super::text::linkage(x.vlen), super::text::linkage(y.vlen)));
     }
-}
-
-/// Entries begin with what they are; members follow.
-fn first_line(entry: &str) -> String {
-    entry.lines().next().unwrap_or_default().to_owned()
 }

@@ -13,6 +13,7 @@ use super::super::kernel::{Image, KernelError, btf_in};
 use super::super::section_of;
 use super::super::sparse::Bounds;
 use super::{Base, Btf, BtfError};
+use crate::artifact::elf;
 
 /// Larger files are not read: a vmlinux with all its debug information is a gigabyte.
 const MOST: u64 = 4 << 30;
@@ -116,14 +117,15 @@ impl BtfFile {
             let btf = btf_in(&bytes).ok_or(BtfFileError::Foreign)?.to_vec();
             return Ok(Self { bytes: btf.clone(), btf, base: None, elf: false });
         }
-        let elf = |error: object::Error| BtfFileError::Elf(error.to_string());
-        let file = object::File::parse(bytes.as_slice()).map_err(elf)?;
-        let section = |name: &str| {
-            let section = file.section_by_name(name)?;
-            Some(section.data().map(<[u8]>::to_vec).map_err(elf))
+        let wrong = |error: object::Error| BtfFileError::Elf(error.to_string());
+        let file = object::File::parse(bytes.as_slice()).map_err(wrong)?;
+        let section = |name: &str| -> Result<Option<Vec<u8>>, BtfFileError> {
+            let Some(index) = elf::find(&bytes, name).map_err(BtfFileError::Elf)? else { return Ok(None) };
+            let section = file.section_by_index(object::SectionIndex(index)).map_err(wrong)?;
+            Ok(Some(section.data().map_err(wrong)?.to_vec()))
         };
-        let btf = section(".BTF").ok_or(BtfFileError::None)??;
-        let base = section(".BTF.base").transpose()?;
+        let btf = section(".BTF")?.ok_or(BtfFileError::None)?;
+        let base = section(".BTF.base")?;
         drop(file);
         Ok(Self { bytes, btf, base, elf: true })
     }

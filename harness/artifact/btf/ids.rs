@@ -5,22 +5,26 @@
 //! type that a word stands for, any other symbol is where a list begins. resolve_btfids sorts a set in place: what an entry of
 //! a set stands for is told by its id alone, never by the symbol at its place.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use serde::Serialize;
 
 use super::text::name_or_anon;
 use super::{Btf, View};
+use crate::artifact::elf;
 use crate::artifact::walk::escape_bytes;
 
 /// The section's name.
 const SECTION: &str = ".BTF_ids";
 /// Words of a section that are read; a vmlinux has some thousand.
 const MOST: usize = 1 << 20;
+/// The most that names of symbols and of types are in all, in bytes: symbols and ids that lie may share a long one.
+const MOST_NAMES: usize = 16 << 20;
 
 /// What an entry of `.BTF_ids` belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IdKind {
     /// `BTF_ID_LIST`: in the order of the source.
@@ -86,7 +90,8 @@ struct Symbol {
 /// Why the file cannot be read, in a clause.
 pub fn ids(elf: &[u8], btf: Option<&Btf>) -> Result<Vec<Ids>, String> {
     let file = object::File::parse(elf).map_err(|error| error.to_string())?;
-    let Some(section) = file.section_by_name(SECTION) else { return Ok(Vec::new()) };
+    let Some(index) = elf::find(elf, SECTION)? else { return Ok(Vec::new()) };
+    let section = file.section_by_index(object::SectionIndex(index)).map_err(|error| error.to_string())?;
     let bytes = section.data().map_err(|error| error.to_string())?;
     if bytes.len() / 4 > MOST {
         return Err(format!("{SECTION} of {} bytes", bytes.len()));
@@ -99,25 +104,29 @@ pub fn ids(elf: &[u8], btf: Option<&Btf>) -> Result<Vec<Ids>, String> {
             if big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) }
         })
         .collect();
-    let mut symbols: Vec<Symbol> = file
-        .symbols()
-        .filter(|symbol| symbol.section_index() == Some(section.index()))
-        .filter_map(|symbol| {
-            let name = escape_bytes(symbol.name_bytes().ok()?);
-            // Of a relocatable file section addresses are 0.
-            let offset = usize::try_from(symbol.address().checked_sub(section.address())?).ok()?;
-            (!name.is_empty()).then(|| Symbol { name, offset, size: usize::try_from(symbol.size()).unwrap_or(0) })
-        })
-        .collect();
+    let mut symbols: Vec<Symbol> = Vec::new();
+    let mut left = MOST_NAMES;
+    for symbol in file.symbols().filter(|symbol| symbol.section_index() == Some(section.index())) {
+        let Ok(name) = symbol.name_bytes() else { continue };
+        left = left.checked_sub(name.len()).ok_or_else(|| {
+            format!("the names of symbols of {SECTION} up to number {} lie over each other", symbol.index().0)
+        })?;
+        // Of a relocatable file section addresses are 0.
+        let offset = symbol.address().checked_sub(section.address()).and_then(|offset| usize::try_from(offset).ok());
+        let Some(offset) = offset.filter(|_| !name.is_empty()) else { continue };
+        symbols.push(Symbol { name: escape_bytes(name), offset, size: usize::try_from(symbol.size()).unwrap_or(0) });
+    }
     symbols.sort_by(|a, b| (a.offset, &a.name).cmp(&(b.offset, &b.name)));
     let view = btf.map(Btf::view);
-    Ok(Reading { words, symbols, view }.all())
+    Ok(Reading { words, symbols, view, left: Cell::new(MOST_NAMES) }.all())
 }
 
 struct Reading<'a> {
     words: Vec<u32>,
     symbols: Vec<Symbol>,
     view: Option<View<'a>>,
+    /// What names of types may still take.
+    left: Cell<usize>,
 }
 
 impl Reading<'_> {
@@ -126,7 +135,7 @@ impl Reading<'_> {
             let set8 = symbol.name.strip_prefix("__BTF_ID__set8__").map(|name| (IdKind::Set8, name));
             let set = symbol.name.strip_prefix("__BTF_ID__set__").map(|name| (IdKind::Set, name));
             let (kind, name) = set8.or(set)?;
-            Some((symbol.offset / 4, (symbol.offset + symbol.size).div_ceil(4), kind, name))
+            Some((symbol.offset / 4, symbol.offset.saturating_add(symbol.size).div_ceil(4), kind, name))
         });
         let mut sets: Vec<(usize, usize, IdKind, &str)> = sets.collect();
         sets.sort_by_key(|(start, ..)| *start);
@@ -182,7 +191,11 @@ impl Reading<'_> {
     }
 
     fn id(&self, id: u32, symbol: Option<&str>, flags: Option<u32>) -> Id {
-        let known = self.view.as_ref().and_then(|view| Some(name_or_anon(view, view.get(id)?.name)));
+        let known = self.view.as_ref().and_then(|view| {
+            let name = view.get(id).filter(|_| self.left.get() > 0).map(|record| name_or_anon(view, record.name))?;
+            self.left.set(self.left.get().saturating_sub(name.len()));
+            Some(name)
+        });
         let name = known.or_else(|| symbol.map(str::to_owned)).unwrap_or_else(|| format!("#{id}"));
         Id { id, name, flags }
     }
@@ -215,9 +228,11 @@ pub fn diff_ids(a: &[Ids], b: &[Ids]) -> Vec<String> {
 /// Of several that have one name the first goes with the first.
 fn by_name(all: &[Ids]) -> BTreeMap<(IdKind, &str, usize), &Ids> {
     let mut found: BTreeMap<(IdKind, &str, usize), &Ids> = BTreeMap::new();
+    let mut before: HashMap<(IdKind, &str), usize> = HashMap::new();
     for ids in all {
-        let before = found.keys().filter(|(kind, name, _)| (*kind, *name) == (ids.kind, ids.name.as_str())).count();
-        found.insert((ids.kind, &ids.name, before), ids);
+        let before = before.entry((ids.kind, &ids.name)).or_default();
+        found.insert((ids.kind, &ids.name, *before), ids);
+        *before += 1;
     }
     found
 }
@@ -225,6 +240,19 @@ fn by_name(all: &[Ids]) -> BTreeMap<(IdKind, &str, usize), &Ids> {
 fn told(kind: IdKind, name: &str) -> String {
     let kind = kind.name();
     if name.is_empty() { format!("a {kind} without a name") } else { format!("{kind} {name}") }
+}
+
+/// A name is there once, for it is one function; of several that have one, as types without a name do, the first goes with the
+/// first.
+fn numbered(ids: &[Id]) -> Vec<((&str, usize), &Id)> {
+    let mut before: HashMap<&str, usize> = HashMap::new();
+    let mut all = Vec::with_capacity(ids.len());
+    for id in ids {
+        let number = before.entry(&id.name).or_default();
+        *number += 1;
+        all.push(((id.name.as_str(), *number), id));
+    }
+    all
 }
 
 fn differ(what: &str, a: &Ids, b: &Ids, lines: &mut Vec<String>) {
@@ -235,21 +263,22 @@ fn differ(what: &str, a: &Ids, b: &Ids, lines: &mut Vec<String>) {
     if a.problem != b.problem {
         lines.extend(b.problem.iter().map(|problem| format!("{what}: {problem}")));
     }
-    let names = |ids: &Ids| -> Vec<String> { ids.ids.iter().map(|id| id.name.clone()).collect() };
-    let (mine, theirs) = (names(a), names(b));
     let before = lines.len();
-    lines.extend(mine.iter().filter(|name| !theirs.contains(name)).map(|name| format!("{what}: {name} is gone")));
-    lines.extend(theirs.iter().filter(|name| !mine.contains(name)).map(|name| format!("{what}: {name} is new")));
-    for id in &a.ids {
-        // A name is there once: it is one function.
-        let Some(now) = b.ids.iter().find(|other| other.name == id.name) else { continue };
-        if let (Some(before), Some(now)) = (id.flags, now.flags)
+    let (mine, theirs) = (numbered(&a.ids), numbered(&b.ids));
+    let there: HashMap<(&str, usize), &Id> = theirs.iter().copied().collect();
+    let here: HashSet<(&str, usize)> = mine.iter().map(|(key, _)| *key).collect();
+    let gone = mine.iter().filter(|(key, _)| !there.contains_key(key));
+    lines.extend(gone.map(|(_, id)| format!("{what}: {} is gone", id.name)));
+    let new = theirs.iter().filter(|(key, _)| !here.contains(key));
+    lines.extend(new.map(|(_, id)| format!("{what}: {} is new", id.name)));
+    for (key, id) in &mine {
+        if let (Some(before), Some(now)) = (id.flags, there.get(key).and_then(|id| id.flags))
             && before != now
         {
             lines.push(format!("{what}: {}: flags {before:#x} → {now:#x}", id.name));
         }
     }
-    if lines.len() == before && mine != theirs {
+    if lines.len() == before && !a.ids.iter().map(|id| &id.name).eq(b.ids.iter().map(|id| &id.name)) {
         lines.push(format!("{what}: the same in another order"));
     }
 }
@@ -274,7 +303,7 @@ mod tests {
             symbol("__BTF_ID__set8__kfuncs", 5, 6),
             symbol("__BTF_ID__func__other__3", 7, 1),
         ];
-        Reading { words, symbols, view: None }.all()
+        Reading { words, symbols, view: None, left: Cell::new(MOST_NAMES) }.all()
     }
 
     #[test]
@@ -301,7 +330,7 @@ mod tests {
     #[test]
     fn a_count_that_lies_is_told_and_nothing_beyond_is_read() {
         let symbols = vec![symbol("__BTF_ID__set8__x", 0, 1 << 20), symbol("__BTF_ID__set__y", 1, 9)];
-        let all = Reading { words: vec![u32::MAX, 0, 1, 2], symbols, view: None }.all();
+        let all = Reading { words: vec![u32::MAX, 0, 1, 2], symbols, view: None, left: Cell::new(MOST_NAMES) }.all();
         assert_eq!(all[0].problem.as_deref(), Some("it says that it has 4294967295 entries, and has room for 1"));
         assert_eq!((all[0].ids.len(), all.len()), (1, 2));
     }

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::View;
 use super::diff::Member;
 use super::wire::{Kind, Type};
+use super::{MAX_MADE, View};
 use crate::artifact::Digest;
 use crate::artifact::walk::escape_bytes;
 
@@ -18,7 +18,9 @@ const MAX_DEPTH: u32 = 24;
 const MAX_REFERENCE: usize = 2048;
 /// How long one entry may become, in bytes, before its elements are cut short with `…`. The largest of a real
 /// kernel have some 100 KB; only made-up BTF has more, and must not eat the memory.
-const MAX_ENTRY: usize = 8 << 20;
+const MAX_ENTRY: usize = 1 << 20;
+/// How long the parameters of a function may become: any number of functions may share a prototype, which has its own entry.
+const MAX_SIGNATURE: usize = 2 * MAX_REFERENCE;
 
 /// The text of every type, and what is counted and hashed along the way.
 pub(super) struct Rendered {
@@ -34,7 +36,8 @@ pub(super) struct Rendered {
 }
 
 impl Rendered {
-    /// Keeps the text up to `limit` bytes and gives `None` beyond, or keeps none at all.
+    /// Keeps the text up to `limit` bytes and gives `None` beyond, or keeps none at all, and gives `None` where there is more
+    /// than is of use.
     pub(super) fn new(view: &View<'_>, limit: Option<usize>) -> Option<Self> {
         let mut rendered = Self {
             text: String::new(),
@@ -46,12 +49,19 @@ impl Rendered {
         let mut digests = Vec::with_capacity(view.own.len() as usize);
         let mut order = Sha256::new();
         let mut entry = String::new();
+        let mut made = 0;
         for record in view.own.iter() {
             entry.clear();
             write_type(view, &record, &mut entry);
+            made += entry.len();
             *rendered.kinds.entry(record.kind).or_default() += 1;
             if let Some((tag, function)) = function_tag(view, &record) {
+                // These are kept, so they count for more.
+                made += 16 * (tag.len() + function.len());
                 rendered.tagged.entry(tag).or_default().push(function);
+            }
+            if made > MAX_MADE {
+                return None;
             }
             let digest = Digest::of(entry.as_bytes());
             order.update(digest.0);
@@ -153,8 +163,18 @@ fn reference(view: &View<'_>, id: u32) -> String {
     out
 }
 
-/// One type's own entry: complete, so that texts differ wherever records do (ids and string offsets aside).
+/// One type's own entry with its elements: complete, so that texts differ wherever records do (ids and string offsets aside).
 fn write_type(view: &View<'_>, record: &Type<'_>, out: &mut String) {
+    write_head(view, record, out);
+    out.push('\n');
+    write_elements(view, record, out);
+    if out.len() > MAX_ENTRY {
+        let _ = writeln!(out, "  {} bytes, sha256 {}", record.tail().len(), Digest::of(record.tail()));
+    }
+}
+
+/// The first line of a type's entry, without its end.
+fn write_head(view: &View<'_>, record: &Type<'_>, out: &mut String) {
     use Kind::*;
     let label = record.kind.label();
     let own_name = name_or_anon(view, record.name);
@@ -191,7 +211,7 @@ fn write_type(view: &View<'_>, record: &Type<'_>, out: &mut String) {
             out.push_str("func ");
             match view.get(record.word) {
                 Some(proto) if proto.kind == FuncProto => {
-                    write_signature(view, &own_name, &proto, None, out);
+                    write_signature(view, &own_name, &proto, None, MAX_SIGNATURE, out);
                 }
                 _ => {
                     let _ = write!(out, "{own_name}: {}", reference(view, record.word));
@@ -201,7 +221,7 @@ fn write_type(view: &View<'_>, record: &Type<'_>, out: &mut String) {
         }
         FuncProto => {
             out.push_str("func_proto ");
-            write_signature(view, "", record, None, out);
+            write_signature(view, "", record, None, MAX_ENTRY, out);
             Ok(())
         }
         Var => {
@@ -224,8 +244,6 @@ fn write_type(view: &View<'_>, record: &Type<'_>, out: &mut String) {
         ),
     };
     write_odd_bits(record, &own_name, out);
-    out.push('\n');
-    write_elements(view, record, out);
 }
 
 fn write_if(out: &mut String, when: bool, text: std::fmt::Arguments<'_>) -> std::fmt::Result {
@@ -260,6 +278,37 @@ pub(super) fn entry(view: &View<'_>, record: &Type<'_>) -> String {
     out
 }
 
+/// The first line of a type's entry.
+pub(super) fn head(view: &View<'_>, record: &Type<'_>) -> String {
+    let mut out = String::new();
+    write_head(view, record, &mut out);
+    out
+}
+
+/// Entries of many types, of which in all no more than so many bytes are made. Of what comes after, the records speak for
+/// themselves: in two BTFs whose ids differ they are then others.
+pub(super) struct Entries<'v> {
+    view: &'v View<'v>,
+    left: usize,
+}
+
+impl<'v> Entries<'v> {
+    pub(super) fn new(view: &'v View<'v>, most: usize) -> Self {
+        Self { view, left: most }
+    }
+
+    pub(super) fn next(&mut self, record: &Type<'_>) -> String {
+        if self.left == 0 {
+            let (label, tail) = (record.kind.label(), Digest::of(record.tail()));
+            let (name, word, vlen) = (record.name, record.word, record.vlen);
+            return format!("{label} at {name:#x}: word {word:#x}, vlen {vlen}, sha256 {tail}\n");
+        }
+        let entry = entry(self.view, record);
+        self.left = self.left.saturating_sub(entry.len());
+        entry
+    }
+}
+
 /// A function's parameters and what it returns, as C would say them.
 pub(super) struct Signature {
     pub(super) parameters: Vec<String>,
@@ -277,15 +326,28 @@ pub(super) fn signature(view: &View<'_>, function: &Type<'_>) -> Option<Signatur
         push_declared(view, name_off, &mut out);
         out
     };
-    Some(Signature { parameters: proto.elements().map(parameter).collect(), returns: reference(view, proto.word) })
+    let mut left = MAX_SIGNATURE;
+    let fits = |told: &String| {
+        let fits = left > 0;
+        left = left.saturating_sub(told.len());
+        fits
+    };
+    let parameters = proto.elements().map(parameter).take_while(fits).collect();
+    Some(Signature { parameters, returns: reference(view, proto.word) })
 }
 
-/// The members, enumerators or variables of a type.
+/// The members, enumerators or variables of a type, up to the length of an entry.
 pub(super) fn members(view: &View<'_>, record: &Type<'_>) -> Vec<Member> {
     use Kind::*;
     let named = |name_off: u32, what: String, place: String| {
         let name = if name_off == 0 { what.clone() } else { name(view, name_off) };
         Member { name, what, place }
+    };
+    let mut left = MAX_ENTRY;
+    let fits = |member: &Member| {
+        let fits = left > 0;
+        left = left.saturating_sub(member.name.len() + member.what.len());
+        fits
     };
     match record.kind {
         Struct | Union => {
@@ -294,22 +356,22 @@ pub(super) fn members(view: &View<'_>, record: &Type<'_>) -> Vec<Member> {
                 let place = if width == 0 { format!("@{offset}") } else { format!("@{offset} width {width}") };
                 named(name_off, reference(view, id), place)
             };
-            record.elements().map(member).collect()
+            record.elements().map(member).take_while(fits).collect()
         }
         Enum => {
             let value = |[name_off, value]: [u32; 2]| {
                 named(name_off, enum_value(record.flag, value).to_string(), String::new())
             };
-            record.elements().map(value).collect()
+            record.elements().map(value).take_while(fits).collect()
         }
         Enum64 => {
             let value = |it: [u32; 3]| named(it[0], enum64_value(record.flag, it).to_string(), String::new());
-            record.elements().map(value).collect()
+            record.elements().map(value).take_while(fits).collect()
         }
         Datasec => {
             let variable =
                 |[id, offset, size]: [u32; 3]| named(0, reference(view, id), format!("@{offset} size {size}"));
-            record.elements().map(variable).collect()
+            record.elements().map(variable).take_while(fits).collect()
         }
         _ => Vec::new(),
     }
@@ -388,12 +450,18 @@ pub(super) fn linkage(value: u32) -> String {
 
 /// `name(int a, ...) -> int`. Without `depth` it is an entry of its own, whose parameters are complete each;
 /// inside a reference they share its depth and length.
-fn write_signature(view: &View<'_>, name_text: &str, proto: &Type<'_>, depth: Option<u32>, out: &mut String) {
+fn write_signature(
+    view: &View<'_>,
+    name_text: &str,
+    proto: &Type<'_>,
+    depth: Option<u32>,
+    limit: usize,
+    out: &mut String,
+) {
     let write = |id, out: &mut String| match depth {
         Some(depth) => write_reference(view, id, depth, out),
         None => out.push_str(&reference(view, id)),
     };
-    let limit = depth.map_or(MAX_ENTRY, |_| MAX_REFERENCE);
     out.push_str(name_text);
     out.push('(');
     for (index, [name_off, id]) in proto.elements::<2>().enumerate() {
@@ -481,7 +549,7 @@ fn write_reference(view: &View<'_>, id: u32, depth: u32, out: &mut String) {
         }
         FuncProto => {
             out.push_str("func");
-            write_signature(view, "", &record, Some(next), out);
+            write_signature(view, "", &record, Some(next), MAX_REFERENCE, out);
         }
         Func | Var => {
             let _ = write!(out, "{} {}", record.kind.label(), name_or_anon(view, record.name));
@@ -502,7 +570,9 @@ fn write_reference(view: &View<'_>, id: u32, depth: u32, out: &mut String) {
 fn write_array(view: &View<'_>, array: &Type<'_>, depth: u32, out: &mut String) {
     let mut dimensions = String::new();
     let mut element = *array;
-    for _ in 0..MAX_DEPTH {
+    let mut depth = depth;
+    while depth < MAX_DEPTH {
+        depth += 1;
         let _ = write!(dimensions, "[{}]", element.tail_word(2));
         match view.get(element.tail_word(0)) {
             Some(inner) if inner.kind == Kind::Array => element = inner,

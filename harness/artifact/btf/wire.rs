@@ -18,6 +18,8 @@ use super::BtfError;
 const MAGIC: u16 = 0xeb9f;
 /// Length in bytes of the header up to `str_len`; later headers are longer (`hdr_len`).
 const HEADER: usize = 24;
+/// Longer strings are refused: any number of types may have one name. The kernel's names have at most 512 bytes.
+pub(super) const MAX_STRING: usize = 4096;
 /// Length in bytes of `struct btf_type`.
 const TYPE: usize = 12;
 
@@ -226,6 +228,13 @@ impl<'a> Wire<'a> {
         let layout = if header_len >= HEADER + 8 { range("layout", field(24), field(28))? } else { 0..0 };
         if bytes[strings.clone()].last().is_some_and(|&last| last != 0) {
             return Err(BtfError::Strings);
+        }
+        let mut start = 0;
+        for string in bytes[strings.clone()].split(|byte| *byte == 0) {
+            if string.len() > MAX_STRING {
+                return Err(BtfError::StringTooLong { offset: start, length: string.len() });
+            }
+            start += string.len() + 1;
         }
         let mut wire = Self { bytes, big_endian, flags, strings, end: types.start, types, layout, starts: Vec::new() };
         let cut = wire.index().err();

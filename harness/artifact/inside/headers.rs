@@ -27,6 +27,10 @@ pub(super) const SHF_COMPRESSED: u64 = 0x800;
 const LARGEST: u64 = 256 << 20;
 /// The longest symbol table, in bytes: each symbol takes some times its length of memory, and a vmlinux has 300,000.
 const LARGEST_TABLE: u64 = 48 << 20;
+/// The most that is unpacked of one file's sections in all, in bytes, and for each byte of the file. Before it is linked debug
+/// information has sections of zeros, which pack to next to nothing; otherwise a tenth is left of it at the least.
+const UNPACKED: u64 = 16 << 20;
+const UNPACKED_EACH: u64 = 32;
 /// The most that is read of one file in all, in bytes.
 pub(super) const BUDGET: u64 = 1 << 30;
 
@@ -120,6 +124,8 @@ pub(super) struct Side<'r, R> {
     parts: BTreeMap<&'r str, (u64, u64, Option<usize>)>,
     file: &'r mut R,
     left: u64,
+    /// What may still be unpacked.
+    left_packed: u64,
     tables: BTreeMap<usize, Rc<Table>>,
 }
 
@@ -133,6 +139,7 @@ impl<'r, R: Read + Seek> Side<'r, R> {
             parts: artifact.parts.iter().map(|p| (p.name.as_str(), (p.offset, p.size, None))).collect(),
             file,
             left: BUDGET,
+            left_packed: UNPACKED.saturating_add(artifact.size.saturating_mul(UNPACKED_EACH)),
             tables: BTreeMap::new(),
         };
         if artifact.parts.len() > 1 {
@@ -260,9 +267,10 @@ impl<'r, R: Read + Seek> Side<'r, R> {
         let kind = self.order.u32(bytes, 0).ok_or_else(|| format!("{name} is too short to be compressed"))?;
         let packed = bytes.get(header..).ok_or_else(|| format!("{name} is too short to be compressed"))?;
         // What is unpacked counts as read, or small sections could take long.
-        let inside = super::super::packed::section(kind, packed, LARGEST.min(self.left));
+        let inside = super::super::packed::section(kind, packed, LARGEST.min(self.left).min(self.left_packed));
         let inside = inside.map_err(|why| format!("{name}: {why}"))?;
         self.left = self.left.saturating_sub(inside.len() as u64);
+        self.left_packed = self.left_packed.saturating_sub(inside.len() as u64);
         Ok(Cow::Owned(inside))
     }
 

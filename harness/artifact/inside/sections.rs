@@ -42,16 +42,17 @@ fn kind<R: Read + Seek>(side: &Side<'_, R>, kind: u32) -> String {
 
 /// What differs between headers of the same section, and sections without bytes that only one file has.
 pub(super) fn lines<R: Read + Seek>(a: &Side<'_, R>, b: &Side<'_, R>) -> Vec<String> {
-    let by_label = |side: &Side<'_, R>| -> BTreeMap<String, Vec<Section>> {
-        let mut all: BTreeMap<String, Vec<Section>> = BTreeMap::new();
-        for section in side.sections.iter().skip(1) {
-            all.entry(section.label.clone()).or_default().push(section.clone());
+    fn by_label(sections: &[Section]) -> BTreeMap<&str, Vec<&Section>> {
+        let mut all: BTreeMap<&str, Vec<&Section>> = BTreeMap::new();
+        for section in sections.iter().skip(1) {
+            all.entry(&section.label).or_default().push(section);
         }
         all
-    };
-    let (in_a, in_b) = (by_label(a), by_label(b));
+    }
+    let (in_a, in_b) = (by_label(&a.sections), by_label(&b.sections));
     let mut lines = Vec::new();
-    let mut moved = 0;
+    let (mut moved, mut left) = (0, 0usize);
+    let mut tell = |line: String| if lines.len() < 2 * SHOWN { lines.push(line) } else { left += 1 };
     for (label, of_a) in &in_a {
         let of_b = in_b.get(label).map_or(&[][..], |all| all);
         for (x, y) in of_a.iter().zip(of_b) {
@@ -76,7 +77,7 @@ pub(super) fn lines<R: Read + Seek>(a: &Side<'_, R>, b: &Side<'_, R>) -> Vec<Str
             .flatten()
             .collect();
             if !differences.is_empty() {
-                lines.push(format!("{label}: {}", differences.join(", ")));
+                tell(format!("{label}: {}", differences.join(", ")));
             }
         }
     }
@@ -85,13 +86,11 @@ pub(super) fn lines<R: Read + Seek>(a: &Side<'_, R>, b: &Side<'_, R>) -> Vec<Str
         let without = of.iter().filter(|(label, all)| {
             !other.contains_key(*label) && all.iter().all(|s| s.kind == SHT_NOBITS || s.size == 0)
         });
-        lines.extend(without.map(|(label, all)| {
+        without.for_each(|(label, all)| {
             let size: u64 = all.iter().map(|section| section.size).fold(0, u64::saturating_add);
-            format!("{label}: {only} ({size} bytes, none of them in the file)")
-        }));
+            tell(format!("{label}: {only} ({size} bytes, none of them in the file)"));
+        });
     }
-    let left = lines.len().saturating_sub(2 * SHOWN);
-    lines.truncate(2 * SHOWN);
     if left > 0 {
         lines.push(format!("and {left} more"));
     }

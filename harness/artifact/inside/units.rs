@@ -15,7 +15,11 @@ use super::{SHOWN, count, relocs, strings, thousands};
 /// How many units are read: a distribution's vmlinux has some 5,000, and few of Rust.
 const MAX_UNITS: usize = 1 << 18;
 /// How much of `.debug_abbrev` is read in all, in bytes: the first abbreviation of a unit is mostly its own.
-const MAX_ABBREV: usize = 256 << 20;
+const MAX_ABBREV: usize = 16 << 20;
+/// How often a byte of the strings may belong to a unit's name: units of one file have one name, and others may share one.
+const SHARED: usize = 16;
+/// How often a section is looked at to compare what units have in it: units that lie may all have the same.
+const TIMES: usize = 8;
 /// How much of a name is read, in bytes.
 const MAX_NAME: usize = 1024;
 
@@ -74,34 +78,40 @@ pub(super) fn lines<R: Read + Seek>(
         (Err(why), _) => return Ok(Err(format!("{why} (A)"))),
         (_, Err(why)) => return Ok(Err(format!("{why} (B)"))),
     };
-    let of = |units: &[Unit], bytes: &[u8], order: Order| -> Vec<(String, Range<usize>)> {
+    fn of<'u>(part: &str, units: &'u [Unit], bytes: &[u8], order: Order) -> Vec<(&'u str, Range<usize>)> {
         let range = |unit: &Unit| match part {
             ".debug_info" => Some(unit.range.clone()),
             _ => program(bytes, unit.line?, order),
         };
-        units.iter().filter_map(|unit| Some((unit.name.clone(), range(unit)?))).collect()
-    };
-    let lines = compare((in_a, &of(&units_a, in_a, a.order)), (in_b, &of(&units_b, in_b, b.order)));
+        units.iter().filter_map(|unit| Some((unit.name.as_str(), range(unit)?))).collect()
+    }
+    let lines = compare((in_a, &of(part, &units_a, in_a, a.order)), (in_b, &of(part, &units_b, in_b, b.order)));
     if lines.is_empty() { plain } else { Ok(Ok(lines)) }
 }
 
-type Ranges<'u> = (&'u [u8], &'u [(String, Range<usize>)]);
+type Ranges<'u> = (&'u [u8], &'u [(&'u str, Range<usize>)]);
 
 /// Which units have other bytes, by name; those of one name in their order.
 fn compare((in_a, a): Ranges<'_>, (in_b, b): Ranges<'_>) -> Vec<String> {
-    type Named<'d> = BTreeMap<String, Vec<&'d [u8]>>;
-    fn named<'d>(bytes: &'d [u8], all: &[(String, Range<usize>)]) -> Named<'d> {
+    type Named<'d> = BTreeMap<&'d str, Vec<&'d [u8]>>;
+    fn named<'d>(bytes: &'d [u8], all: &[(&'d str, Range<usize>)]) -> Named<'d> {
         let mut named = Named::new();
         for (name, range) in all {
-            named.entry(name.clone()).or_default().push(bytes.get(range.clone()).unwrap_or_default());
+            named.entry(*name).or_default().push(bytes.get(range.clone()).unwrap_or_default());
         }
         named
     }
     let (a, b) = (named(in_a, a), named(in_b, b));
     let mut differ = Vec::new();
+    let mut left = TIMES.saturating_mul(in_a.len() + in_b.len());
     for (name, before) in &a {
+        left = left.saturating_sub(before.iter().map(|unit| unit.len()).fold(0, usize::saturating_add));
         match b.get(name) {
             None => differ.push(format!("- unit {name}")),
+            Some(_) if left == 0 => {
+                differ.push(format!("unit {name}, and all after it: not compared, for they lie over each other"));
+                break;
+            }
             Some(after) if before == after => {}
             Some(after) => {
                 let size = |all: &[&[u8]]| thousands(all.iter().map(|unit| unit.len() as u64).sum());
@@ -204,6 +214,8 @@ fn relocate<R: Read + Seek>(side: &mut Side<'_, R>, part: &str, bytes: &mut [u8]
 pub(super) fn units(sections: &Sections, order: Order) -> Result<Vec<Unit>, String> {
     let mut all = Vec::new();
     let mut left = MAX_ABBREV;
+    let strings = sections.str.len() + sections.line_str.len();
+    let mut names = strings.saturating_mul(SHARED).saturating_add(sections.info.len() + MAX_NAME);
     let mut at = 0;
     while at < sections.info.len() {
         let wrong = |what: &str| format!("the unit at offset {at:#x} of .debug_info {what}");
@@ -216,6 +228,7 @@ pub(super) fn units(sections: &Sections, order: Order) -> Result<Vec<Unit>, Stri
         let end = end.ok_or_else(|| wrong("reaches beyond the section"))?;
         cursor.bytes = &sections.info[..end];
         let first = entry(&mut cursor, is_64, sections, &mut left).ok_or_else(|| wrong("has no first entry"))?;
+        names = names.checked_sub(first.0.len()).ok_or_else(|| wrong("has a name that too many have"))?;
         all.push(Unit { name: first.0, range: at..end, line: first.1 });
         at = end;
     }

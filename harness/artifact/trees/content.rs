@@ -1,13 +1,13 @@
 //! Two regular files: whether they have the same bytes, and if not, what differs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::super::fields;
 use super::super::hash::fill;
 use super::super::inside::{self, Detail};
 use super::super::packed::{PackedError, Packing, unpack};
-use super::super::{ArtifactError, Bounds, describe_reader, diff_parts};
+use super::super::{Artifact, ArtifactError, Bounds, describe_reader, diff_parts};
 use super::place::{Bytes, Place};
 use super::{FileDiff, How, Pair, PartNote, PartState, boot};
 
@@ -140,12 +140,17 @@ pub(super) fn looked_into<R: Read + Seek>(
     }
     parts
         .extend(diff.moved.iter().map(|part| PartNote { follows: true, ..PartNote::of(&part.name, PartState::Moved) }));
+    // A file can have some hundred thousand parts.
+    fn sizes(artifact: &Artifact) -> BTreeMap<&str, u64> {
+        artifact.parts.iter().map(|part| (part.name.as_str(), part.size)).collect()
+    }
+    let (sizes_a, sizes_b) = (sizes(&in_a), sizes(&in_b));
     for name in &diff.removed {
-        let size_a = in_a.part(name).map(|part| part.size);
+        let size_a = sizes_a.get(name.as_str()).copied();
         parts.push(PartNote { size_a, ..PartNote::of(name, PartState::OnlyA) });
     }
     for name in &diff.added {
-        let size_b = in_b.part(name).map(|part| part.size);
+        let size_b = sizes_b.get(name.as_str()).copied();
         parts.push(PartNote { size_b, ..PartNote::of(name, PartState::OnlyB) });
     }
     let follow: BTreeSet<&str> = inside.follow.iter().map(String::as_str).collect();
