@@ -46,7 +46,7 @@ pub(super) struct BootArgs {
     /// Unload each module before the next: for several of one name
     #[arg(long)]
     each: bool,
-    /// The vmlinux of the kernel, for what `btf check` says beside the kernel; by default one in a directory above it
+    /// The vmlinux of the kernel, for what `btf check` says beside the kernel; by default the one inside the image
     #[arg(long, value_name = "VMLINUX")]
     base: Option<PathBuf>,
     /// The result on standard output: for people, or one JSON document
@@ -196,7 +196,9 @@ struct Checks<'a> {
 
 impl Checks<'_> {
     fn all(&self, modules: &[Module]) -> Vec<Option<Check>> {
-        let base = Bases::default().of(self.kernel, true, self.given).ok().flatten();
+        let base = Bases::default().of(self.kernel, true, Some(self.given.unwrap_or(self.kernel)));
+        // An image that is packed in a way that cannot be opened here; its build directory may have the vmlinux.
+        let base = base.or_else(|_| Bases::default().of(self.kernel, true, None)).ok().flatten();
         modules.iter().map(|module| Self::one(module, base.as_ref())).collect()
     }
 

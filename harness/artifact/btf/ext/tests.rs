@@ -14,8 +14,11 @@ fn btf(strings: &[&str]) -> (Vec<u8>, Vec<u32>) {
     (b.bytes(), names)
 }
 
+/// The lists of one kind: sections by name, each with its records.
+type Lists = Vec<(u32, Vec<Vec<u32>>)>;
+
 /// A section of these parts, each with its length of a record and lists of a section's name and records.
-fn section(flavour: Flavour, parts: [(u32, Vec<(u32, Vec<Vec<u32>>)>); 3]) -> Vec<u8> {
+fn section(flavour: Flavour, parts: [(u32, Lists); 3]) -> Vec<u8> {
     let of = |word: u32| if flavour.big_endian { word.to_be_bytes() } else { word.to_le_bytes() };
     let bodies = parts.map(|(length, lists)| {
         let mut words = vec![length];
