@@ -28,11 +28,9 @@ mod wire;
 
 /// Names are kept for modules, and for other BTF no larger than this many functions: a vmlinux has 50,000.
 const MAX_NAMES_WITHOUT_SPLIT: u32 = 1024;
-/// The longest text [`full_text`] makes, in bytes; a distribution's largest module gives some 4 MB.
+/// The longest text that is made of one BTF, in bytes, be it to be shown, counted or compared; a distribution's vmlinux gives
+/// 12 MB. Types may share what is said of them, so that BTF of a megabyte could have terabytes.
 const MAX_TEXT: usize = 64 << 20;
-/// How much text is made of one BTF for what is counted and compared by it, in bytes; a distribution's vmlinux gives some
-/// 20 MB. Types may share what is said of them, so that BTF of a megabyte could have terabytes.
-const MAX_MADE: usize = 128 << 20;
 /// How much of functions' names facts keep, in bytes.
 const MAX_NAMES: usize = 8 << 20;
 
@@ -255,7 +253,7 @@ impl Btf {
             TypeEntry {
                 id: view.id_of(index),
                 kind: record.kind.label(),
-                name: view.name(record.name).map(escape_bytes).unwrap_or_default(),
+                name: entries.name(&record),
                 says: lines.next().unwrap_or_default(),
                 elements: lines.collect(),
             }
@@ -455,13 +453,13 @@ impl<'a> View<'a> {
     /// As [`full_text`].
     fn full_text(&self) -> Result<String, BtfError> {
         check(self)?;
-        let rendered = Rendered::new(self, Some(MAX_TEXT)).ok_or(BtfError::TextTooLong)?;
+        let rendered = Rendered::new(self, true).ok_or(BtfError::TextTooLong)?;
         Ok(text::full(self, &rendered))
     }
 
     /// As [`summary_text`].
     fn summary_text(&self) -> Result<String, BtfError> {
-        let rendered = Rendered::new(self, None).ok_or(BtfError::TextTooLong)?;
+        let rendered = Rendered::new(self, false).ok_or(BtfError::TextTooLong)?;
         Ok(text::summary(self, &rendered))
     }
 
