@@ -32,11 +32,9 @@ mod wire;
 
 /// Names are kept for modules, and for other BTF no larger than this many functions: a vmlinux has 50,000.
 const MAX_NAMES_WITHOUT_SPLIT: u32 = 1024;
-/// The longest text [`full_text`] makes, in bytes; a distribution's largest module gives some 4 MB.
+/// The longest text that is made of one BTF, in bytes, be it to be shown, counted or compared; a distribution's vmlinux gives
+/// 12 MB. Types may share what is said of them, so that BTF of a megabyte could have terabytes.
 const MAX_TEXT: usize = 64 << 20;
-/// How much text is made of one BTF for what is counted and compared by it, in bytes; a distribution's vmlinux gives some
-/// 20 MB. Types may share what is said of them, so that BTF of a megabyte could have terabytes.
-const MAX_MADE: usize = 128 << 20;
 /// How much of functions' names facts keep, in bytes.
 const MAX_NAMES: usize = 8 << 20;
 
@@ -299,7 +297,7 @@ impl Btf {
             TypeEntry {
                 id: view.id_of(index),
                 kind: record.kind.label(),
-                name: view.name(record.name).map(escape_bytes).unwrap_or_default(),
+                name: entries.name(&record),
                 says: lines.next().unwrap_or_default(),
                 elements: lines.collect(),
             }
@@ -410,7 +408,7 @@ impl BtfFacts {
         let error = checkable.then(|| check(bytes, base.filter(|_| split).map(|base| &base.0)).err()).flatten();
         // A kernel may know kinds that are not known here.
         let error = error.filter(|error| !matches!(error, BtfError::Kind { kind: 1.., .. }));
-        let says = || Rendered::new(&view, Some(MAX_TEXT)).map(|text| Digest::of(text::full(&view, &text).as_bytes()));
+        let says = || Rendered::new(&view, true).map(|text| Digest::of(text::full(&view, &text).as_bytes()));
         Self {
             types: wire.len(),
             functions,
@@ -516,13 +514,13 @@ impl<'a> View<'a> {
     /// As [`full_text`].
     fn full_text(&self) -> Result<String, BtfError> {
         check_read(self)?;
-        let rendered = Rendered::new(self, Some(MAX_TEXT)).ok_or(BtfError::TextTooLong)?;
+        let rendered = Rendered::new(self, true).ok_or(BtfError::TextTooLong)?;
         Ok(text::full(self, &rendered))
     }
 
     /// As [`summary_text`].
     fn summary_text(&self) -> Result<String, BtfError> {
-        let rendered = Rendered::new(self, None).ok_or(BtfError::TextTooLong)?;
+        let rendered = Rendered::new(self, false).ok_or(BtfError::TextTooLong)?;
         Ok(text::summary(self, &rendered))
     }
 

@@ -2,15 +2,20 @@
 //!
 //! Each is as large as a real file, or a small part of one where the code is not optimised, and is read in every way.
 
+use std::time::Duration;
+
 use kbuild_repro::artifact::packed::Packing;
 
 use super::elf::{self, Section};
 use super::types::{self, Types};
 use super::{Fuzz, meter};
 
+/// An attack is looked at in some twenty ways, of which each may make all the text that there may be.
+const LONGEST: Duration = meter::LONGEST.saturating_mul(3);
+
 /// A number of real size: of types, symbols, sections.
 const fn many(number: usize) -> usize {
-    if cfg!(debug_assertions) { number / 400 } else { number }
+    if cfg!(debug_assertions) { number / 1000 } else { number }
 }
 
 /// Reads it beside a plain file and beside itself changed in one byte; nothing may be found.
@@ -28,7 +33,8 @@ fn reads_pair(what: &str, bytes: &[u8], other: &[u8]) {
     let fuzz = Fuzz::new();
     for (original, mutant) in [(bytes, other), (&[][..], bytes)] {
         let extra = original.len() * meter::MEMORY_EACH;
-        let done = meter::run(what, mutant, extra, || super::look::look(original, mutant, None, &fuzz.context));
+        let done =
+            meter::run(what, mutant, (extra, LONGEST), || super::look::look(original, mutant, None, &fuzz.context));
         match done {
             Ok((_, taken)) => eprintln!("{what}: {} bytes, {taken:?}", mutant.len()),
             Err(fault) => panic!("{what}: {} bytes: {fault:?}", mutant.len()),
@@ -234,9 +240,12 @@ fn many_sections_are_read_in_time() {
 #[test]
 fn symbols_and_relocations_are_compared_in_time() {
     let count = many(100_000);
-    let file = |step: u64| {
-        let strings: Vec<u8> = [&[0][..], &[b's'; 1000], &[0]].concat();
-        let symbols = (0..count).flat_map(|n| symbol(1 + n as u32 % 900, 2, 4, n as u64 * step, 64));
+    // Names that share one long end are refused; those of a kernel are short, and many symbols have one.
+    let file = |length: usize, step: u64| {
+        let names = (0..count).flat_map(|n| format!("s{:0length$}\0", n / 7).into_bytes());
+        let strings: Vec<u8> = if length > 9 { vec![b's'; length] } else { names.collect() };
+        let place = |n: usize| if length > 9 { n % length } else { n * (length + 2) };
+        let symbols = (0..count).flat_map(|n| symbol(place(n) as u32, 2, 4, n as u64 * step, 64));
         let mut symtab = Section::new(".symtab", 2, std::iter::repeat_n(0, 24).chain(symbols).collect());
         symtab.link = 2;
         let relocation =
@@ -250,7 +259,8 @@ fn symbols_and_relocations_are_compared_in_time() {
             Section::new(".text", 1, vec![step as u8; count]),
         ])
     };
-    reads_pair("symbols", &file(1), &file(2));
+    reads_pair("symbols of long names", &file(1000, 1), &file(1000, 2));
+    reads_pair("symbols", &file(6, 1), &file(6, 2));
 }
 
 /// Units of DWARF that share an abbreviation, a name, and a line program.
@@ -337,7 +347,7 @@ fn packed_files_are_no_bombs() {
         ("streams", Packing::Xz, super::corpus::get(&fuzz.all, "first.ko.xz").bytes.repeat(many(3_000))),
     ] {
         let look = || super::look::look(&[], &bytes, Some(packing), &fuzz.context);
-        match meter::run(what, &bytes, super::look::WINDOW, look) {
+        match meter::run(what, &bytes, (super::look::WINDOW, LONGEST), look) {
             Ok((_, taken)) => eprintln!("{what}: {} bytes, {taken:?}", bytes.len()),
             Err(fault) => panic!("{what}: {fault:?}"),
         }

@@ -65,9 +65,10 @@ impl Fuzz {
         let original = self.originals.get(file).map_or(&[][..], |bytes| bytes);
         let packing = Packing::of(file).map(|(packing, _)| packing);
         let extra = original.len() * meter::MEMORY_EACH + if packing.is_some() { look::WINDOW } else { 0 };
+        let bounds = (extra, meter::LONGEST);
         let look = || look::look(original, mutant, packing, &self.context);
-        let (told, taken) = meter::run(name, mutant, extra, look)?;
-        if twice && meter::run(name, mutant, extra, look)?.0 != told {
+        let (told, taken) = meter::run(name, mutant, bounds, look)?;
+        if twice && meter::run(name, mutant, bounds, look)?.0 != told {
             return Err(Fault { kind: "not-the-same".into(), text: "two executions tell two things".into() });
         }
         Ok(taken)

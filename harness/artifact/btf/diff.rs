@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::text::{Entries, head, members, name_or_anon, signature};
 use super::wire::{Kind, Type};
-use super::{Btf, MAX_MADE, MAX_TEXT, View};
+use super::{Btf, MAX_TEXT, View};
 use crate::artifact::Digest;
 
 /// How much of what is said of a tag it is known by, in bytes.
@@ -126,11 +126,11 @@ impl BtfDiff {
     fn leftovers(&mut self, a: &View<'_>, b: &View<'_>, matched: &Matched) {
         // By place in the sections of A and of B.
         let mut named: BTreeMap<Key<'_>, (Vec<u32>, Vec<u32>)> = BTreeMap::new();
-        let mut left = MAX_TEXT;
+        let (mut left, mut left_keys) = (MAX_TEXT, MAX_TEXT);
         for (view, all, is_a) in [(a, &matched.only_a, true), (b, &matched.only_b, false)] {
             for index in all {
                 let Some(record) = view.own.get(*index) else { continue };
-                match key(view, &record) {
+                match key(view, &record, &mut left_keys) {
                     Some(key) => {
                         let sides = named.entry(key).or_default();
                         if is_a { sides.0.push(*index) } else { sides.1.push(*index) }
@@ -222,7 +222,7 @@ impl BtfDiff {
 
 /// A digest of every type's entry, in the order of the section.
 fn digests(view: &View<'_>) -> Vec<Digest> {
-    let mut entries = Entries::new(view, MAX_MADE);
+    let mut entries = Entries::new(view, MAX_TEXT);
     view.own.iter().map(|record| Digest::of(entries.next(&record).as_bytes())).collect()
 }
 
@@ -287,8 +287,8 @@ fn other_order(b: &View<'_>, pairs: &[(u32, u32)]) -> Option<OtherOrder> {
 type Key<'v> = (&'static str, Cow<'v, [u8]>);
 
 /// By what a type is known in both. Types without a name have none, but for enumerations, whose first value
-/// has one.
-fn key<'v>(view: &View<'v>, record: &Type<'_>) -> Option<Key<'v>> {
+/// has one; and tags for which nothing is left of what is made in all.
+fn key<'v>(view: &View<'v>, record: &Type<'_>, left: &mut usize) -> Option<Key<'v>> {
     use Kind::*;
     let kind = match record.kind {
         Func => "0 func",
@@ -300,8 +300,8 @@ fn key<'v>(view: &View<'v>, record: &Type<'_>) -> Option<Key<'v>> {
         Datasec => "5 datasec",
         Int | Float => "6 number",
         Fwd => "7 fwd",
-        DeclTag => return Some(("8 decl_tag", tag(view, record))),
-        TypeTag => return Some(("9 type_tag", tag(view, record))),
+        DeclTag => return Some(("8 decl_tag", tag(view, record, left)?)),
+        TypeTag => return Some(("9 type_tag", tag(view, record, left)?)),
         Ptr | Array | Volatile | Const | Restrict | FuncProto | Unknown(_) => return None,
     };
     if record.name != 0 {
@@ -316,12 +316,16 @@ fn key<'v>(view: &View<'v>, record: &Type<'_>) -> Option<Key<'v>> {
 }
 
 /// By what a tag is known: the beginning of what is said of it, and a digest of all.
-fn tag<'v>(view: &View<'v>, record: &Type<'_>) -> Cow<'v, [u8]> {
+fn tag<'v>(view: &View<'v>, record: &Type<'_>, left: &mut usize) -> Option<Cow<'v, [u8]>> {
+    if *left == 0 {
+        return None;
+    }
     let mut line = head(view, record).into_bytes();
+    *left = left.saturating_sub(line.len());
     let digest = Digest::of(&line);
     line.truncate(TAG);
     line.extend_from_slice(&digest.0);
-    Cow::Owned(line)
+    Some(Cow::Owned(line))
 }
 
 /// What `line` makes, while something is left of what is told in all; then only that there is something.

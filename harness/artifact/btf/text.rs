@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::diff::Member;
 use super::wire::{Kind, Type};
-use super::{MAX_MADE, View};
+use super::{MAX_TEXT, View};
 use crate::artifact::Digest;
 use crate::artifact::walk::escape_bytes;
 
@@ -36,9 +36,8 @@ pub(super) struct Rendered {
 }
 
 impl Rendered {
-    /// Keeps the text up to `limit` bytes and gives `None` beyond, or keeps none at all, and gives `None` where there is more
-    /// than is of use.
-    pub(super) fn new(view: &View<'_>, limit: Option<usize>) -> Option<Self> {
+    /// Keeps the text if it is wanted. None where there is more of it than is of use.
+    pub(super) fn new(view: &View<'_>, keep: bool) -> Option<Self> {
         let mut rendered = Self {
             text: String::new(),
             content: Digest::default(),
@@ -60,17 +59,14 @@ impl Rendered {
                 made += 16 * (tag.len() + function.len());
                 rendered.tagged.entry(tag).or_default().push(function);
             }
-            if made > MAX_MADE {
+            if made > MAX_TEXT {
                 return None;
             }
             let digest = Digest::of(entry.as_bytes());
             order.update(digest.0);
             digests.push(digest);
-            if let Some(limit) = limit {
+            if keep {
                 rendered.text.push_str(&entry);
-                if rendered.text.len() > limit {
-                    return None;
-                }
             }
         }
         // Records that could not be told apart still count: by their bytes, as one.
@@ -306,6 +302,13 @@ impl<'v> Entries<'v> {
         let entry = entry(self.view, record);
         self.left = self.left.saturating_sub(entry.len());
         entry
+    }
+
+    /// A type's name, empty if it has none, and of types that come after what is made in all.
+    pub(super) fn name(&mut self, record: &Type<'_>) -> String {
+        let name = self.view.name(record.name).filter(|_| self.left > 0).map(escape_bytes).unwrap_or_default();
+        self.left = self.left.saturating_sub(name.len());
+        name
     }
 }
 

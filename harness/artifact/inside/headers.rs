@@ -274,8 +274,10 @@ impl<'r, R: Read + Seek> Side<'r, R> {
         Ok(Cow::Owned(inside))
     }
 
+    /// None of what is too large, and of what the file never had: the null section is no part, and may claim anything.
     fn bytes(&mut self, offset: u64, size: u64) -> io::Result<Option<Vec<u8>>> {
-        if size > LARGEST || size > self.left {
+        let is_within = offset.checked_add(size).is_some_and(|end| end <= self.artifact.size);
+        if size > LARGEST || size > self.left || !is_within {
             return Ok(None);
         }
         self.left -= size;
