@@ -369,7 +369,8 @@ pub fn main() -> ExitCode {
         }
     };
     let cancel = Arc::new(AtomicBool::new(false));
-    listen(&cancel);
+    // These look at nothing but files, and leave nothing behind.
+    listen(&cancel, matches!(cli.command, Command::Btf(_)));
     let mut out = std::io::stdout();
     let mut session = Session { out: &mut out, cancel: Arc::clone(&cancel) };
     match dispatch(cli.command, &mut session) {
@@ -383,9 +384,9 @@ pub fn main() -> ExitCode {
 }
 
 /// The first signal asks everything to stop, which takes less than two seconds; a later one ends the harness at
-/// once, and its builds die with it.
-fn listen(cancel: &Arc<AtomicBool>) {
-    let impatient = Arc::new(AtomicBool::new(false));
+/// once, and its builds die with it. With `at_once` the first one does.
+fn listen(cancel: &Arc<AtomicBool>, at_once: bool) {
+    let impatient = Arc::new(AtomicBool::new(at_once));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&impatient));
         let _ = signal_hook::flag::register(signal, Arc::clone(cancel));

@@ -16,11 +16,14 @@ use crate::runner::boot::Module;
 /// The first file that cannot be read or unpacked, or whose name is no module's, with why.
 pub fn ready(files: &[PathBuf], dir: &Path, cancel: &AtomicBool) -> Result<Vec<Module>, (PathBuf, String)> {
     let one = |(number, path): (usize, &PathBuf)| -> Result<Module, String> {
+        if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
+            return Err("it is no regular file".to_owned());
+        }
         let text = path.to_string_lossy();
         let name = module_name(&text).ok_or("its name does not end in .ko, .ko.gz, .ko.xz or .ko.zst")?;
         // Words of a plan have blanks between them.
         if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err("no module is called so".to_owned());
+            return Err("no module is called so: there is a blank in its name".to_owned());
         }
         let file = match Packing::of(&text) {
             None => path.clone(),
@@ -33,7 +36,6 @@ pub fn ready(files: &[PathBuf], dir: &Path, cancel: &AtomicBool) -> Result<Vec<M
                 to
             }
         };
-        fs::metadata(&file).map_err(|error| error.to_string())?;
         Ok(Module { name, file, unload: false })
     };
     files.iter().enumerate().map(|(number, path)| one((number, path)).map_err(|why| (path.clone(), why))).collect()

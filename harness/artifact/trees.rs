@@ -23,7 +23,7 @@ mod content;
 mod matching;
 mod place;
 
-pub use bases::{Vmlinux, base_in, base_in_package, kernel_place};
+pub use bases::{Vmlinux, base_in, base_in_package, kernel_above, kernel_place};
 
 /// One name, in one tree or in both.
 #[derive(Debug, Clone, Default)]

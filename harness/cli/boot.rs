@@ -8,12 +8,11 @@ use std::time::Instant;
 use clap::Args;
 use serde::Serialize;
 
-use super::btf::Bases;
+use super::btf::{Bases, module_files};
 use super::run::capture_without_tools;
 use super::{CliError, Format, Session};
 use crate::artifact::btf::{Base, BtfError, BtfFile, BtfFileError};
 use crate::artifact::modules::{load_order, ready};
-use crate::artifact::{FileEntry, FileKind, module_name, unescape_path, walk};
 use crate::report::terminal::clean;
 use crate::runner::boot::{Booted, Load, Machine, Module, boot as start, unbootable};
 use crate::runner::{RunError, RunErrorKind};
@@ -23,9 +22,11 @@ use crate::sandbox::{Isolation, Sandbox};
 const AFTER_HELP: &str = "\
 The machine is qemu's, by software emulation: no privilege is needed, and nothing of it touches this host. The kernel needs no driver,
 but CONFIG_BLK_DEV_INITRD, CONFIG_PRINTK, CONFIG_MODULES, and CONFIG_SYSFS to tell whether it took a module's BTF. Modules
-are loaded after those that they need (`depends=`); what is not given is not there.
+are loaded after those that they need (`depends=`); what is not given is not there. A machine that says nothing for 180 s is stopped.
 
-Exit codes: 0 every module was loaded · 1 some were refused, or the kernel did not come so far · 2 usage · 3 no qemu or no
+With CONFIG_MODULE_ALLOW_BTF_MISMATCH, as Debian has it, a kernel loads a module whose BTF it refuses, without it.
+
+Exit codes: 0 every module was loaded · 1 a module or its BTF was refused, or the kernel did not come so far · 2 usage · 3 no qemu or no
 compiler · 130 interrupted
 
 Examples:
@@ -124,7 +125,7 @@ pub(super) fn boot(args: &BootArgs, session: &mut Session<'_>) -> Result<u8, Cli
         std::fs::create_dir(&dir).map_err(CliError::internal)?;
         Ok(dir)
     };
-    let files = files(&args.modules)?;
+    let files = module_files(&args.modules)?;
     let mut modules = ready(&files, &dir("modules")?, &session.cancel).map_err(|(file, why)| {
         CliError::usage(format!("`{}` cannot be loaded: {why}", file.display()), "name modules: *.ko, *.ko.xz")
     })?;
@@ -149,7 +150,8 @@ pub(super) fn boot(args: &BootArgs, session: &mut Session<'_>) -> Result<u8, Cli
         Format::Json => json(&booted, &told, session)?,
         Format::Text => text(&booted, &told, since.elapsed().as_secs(), session)?,
     }
-    let all_loaded = booted.problem.is_none() && told.iter().all(|told| told.load.errno == 0);
+    let all_loaded =
+        booted.problem.is_none() && told.iter().all(|told| told.load.errno == 0 && told.load.refusal().is_none());
     Ok(u8::from(!all_loaded))
 }
 
@@ -160,32 +162,6 @@ fn failed(error: RunError) -> CliError {
         RunErrorKind::HostCannot => CliError::Host { message, hint },
         _ => CliError::Harness { message, hint },
     }
-}
-
-/// Modules that are named, and those in directories that are.
-fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
-    let mut files = Vec::new();
-    for path in named {
-        let shown = path.display();
-        let unreadable =
-            |error: std::io::Error| CliError::usage(format!("cannot read `{shown}`: {error}"), "name modules");
-        if !std::fs::metadata(path).map_err(unreadable)?.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let before = files.len();
-        let entries = walk(path, |_, _| true).map_err(CliError::internal)?;
-        let is_module = |entry: &FileEntry| entry.kind == FileKind::File && module_name(&entry.path).is_some();
-        files
-            .extend(entries.iter().filter(|entry| is_module(entry)).map(|entry| path.join(unescape_path(&entry.path))));
-        if files.len() == before {
-            return Err(CliError::usage(
-                format!("there are no modules in `{shown}`"),
-                "name modules, or a directory of them",
-            ));
-        }
-    }
-    Ok(files)
 }
 
 /// What `btf check` says of modules.
@@ -241,6 +217,7 @@ fn text(booted: &Booted, told: &[Told], seconds: u64, session: &mut Session<'_>)
         let file = clean(&told.file);
         match (told.load.errno, told.load.btf) {
             (0, true) => writeln!(out, "{file}: loaded, with its BTF")?,
+            (0, false) if told.load.refusal().is_some() => writeln!(out, "{file}: loaded, and its BTF refused")?,
             (0, false) => writeln!(out, "{file}: loaded, without BTF")?,
             (errno, _) => writeln!(out, "{file}: refused: {}", std::io::Error::from_raw_os_error(errno))?,
         }
@@ -262,11 +239,13 @@ fn text(booted: &Booted, told: &[Told], seconds: u64, session: &mut Session<'_>)
     }
     let count = |fits: &dyn Fn(&Told) -> bool| told.iter().filter(|told| fits(told)).count();
     if !told.is_empty() {
-        let (loaded, btf) = (count(&|told| told.load.errno == 0), count(&|told| told.load.refusal().is_some()));
+        let loaded = count(&|told| told.load.errno == 0);
+        let btf = count(&|told| told.load.refusal().is_some());
+        let modules = if told.len() == 1 { "module" } else { "modules" };
         let both = count(&|told| told.agrees.is_some());
         let agreed = count(&|told| told.agrees == Some(true));
-        write!(out, "{} modules: {loaded} loaded, {} refused", told.len(), told.len() - loaded)?;
-        write!(out, "{}", if btf > 0 { format!(", {btf} of them for their BTF") } else { String::new() })?;
+        write!(out, "{} {modules}: {loaded} loaded, {} refused", told.len(), told.len() - loaded)?;
+        write!(out, "{}", if btf > 0 { format!("; the BTF of {btf} refused") } else { String::new() })?;
         writeln!(
             out,
             "{}",

@@ -12,7 +12,8 @@ use super::{CliError, Session};
 use crate::artifact::btf::{
     Base, Btf, BtfDiff, BtfError, BtfFile, BtfFileError, Ext, Ids, Relation, diff_ids, ext, ids,
 };
-use crate::artifact::module_name;
+use crate::artifact::trees::kernel_above;
+use crate::artifact::{FileEntry, FileKind, module_name, unescape_path, walk};
 use crate::report::terminal::clean;
 
 /// What to do.
@@ -54,8 +55,8 @@ struct DumpArgs {
 
 #[derive(Debug, Clone, Args)]
 struct FilesArgs {
-    /// ELF files, a vmlinuz, or BTF alone
-    #[arg(value_name = "FILE", required = true)]
+    /// ELF files, a vmlinuz, BTF alone, or directories of modules
+    #[arg(value_name = "FILE|DIR", required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
     base: BaseArgs,
@@ -205,7 +206,9 @@ fn diff(args: &DiffArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
 fn check(args: &FilesArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
     let mut worst = 0;
     let mut bases = Bases::default();
-    for path in &args.files {
+    let files = module_files(&args.files)?;
+    let mut counts = [0; 3];
+    for path in &files {
         if session.cancel.load(std::sync::atomic::Ordering::Relaxed) {
             return Ok(130);
         }
@@ -216,9 +219,13 @@ fn check(args: &FilesArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
         });
         let name = path.display().to_string();
         match checked {
-            Ok(Ok(())) => writeln!(session.out, "{}: good", clean(&name))?,
+            Ok(Ok(())) => {
+                counts[0] += 1;
+                writeln!(session.out, "{}: good", clean(&name))?;
+            }
             Ok(Err(error)) => {
                 worst = worst.max(1);
+                counts[if error.kernel().is_some() { 1 } else { 2 }] += 1;
                 writeln!(session.out, "{}: wrong: {}", clean(&name), clean(&error.to_string()))?;
                 match (error.kernel(), module_name(&name)) {
                     (Some(why), Some(module)) => {
@@ -232,14 +239,53 @@ fn check(args: &FilesArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
                     (None, _) => writeln!(session.out, "  a kernel does not look at that as it loads a module")?,
                 }
             }
-            Err(error) if args.files.len() == 1 => return Err(error),
+            Err(error) if files.len() == 1 => return Err(error),
             Err(error) => {
                 worst = 2;
                 writeln!(session.out, "{}: not checked: {}", clean(&name), clean(&error.to_string()))?;
             }
         }
     }
+    if files.len() > 1 {
+        let [good, refused, other] = counts;
+        writeln!(
+            session.out,
+            "{} files: {good} good, {refused} that a kernel refuses, {other} with what a kernel does not look at",
+            files.len()
+        )?;
+    }
+    for base in bases.0.keys().filter(|_| args.base.base.is_none()) {
+        super::progress::note(&format!("the base is {}", clean(&base.display().to_string())));
+    }
     Ok(worst)
+}
+
+/// Files that are named, and the modules in directories that are.
+pub(super) fn module_files(named: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let mut files = Vec::new();
+    for path in named {
+        let shown = path.display();
+        let unreadable = |error: std::io::Error| {
+            CliError::usage(format!("cannot read `{shown}`: {error}"), "name files that are there")
+        };
+        let meta = std::fs::metadata(path).map_err(unreadable)?;
+        if !meta.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let before = files.len();
+        let entries = walk(path, |_, _| true).map_err(CliError::internal)?;
+        let is_module = |entry: &FileEntry| entry.kind == FileKind::File && module_name(&entry.path).is_some();
+        let modules = entries.iter().filter(|entry| is_module(entry));
+        files.extend(modules.map(|entry| path.join(unescape_path(&entry.path))));
+        if files.len() == before {
+            return Err(CliError::usage(
+                format!("there are no modules in `{shown}`"),
+                "name modules, or a directory of them",
+            ));
+        }
+    }
+    Ok(files)
 }
 
 fn read(path: &Path) -> Result<BtfFile, CliError> {
@@ -309,6 +355,10 @@ fn place_of_base(path: &Path) -> Result<PathBuf, CliError> {
     let live = Path::new("/sys/kernel/btf/vmlinux");
     if own && live.is_file() {
         return Ok(live.to_owned());
+    }
+    // As in a package that was unpacked: `boot/vmlinuz-*`.
+    if let Some(kernel) = kernel_above(path) {
+        return Ok(kernel);
     }
     Err(CliError::usage(
         format!("`{}` holds split BTF, and no vmlinux is in a directory above it", path.display()),

@@ -247,6 +247,10 @@ fn rules(args: &CompareArgs) -> Result<Vec<Rule>, CliError> {
     let mut rules: Vec<Rule> = args.ignore.iter().chain(&args.ignore_part).cloned().collect();
     for path in &args.ignore_file {
         let shown = path.display();
+        let is_file = fs::metadata(path).map(|meta| meta.is_file());
+        if matches!(is_file, Ok(false)) {
+            return Err(CliError::usage(format!("`{shown}` is no regular file"), "name a file with a rule a line"));
+        }
         let text = fs::read_to_string(path).map_err(|error| {
             CliError::usage(format!("cannot read `{shown}`: {error}"), "name a file with a rule a line")
         })?;

@@ -51,7 +51,7 @@ pub fn no_script(finding: &Finding) -> Option<&'static str> {
         FindingName::HazardOrder | FindingName::HazardWriteWrite => Some("it shows only where jobs meet"),
         FindingName::StepNotIdempotent => Some("it is about one step, run again by itself"),
         FindingName::BtfInvalid | FindingName::BtfBaseMismatch if finding.against.is_none() => {
-            Some("no clean build is otherwise, and what a kernel refuses is not seen without one")
+            Some("every clean build has it, and make and sha256sum do not show it; `btf check` and `boot` do")
         }
         _ => no_mail(finding),
     }

@@ -32,8 +32,8 @@ const PLACE: &str = "/build/boot";
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Memory of a machine without its modules, in MiB.
 const MEMORY: u64 = 384;
-/// Bytes of the end of the console that are told of a machine that came to nothing.
-const CONSOLE_TOLD: usize = 2000;
+/// Lines of the console that are told of a machine that came to nothing.
+const CONSOLE_TOLD: usize = 30;
 
 /// A module that the machine loads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +73,10 @@ pub fn missing() -> Option<&'static str> {
 /// It cannot be read.
 pub fn unbootable(kernel: &Path) -> io::Result<Option<&'static str>> {
     use std::os::unix::fs::FileExt as _;
+    // A FIFO would be waited for.
+    if !fs::metadata(kernel)?.is_file() {
+        return Ok(Some("it is no regular file"));
+    }
     let mut header = [0; 0x240];
     match File::open(kernel)?.read_exact_at(&mut header, 0) {
         Ok(()) => {}
@@ -103,15 +107,31 @@ pub fn boot(machine: Machine<'_>, kernel: &Path, modules: &[Module]) -> Result<B
     fs::copy(kernel, at("kernel")).map_err(failed("copy the kernel"))?;
     machine.make_init()?;
     let size = initramfs::write(&at("initramfs"), &at("init"), modules).map_err(failed("write the initramfs"))?;
-    let log = machine.emulate(MEMORY + 3 * (size >> 20))?;
-    let text = fs::read(&log).map_err(failed("read what the machine told"))?;
+    let (log, stopped) = machine.emulate(MEMORY + 3 * (size >> 20))?;
+    let console = fs::read(at("console")).unwrap_or_default();
+    let mut text = fs::read(&log).map_err(failed("read what the machine told"))?;
+    // A kernel without CONFIG_X86_IOPL_IOPERM lets nobody at a port: then it was told on the console.
+    if text.is_empty() {
+        text.clone_from(&console);
+    }
     let mut booted = said::heard(&String::from_utf8_lossy(&text), modules);
-    if booted.problem.is_some() {
-        let console = fs::read(at("console")).unwrap_or_default();
-        let end = &console[console.len().saturating_sub(CONSOLE_TOLD)..];
-        booted.console = String::from_utf8_lossy(end).lines().map(str::to_owned).collect();
+    if let Some(problem) = &mut booted.problem {
+        if stopped {
+            problem.push_str(&format!(", and said nothing more for {} s", PATIENCE.as_secs()));
+        }
+        booted.console = end(&String::from_utf8_lossy(&console));
     }
     Ok(booted)
+}
+
+/// The end of a console: from the first line on that says what went wrong, else the last lines.
+fn end(console: &str) -> Vec<String> {
+    let lines: Vec<&str> = console.lines().collect();
+    let bad = |line: &&str| {
+        ["BUG:", "Oops", "Kernel panic", "invalid opcode", "kernel BUG"].iter().any(|word| line.contains(word))
+    };
+    let first = lines.iter().position(bad).unwrap_or(lines.len().saturating_sub(CONSOLE_TOLD));
+    lines[first..].iter().take(CONSOLE_TOLD).map(ToString::to_string).collect()
 }
 
 impl Machine<'_> {
@@ -132,8 +152,8 @@ impl Machine<'_> {
         .hint(HINT))
     }
 
-    /// The machine from its first instruction to its end: the log of what it told.
-    fn emulate(&self, mebibytes: u64) -> Result<PathBuf, RunError> {
+    /// The machine from its first instruction to its end: the log of what it told, and whether it was stopped for saying nothing.
+    fn emulate(&self, mebibytes: u64) -> Result<(PathBuf, bool), RunError> {
         let argv =
             [QEMU, "-accel", "tcg", "-cpu", "max", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
                 .into_iter()
@@ -153,8 +173,9 @@ impl Machine<'_> {
             Ok(since.elapsed() > PATIENCE)
         };
         match self.run(argv, &log, &mut silent)? {
-            // It was stopped; what it told until then is told.
-            None | Some(Status::Exited(0)) => Ok(log),
+            // What it told until then is told.
+            None => Ok((log, true)),
+            Some(Status::Exited(0)) => Ok((log, false)),
             Some(status) => {
                 let said = fs::read_to_string(&log).unwrap_or_default();
                 let last = said.lines().last().unwrap_or("it says nothing").to_owned();

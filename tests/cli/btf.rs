@@ -41,7 +41,10 @@ fn types_are_printed_compared_and_checked() {
     let json: Json =
         serde_json::from_str(&lab.run(&["btf", "diff", "--format", "json", "a.o", "b.o"]).out).expect("JSON");
     assert_eq!((&json["relation"], json["changed"].as_array().map(Vec::len)), (&"different".into(), Some(2)));
-    assert_eq!(lab.run(&["btf", "check", "a.o", "b.o"]).exits(0).out, "a.o: good\nb.o: good\n");
+    assert_eq!(
+        lab.run(&["btf", "check", "a.o", "b.o"]).exits(0).out,
+        "a.o: good\nb.o: good\n2 files: 2 good, 0 that a kernel refuses, 0 with what a kernel does not look at\n"
+    );
     lab.run(&["btf", "dump", "a.c"]).exits(2).says(&["it is neither ELF nor BTF"]);
     lab.run(&["btf", "dump", "none"]).exits(2).says(&["`none`"]);
 }

@@ -83,6 +83,12 @@ impl BtfFile {
     /// # Errors
     /// As [`BtfFileError`] says.
     pub fn read(path: &Path) -> Result<Self, BtfFileError> {
+        // A FIFO may be waited for, and of a device there is no end.
+        let what = std::fs::metadata(path)?.file_type();
+        if !what.is_file() {
+            let what = if what.is_dir() { "it is a directory" } else { "it is no regular file" };
+            return Err(io::Error::other(what).into());
+        }
         let file = File::open(path)?;
         let mut bytes = Vec::new();
         // Of what sysfs and procfs show the length is not known.

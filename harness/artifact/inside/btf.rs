@@ -141,8 +141,10 @@ fn facts(a: Option<&BtfFacts>, b: Option<&BtfFacts>) -> Vec<String> {
         of.function_names.iter().filter(|name| other.function_names.binary_search(name).is_err()).cloned().collect()
     };
     let mut lines = Vec::new();
+    // Where some names are not known, of those that are none can be told to be missing in the other.
+    let known = a.unnamed == 0 && b.unnamed == 0;
     for (what, names) in [("functions lost", only(a, b)), ("functions gained", only(b, a))] {
-        if !names.is_empty() {
+        if known && !names.is_empty() {
             lines.push(format!("{what}: {}", named(&names)));
         }
     }

@@ -206,7 +206,12 @@ pub(super) fn lines<R: Read + Seek>(
         lines.push(format!("{} at another address", count(moved, "symbol")));
     }
     if lines.is_empty() {
-        lines.push("the same symbols in another order".to_owned());
+        let names_a = table_a.symbols.iter().map(|symbol| table_a.name(symbol));
+        let names_b = table_b.symbols.iter().map(|symbol| table_b.name(symbol));
+        lines.push(match names_a.eq(names_b) {
+            true => "the same symbols, whose names stand elsewhere in the string table".to_owned(),
+            false => "the same symbols in another order".to_owned(),
+        });
     }
     Ok(Ok(lines))
 }

@@ -22,9 +22,11 @@ const LARGEST: u32 = 32 << 20;
 /// The longest text that is made of a header, in bytes.
 const LONGEST_TEXT: usize = 16 << 20;
 
+/// `RPMSIGTAG_OPENPGP`.
+const OPENPGP: u32 = 278;
 /// Tags of signatures (`rpmSigTag_e`); all others there follow from what is signed.
 const SIGNATURES: &[(u32, &str)] =
-    &[(267, "DSA, of the header"), (268, "RSA, of the header"), (278, "OpenPGP"), (1002, "PGP"), (1005, "GPG")];
+    &[(267, "DSA, of the header"), (268, "RSA, of the header"), (OPENPGP, "OpenPGP"), (1002, "PGP"), (1005, "GPG")];
 
 /// Tags with one value or a list of them, by the names that `rpm --querytags` has.
 const TAGS: &[(u32, &str)] = &[
@@ -201,7 +203,8 @@ pub(super) fn read(source: &mut Source<'_>, into: &mut Unpacker<'_>) -> Result<V
     let wrong = |why: String| faults.malformed(why);
     let mut lead = [0; LEAD];
     source.exactly(&mut lead, "the lead")?;
-    if lead[4] != 3 {
+    // What follows is alike; rpm 6 writes 4 there.
+    if !matches!(lead[4], 3 | 4) {
         return Err(wrong(format!("an rpm of format {}, not 3 or 4", lead[4])));
     }
     let signature = Header::read(source, "the signature header")?;
@@ -212,7 +215,11 @@ pub(super) fn read(source: &mut Source<'_>, into: &mut Unpacker<'_>) -> Result<V
     let mut signed = Vec::new();
     let mut by = Vec::new();
     for (tag, name) in SIGNATURES {
-        let value = signature.numbers(*tag).map_err(wrong)?;
+        // The newest is text, the others are bytes.
+        let value = match *tag {
+            OPENPGP => signature.texts(*tag).map_err(wrong)?.concat().into_iter().map(u64::from).collect(),
+            tag => signature.numbers(tag).map_err(wrong)?,
+        };
         if !value.is_empty() {
             by.push(format!("{name}, {} bytes", value.len()));
             signed.extend(value.into_iter().map(|byte| byte as u8));

@@ -112,6 +112,20 @@ pub fn base_in(path: &Path) -> Result<Base, BtfFileError> {
     base_of(&mut file, Bounds::none().cancel)
 }
 
+/// The kernel of the nearest directory above a file that has one, where distributions have it.
+#[must_use]
+pub fn kernel_above(file: &Path) -> Option<PathBuf> {
+    let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let one = |dir: &Path| {
+        let mut found = in_dir(dir);
+        let best = found.iter().map(|(rank, _)| *rank).min()?;
+        found.retain(|(rank, _)| *rank == best);
+        // Of several as good as each other nobody knows whose the module is.
+        if found.len() == 1 { found.pop().map(|(_, place)| place.disk) } else { None }
+    };
+    real.ancestors().skip(1).filter(|dir| dir.parent().is_some()).find_map(one)
+}
+
 /// The BTF of the kernel in a package.
 ///
 /// # Errors

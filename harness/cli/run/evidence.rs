@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::artifact::record::ScenarioRecord;
 use crate::artifact::recorder::{base_of, keep_evidence};
 use crate::artifact::{Side, btf_difference};
+use crate::scenario::FindingName;
 use crate::verdict::{Finding, Judgement};
 
 /// Of how many findings of a scenario it is said what their BTF says; a kernel has thousands of modules.
@@ -18,7 +19,16 @@ pub(super) fn says(record: &ScenarioRecord, judgement: &Judgement, store: &Path)
         let build = record.builds.iter().find(|record| record.id == build)?;
         Some(store.join(build.artifact(artifact)?.sha256.to_string())).filter(|kept| kept.is_file())
     };
+    // What BTF says over another base than its own, a kernel refuses to hear; to list it as gained and lost is to be believed.
+    let is_misread = |finding: &Finding| {
+        let build = record.builds.iter().find(|build| build.id == finding.build);
+        let btf = build.and_then(|build| build.artifact(&finding.target)?.btf.as_ref());
+        finding.name == FindingName::BtfBaseMismatch && btf.is_some_and(|btf| btf.problem.is_some())
+    };
     let of = |finding: &Finding| {
+        if is_misread(finding) {
+            return None;
+        }
         let parts = finding.parts.as_ref()?;
         parts.changed.iter().find(|part| part.name.starts_with(".BTF"))?;
         let (before, now) = (finding.against.as_deref()?, finding.build.as_str());
