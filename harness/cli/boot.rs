@@ -74,8 +74,13 @@ struct Told {
 #[serde(rename_all = "kebab-case")]
 enum Check {
     Good,
-    /// The kernel refuses it, in its words.
-    Refused(String),
+    /// The kernel refuses it.
+    Refused {
+        /// In its words.
+        kernel: String,
+        /// In ours.
+        problem: String,
+    },
     /// It is wrong, and the kernel does not look at that.
     Wrong(String),
 }
@@ -88,7 +93,7 @@ impl Told {
 
     fn agrees(load: &Load, check: Option<&Check>) -> Option<bool> {
         let said = match check? {
-            Check::Refused(why) => Some(why.as_str()),
+            Check::Refused { kernel, .. } => Some(kernel.as_str()),
             Check::Good | Check::Wrong(_) => None,
         };
         match (load.refusal(), said) {
@@ -186,7 +191,10 @@ impl Checks<'_> {
         match file.check(base) {
             Ok(()) => Some(Check::Good),
             Err(BtfError::BaseNeeded) => None,
-            Err(error) => Some(error.kernel().map_or_else(|| Check::Wrong(error.to_string()), Check::Refused)),
+            Err(error) => Some(match (error.kernel(), error.to_string()) {
+                (Some(kernel), problem) => Check::Refused { kernel, problem },
+                (None, problem) => Check::Wrong(problem),
+            }),
         }
     }
 }
@@ -231,8 +239,10 @@ fn text(booted: &Booted, told: &[Told], seconds: u64, session: &mut Session<'_>)
             (Some(Check::Wrong(why)), _) => {
                 writeln!(out, "  btf check: {}; a kernel does not look at that", clean(why))?
             }
-            (Some(Check::Refused(why)), Some(true)) => writeln!(out, "  btf check: {}", clean(why))?,
-            (Some(Check::Refused(why)), Some(false)) => writeln!(out, "  btf check says otherwise: {}", clean(why))?,
+            (Some(Check::Refused { problem, .. }), Some(true)) => writeln!(out, "  btf check: {}", clean(problem))?,
+            (Some(Check::Refused { kernel, problem }), Some(false)) => {
+                writeln!(out, "  btf check says otherwise: {} ({})", clean(kernel), clean(problem))?;
+            }
             (Some(Check::Good), Some(false)) => writeln!(out, "  btf check says otherwise: good")?,
             _ => {}
         }
