@@ -9,6 +9,10 @@ use super::terminal::clean;
 use crate::artifact::inside::{Detail, thousands};
 use crate::verdict::trees::{Compared, Counts, FileResult, Standing};
 
+/// From how many files on that differ it is said which are alike, and in how many ways.
+const MANY: usize = 20;
+const GROUPS: usize = 20;
+
 /// Writes it for people: what differs, file by file, and the counts.
 ///
 /// # Errors
@@ -59,7 +63,40 @@ pub fn text(compared: &Compared, colour: bool, out: &mut dyn Write) -> io::Resul
         let rules: Vec<String> = compared.unused_rules.iter().map(|rule| format!("`{}`", clean(rule))).collect();
         writeln!(out, "\nnothing to ignore for {}", rules.join(", "))?;
     }
+    alike(compared, out)?;
     writeln!(out, "\n{}", counts(&compared.summary))
+}
+
+/// Of many files, how many differ in the same parts: what stands out is not found among thousands that are alike.
+fn alike(compared: &Compared, out: &mut dyn Write) -> io::Result<()> {
+    let mut groups: BTreeMap<Vec<&str>, Vec<&FileResult>> = BTreeMap::new();
+    for file in &compared.files {
+        let parts = file.parts.iter().filter(|part| !part.follows && part.ignored.is_none());
+        let mut names: Vec<&str> = parts.map(|part| part.name.as_str()).collect();
+        names.sort_unstable();
+        if !names.is_empty() && matches!(file.result, Standing::Differs | Standing::SignatureOnly) {
+            groups.entry(names).or_default().push(file);
+        }
+    }
+    if groups.values().map(Vec::len).sum::<usize>() < MANY {
+        return Ok(());
+    }
+    let mut groups: Vec<(Vec<&str>, Vec<&FileResult>)> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, files)| std::cmp::Reverse(files.len()));
+    writeln!(out, "\nalike:")?;
+    let (shown, rest) = groups.split_at(groups.len().min(GROUPS));
+    for (names, files) in shown {
+        let first = files.first().map_or(String::new(), |file| clean(&file.path).into_owned());
+        let names = clean(&names.join(", ")).into_owned();
+        match files.len() {
+            1 => writeln!(out, "    1 file differs in {names}: {first}")?,
+            n => writeln!(out, "    {} files differ in {names}; the first is {first}", thousands(n as u64))?,
+        }
+    }
+    if !rest.is_empty() {
+        writeln!(out, "    and {} in other parts", thousands(rest.iter().map(|(_, files)| files.len() as u64).sum()))?;
+    }
+    Ok(())
 }
 
 fn name(file: &FileResult) -> String {

@@ -290,6 +290,21 @@ fn what_cannot_be_listed_is_named_and_the_rest_compared() {
 }
 
 #[test]
+fn of_many_files_it_is_said_which_are_alike() {
+    let names: Vec<String> = (0..21).map(|n| format!("m{n:02}.ko")).collect();
+    let (old, new, signed) = (module("1", b""), module("2", b""), module("1", b"signature"));
+    let a: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), old.as_slice())).collect();
+    let mut b = a.clone();
+    b.iter_mut().for_each(|(_, bytes)| *bytes = &new);
+    b[7].1 = &signed;
+    let told = compare(&lab(&a, &b), &[]).exits(1).out;
+    let alike = "\nalike:\n    20 files differ in .modinfo; the first is m00.ko\n    1 file differs in module signature: m07.ko\n";
+    assert!(told.contains(alike), "{told}");
+    let few = compare(&lab(&a[..9], &b[..9]), &[]).exits(1).out;
+    assert!(!few.contains("alike"), "{few}");
+}
+
+#[test]
 fn an_interruption_ends_it() {
     let lab = lab(&[("x", b"")], &[("x", b"")]);
     // Holes: as long as a day of reading, and on no disk.
