@@ -76,6 +76,14 @@ pub fn load_order(modules: &[Module]) -> Vec<usize> {
     order
 }
 
+/// What a module needs and is not among these.
+#[must_use]
+pub fn not_given(module: &Module, given: &[Module]) -> Vec<String> {
+    let mut names = depends(&module.file);
+    names.retain(|name| given.iter().all(|module| module.name != *name));
+    names
+}
+
 /// What a module needs, as the kernel calls it.
 fn depends(file: &Path) -> Vec<String> {
     let modinfo = section(file, ".modinfo").ok().flatten().unwrap_or_default();
@@ -108,6 +116,7 @@ mod tests {
         let modules = ready(&files, dir.path(), &AtomicBool::new(false)).expect("all are modules");
         assert_eq!(modules[0].name, "user_x");
         assert_eq!(load_order(&modules), [2, 1, 0, 4, 3]);
+        assert_eq!(not_given(&modules[0], &modules), ["none"]);
         for wrong in ["x.o", ".ko", "a b.ko"] {
             ready(&[dir.path().join(wrong)], dir.path(), &AtomicBool::new(false)).expect_err(wrong);
         }

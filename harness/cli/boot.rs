@@ -12,7 +12,7 @@ use super::btf::{Bases, module_files};
 use super::run::capture_without_tools;
 use super::{CliError, Format, Session};
 use crate::artifact::btf::{Base, BtfError, BtfFile, BtfFileError};
-use crate::artifact::modules::{load_order, ready};
+use crate::artifact::modules::{load_order, not_given, ready};
 use crate::report::terminal::clean;
 use crate::runner::boot::{Booted, Load, Machine, Module, boot as start, unbootable};
 use crate::runner::{RunError, RunErrorKind};
@@ -61,6 +61,9 @@ struct Told {
     file: String,
     #[serde(flatten)]
     load: Load,
+    /// Modules that it needs and that were not given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_given: Vec<String>,
     /// What `btf check` says; none where it cannot say.
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<Check>,
@@ -86,9 +89,9 @@ enum Check {
 }
 
 impl Told {
-    fn new(file: String, load: Load, check: Option<Check>) -> Self {
+    fn new(file: String, load: Load, not_given: Vec<String>, check: Option<Check>) -> Self {
         let agrees = Self::agrees(&load, check.as_ref());
-        Self { file, load, check, agrees }
+        Self { file, load, not_given, check, agrees }
     }
 
     fn agrees(load: &Load, check: Option<&Check>) -> Option<bool> {
@@ -149,7 +152,10 @@ pub(super) fn boot(args: &BootArgs, session: &mut Session<'_>) -> Result<u8, Cli
     };
     let checks = Checks { kernel, given: args.base.as_deref() }.all(&ordered);
     let told: Vec<Told> = (booted.loads.iter().cloned().zip(checks).zip(&order))
-        .map(|((load, check), &index)| Told::new(files[index].display().to_string(), load, check))
+        .map(|((load, check), &index)| {
+            let missing = not_given(&modules[index], &modules);
+            Told::new(files[index].display().to_string(), load, missing, check)
+        })
         .collect();
     match args.format {
         Format::Json => json(&booted, &told, session)?,
@@ -227,7 +233,13 @@ fn text(booted: &Booted, told: &[Told], seconds: u64, session: &mut Session<'_>)
             (0, true) => writeln!(out, "{file}: loaded, with its BTF")?,
             (0, false) if told.load.refusal().is_some() => writeln!(out, "{file}: loaded, and its BTF refused")?,
             (0, false) => writeln!(out, "{file}: loaded, without BTF")?,
-            (errno, _) => writeln!(out, "{file}: refused: {}", std::io::Error::from_raw_os_error(errno))?,
+            (errno, _) => {
+                writeln!(out, "{file}: refused: {}", std::io::Error::from_raw_os_error(errno))?;
+                if !told.not_given.is_empty() {
+                    writeln!(out, "  it needs {}, which was not given", clean(&told.not_given.join(", ")))?;
+                    continue;
+                }
+            }
         }
         if told.load.errno != 0 || told.load.refusal().is_some() {
             let log = told.load.log.iter().filter(|line| !line.trim_end().is_empty() && line.trim() != "BPF:");

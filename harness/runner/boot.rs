@@ -100,7 +100,8 @@ pub fn unbootable(kernel: &Path) -> io::Result<Option<&'static str>> {
 /// # Errors
 /// It cannot be done here, or everything is to stop.
 pub fn boot(machine: Machine<'_>, kernel: &Path, modules: &[Module]) -> Result<Booted, RunError> {
-    let failed = |what: &'static str| move |error: io::Error| RunError::harness(what, error);
+    // A full disk is the host's matter.
+    let failed = |what: &'static str| move |error: io::Error| RunError::of(format!("cannot {what}: {error}"), &error);
     let dir = machine.scratch;
     let at = |name: &str| dir.join(name);
     fs::write(at("init.c"), INIT).map_err(failed("write the first process"))?;
