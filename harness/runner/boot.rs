@@ -1,5 +1,5 @@
 //! Boots a kernel to hear what it says of modules: under qemu, by software emulation, so that it works wherever qemu does and needs no
-//! privilege. The machine has the kernel, an initramfs of one program ([`INIT`]) with the modules beside it, and no disk or network.
+//! privilege. The machine has the kernel, an initramfs of one program (`boot/init.c`) with the modules beside it, and no disk or network.
 //!
 //! qemu runs in a sandbox, as builds do: it ends with the harness.
 
