@@ -84,13 +84,14 @@ impl BtfFile {
     /// As [`BtfFileError`] says.
     pub fn read(path: &Path) -> Result<Self, BtfFileError> {
         // A FIFO may be waited for, and of a device there is no end.
-        let what = std::fs::metadata(path)?.file_type();
+        let meta = std::fs::metadata(path)?;
+        let what = meta.file_type();
         if !what.is_file() {
             let what = if what.is_dir() { "it is a directory" } else { "it is no regular file" };
             return Err(io::Error::other(what).into());
         }
         let file = File::open(path)?;
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(usize::try_from(meta.len().min(1 << 30)).unwrap_or(0));
         // Of what sysfs and procfs show the length is not known.
         file.take(MOST + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MOST {
