@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -77,6 +78,29 @@ pub struct BtfFile {
     elf: bool,
 }
 
+/// From how many bytes on a part of an ELF file is left out that has nothing to do with BTF.
+const LARGE: u64 = 1 << 20;
+
+/// A large ELF file with zeros in place of code, data and debug information, which are most of a vmlinux: they are not read, and zeros
+/// take no memory before they are looked at. Nothing of any other file.
+fn of_large_elf(file: &File, size: u64) -> io::Result<Option<Vec<u8>>> {
+    if !(8 * LARGE..=MOST).contains(&size) {
+        return Ok(None);
+    }
+    let elf::Layout::Elf(spans) = elf::layout(file, size)? else { return Ok(None) };
+    let Ok(length) = usize::try_from(size) else { return Ok(None) };
+    let mut bytes = vec![0; length];
+    for span in spans {
+        let name = elf::section_name(&span.name);
+        let tables = [".symtab", ".symtab_shndx", ".strtab", ".shstrtab"];
+        if span.size < LARGE || !name.starts_with('.') || name.starts_with(".BTF") || tables.contains(&name) {
+            let at = span.offset as usize;
+            file.read_exact_at(&mut bytes[at..at + span.size as usize], span.offset)?;
+        }
+    }
+    Ok(Some(bytes))
+}
+
 impl BtfFile {
     /// Reads it.
     ///
@@ -91,6 +115,9 @@ impl BtfFile {
             return Err(io::Error::other(what).into());
         }
         let file = File::open(path)?;
+        if let Some(bytes) = of_large_elf(&file, meta.len())? {
+            return Self::of_plain(bytes);
+        }
         let mut bytes = Vec::with_capacity(usize::try_from(meta.len().min(1 << 30)).unwrap_or(0));
         // Of what sysfs and procfs show the length is not known.
         file.take(MOST + 1).read_to_end(&mut bytes)?;
@@ -213,4 +240,30 @@ fn plain_base<R: Read + Seek>(file: &mut R) -> Result<Base, BtfFileError> {
     let mut bytes = magic;
     (&mut *file).take(super::super::packed::LARGEST).read_to_end(&mut bytes)?;
     BtfFile::of_plain(bytes)?.into_base().map_err(BtfFileError::Btf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Builder;
+    use super::*;
+    use crate::artifact::tests::{FLAVOURS, elf};
+
+    #[test]
+    fn of_a_large_file_no_more_is_read_than_btf_takes() {
+        let mut b = Builder::new();
+        b.int("long int");
+        let btf = b.bytes();
+        let code = vec![0x90; 9 << 20];
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("vmlinux");
+        for flavour in FLAVOURS {
+            let whole = elf(flavour, &[(".text", 1, &code), (".BTF", 1, &btf), (".BTF_ids", 1, &[1, 0, 0, 0])]);
+            std::fs::write(&path, &whole).expect("written");
+            let read = BtfFile::read(&path).expect("has BTF");
+            let all = BtfFile::of(whole.clone()).expect("has BTF");
+            assert_eq!((&read.btf, read.elf), (&all.btf, true));
+            let zeros = read.bytes.iter().filter(|byte| **byte == 0x90).count();
+            assert!(read.bytes.len() == whole.len() && zeros < 100, "{zeros}");
+        }
+    }
 }
