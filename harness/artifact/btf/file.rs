@@ -114,10 +114,11 @@ impl BtfFile {
             let what = if what.is_dir() { "it is a directory" } else { "it is no regular file" };
             return Err(io::Error::other(what).into());
         }
-        let file = File::open(path)?;
+        let mut file = File::open(path)?;
         if let Some(bytes) = of_large_elf(&file, meta.len())? {
             return Self::of_plain(bytes);
         }
+        file.rewind()?;
         let mut bytes = Vec::with_capacity(usize::try_from(meta.len().min(1 << 30)).unwrap_or(0));
         // Of what sysfs and procfs show the length is not known.
         file.take(MOST + 1).read_to_end(&mut bytes)?;
@@ -265,5 +266,10 @@ mod tests {
             let zeros = read.bytes.iter().filter(|byte| **byte == 0x90).count();
             assert!(read.bytes.len() == whole.len() && zeros < 100, "{zeros}");
         }
+        // What is large and no ELF file is read from its beginning.
+        let mut b = Builder::new();
+        b.int(&"x".repeat(9 << 20));
+        std::fs::write(&path, b.bytes()).expect("written");
+        assert_eq!(BtfFile::read(&path).expect("is BTF").btf, b.bytes());
     }
 }
