@@ -18,7 +18,6 @@ use artifact::booting::Booting;
 use artifact::record::{Ended, FORMAT, LossRecord, ScenarioRecord, ToolRecord};
 use artifact::recorder::{Plan as RecorderPlan, Recorded, Recorder, snapshots};
 use runner::{ARTIFACTS, Context, Event, RunError, RunErrorKind};
-use sandbox::Isolation;
 use scenario::{Errors, Loaded, Scenario, TreeKind};
 use tree::{Beside, Lower, TreePlan, kconfig};
 
@@ -86,7 +85,7 @@ pub fn run_scenario(
             snapshots: scenario.snapshots.as_ref().map_or(Vec::new(), |snapshots| snapshots.btf.clone()),
             boot: context.boot.then(|| Booting {
                 sandbox: context.sandbox.clone(),
-                isolation: if context.direct { Isolation::Direct } else { context.isolation },
+                isolation: context.isolation(),
                 dir: context.scratch.join("boot"),
             }),
         },

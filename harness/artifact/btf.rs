@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Digest;
 use super::walk::escape_bytes;
 use crate::runner::boot::NO_REASON;
-use check::{check, check_read};
+use check::{check, check_parsed, check_read};
 pub use diff::{BtfDiff, OtherOrder, Relation, TypeChange};
 pub use ext::{Ext, ExtKind, ExtRecord, ext};
 pub(super) use file::base_of;
@@ -259,7 +259,7 @@ impl Btf {
     /// # Errors
     /// The first fault in the order of the section.
     pub fn check(&self) -> Result<(), BtfError> {
-        check(self.wire.bytes(), self.base.as_deref().map(|base| &base.0))
+        check_parsed(&self.view())
     }
 
     /// As [`full_text`].
@@ -368,7 +368,7 @@ pub struct BtfFacts {
     /// The problem is with what the base has at a place that the section refers to.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub misfit: bool,
-    /// SHA-256 of what split BTF says over its base: of its canonical text. None without a base, or with a problem.
+    /// SHA-256 of what split BTF says over its base: of the digests of its types' texts, in order. None without a base, or with a problem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meaning: Option<Digest>,
 }
@@ -405,10 +405,10 @@ impl BtfFacts {
         }
         let unnamed = if split { functions - function_names.len() as u32 } else { 0 };
         let checkable = !split || base.is_some();
-        let error = checkable.then(|| check(bytes, base.filter(|_| split).map(|base| &base.0)).err()).flatten();
+        let error = checkable.then(|| check_parsed(&view).err()).flatten();
         // A kernel may know kinds that are not known here.
         let error = error.filter(|error| !matches!(error, BtfError::Kind { kind: 1.., .. }));
-        let says = || Rendered::new(&view, true).map(|text| Digest::of(text::full(&view, &text).as_bytes()));
+        let says = || Rendered::new(&view, false).map(|rendered| rendered.order);
         Self {
             types: wire.len(),
             functions,

@@ -299,6 +299,12 @@ pub struct BuildRecord {
 }
 
 impl BuildRecord {
+    /// Whether it was made in the same tree: each edit has an oracle of its own.
+    #[must_use]
+    pub fn is_in_tree_of(&self, other: &Self) -> bool {
+        self.role == other.role && (self.role != Role::Oracle || self.edit == other.edit)
+    }
+
     /// The artifact of this path.
     #[must_use]
     pub fn artifact(&self, path: &str) -> Option<&Artifact> {

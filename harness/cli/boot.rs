@@ -153,7 +153,7 @@ pub(super) fn boot(args: &BootArgs, session: &mut Session<'_>) -> Result<u8, Cli
     let checks = Checks { kernel, given: args.base.as_deref() }.all(&ordered);
     let told: Vec<Told> = (booted.loads.iter().cloned().zip(checks).zip(&order))
         .map(|((load, check), &index)| {
-            let missing = not_given(&modules[index], &modules);
+            let missing = if load.errno == 0 { Vec::new() } else { not_given(&modules[index], &modules) };
             Told::new(files[index].display().to_string(), load, missing, check)
         })
         .collect();

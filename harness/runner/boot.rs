@@ -140,7 +140,7 @@ impl Machine<'_> {
         let argv = [CC, "-O1", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie", "-no-pie"];
         let argv = argv.into_iter().chain(["-o", "init", "init.c"]);
         let log = self.scratch.join("cc.log");
-        let status = self.run(argv.map(Into::into).collect(), &log, &mut || Ok(false))?;
+        let status = self.run(argv.map(Into::into).collect(), &log, &mut || false)?;
         if status == Some(Status::Exited(0)) {
             return Ok(());
         }
@@ -171,7 +171,7 @@ impl Machine<'_> {
             if now != seen {
                 (seen, since) = (now, Instant::now());
             }
-            Ok(since.elapsed() > PATIENCE)
+            since.elapsed() > PATIENCE
         };
         match self.run(argv, &log, &mut silent)? {
             // What it told until then is told.
@@ -194,7 +194,7 @@ impl Machine<'_> {
         &self,
         argv: Vec<std::ffi::OsString>,
         log: &Path,
-        is_over: &mut dyn FnMut() -> Result<bool, RunError>,
+        is_over: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Status>, RunError> {
         let program = argv[0].to_string_lossy().into_owned();
         let mount = Mount::Bind { host: self.scratch.to_owned(), at: PLACE.into(), writable: true };
@@ -215,7 +215,7 @@ impl Machine<'_> {
                 running.kill();
                 return Err(RunError::new(RunErrorKind::Interrupted, "stopped"));
             }
-            if is_over()? {
+            if is_over() {
                 running.kill();
                 return Ok(None);
             }

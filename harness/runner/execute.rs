@@ -71,6 +71,14 @@ pub struct Context<'a> {
     pub parts: Parts,
 }
 
+impl Context<'_> {
+    /// How much isolation a sandbox gets on this host.
+    #[must_use]
+    pub fn isolation(&self) -> Isolation {
+        if self.direct { Isolation::Direct } else { self.isolation }
+    }
+}
+
 /// Whose fault it is that a scenario could not be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunErrorKind {

@@ -15,9 +15,7 @@ use super::instance::{Instance, directory_size};
 use super::jobs::Jobs;
 use super::traces::Traces;
 use super::{Mode, PlannedBuild, Status};
-use crate::sandbox::{
-    self, Change, Command, Content, Isolation, Limits, Mount, Op, Outcome, Running, Spec, Stamp, View,
-};
+use crate::sandbox::{self, Change, Command, Content, Limits, Mount, Op, Outcome, Running, Spec, Stamp, View};
 use crate::tree::kconfig;
 use crate::tree::source::tools::Unpacked;
 use crate::tree::{ConfigBase, EditPlan, FileOp, State};
@@ -527,7 +525,7 @@ impl<'m> Making<'m> {
         let Tree { maker, state, jobs, .. } = self.tree;
         let context = self.runner.context;
         let mut spec = Spec {
-            isolation: if context.direct { Isolation::Direct } else { context.isolation },
+            isolation: context.isolation(),
             view: if maker.sees_all() { View::Host } else { View::Toolchain },
             extra_read_only: maker.shown(state),
             mounts: self.tree.mounts(context.toolchain),

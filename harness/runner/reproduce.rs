@@ -9,7 +9,7 @@ use super::Source;
 use super::command::pinned_environment;
 use super::execute::{Context, RunError, TICK};
 use super::jobs::Jobs;
-use crate::sandbox::{self, Command, Isolation, Limits, Mount, Spec, View};
+use crate::sandbox::{self, Command, Limits, Mount, Spec, View};
 use crate::tree::source::tools::Unpacked;
 
 /// Where the script is, inside.
@@ -109,7 +109,7 @@ fn spec(context: &Context<'_>, reproducer: Reproducer<'_>, jobs: &Jobs, work: &P
     mounts.extend(context.toolchain.iter().map(|tool| bind(&tool.dir, &tool.place(), false)));
     let limit = context.disk_limit;
     let mut spec = Spec {
-        isolation: if context.direct { Isolation::Direct } else { context.isolation },
+        isolation: context.isolation(),
         view: View::Toolchain,
         mounts,
         limits: Limits { file_size: limit, temporary: limit, ..Limits::default() },

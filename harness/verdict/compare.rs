@@ -58,8 +58,7 @@ pub(super) fn compare(record: &ScenarioRecord) -> Comparison {
     for (at, build) in record.builds.iter().enumerate() {
         if build.mode == Mode::Noop {
             // The build before it in the same tree.
-            let same = |b: &&BuildRecord| b.role == build.role && (b.role != Role::Oracle || b.edit == build.edit);
-            if let Some(before) = record.builds[..at].iter().rev().find(same) {
+            if let Some(before) = record.builds[..at].iter().rev().find(|b| b.is_in_tree_of(build)) {
                 comparison.noop(record, before, build);
             }
         }

@@ -25,25 +25,37 @@ pub(super) fn check(bytes: &[u8], base: Option<&Wire<'_>>) -> Result<(), BtfErro
     if split && base.is_none() && cut.is_none() {
         return Err(BtfError::BaseNeeded);
     }
-    let view = View::new(&wire, split, base);
-    all(&view).try_for_each(|(id, record)| match record.kind {
+    records(&View::new(&wire, split, base), cut)
+}
+
+/// As [`check`], of a section that was parsed.
+pub(super) fn check_parsed(view: &View<'_>) -> Result<(), BtfError> {
+    match header::fault(view.own.bytes(), view.base.is_some()) {
+        Some(what) => Err(BtfError::Refused(what)),
+        None => records(view, None),
+    }
+}
+
+/// What comes after the header; `cut` is the record that is cut off, which ends the section.
+fn records(view: &View<'_>, cut: Option<BtfError>) -> Result<(), BtfError> {
+    all(view).try_for_each(|(id, record)| match record.kind {
         Kind::Unknown(kind) => Err(BtfError::Kind { id, kind }),
-        _ => meta::check(&view, id, &record),
+        _ => meta::check(view, id, &record),
     })?;
     if let Some(cut) = cut {
         // Its name is looked at before its length.
         return view
             .own
             .unread_name()
-            .map_or(Ok(()), |name| meta::check_name(&view, view.id_of(view.own.len()), name))
+            .map_or(Ok(()), |name| meta::check_name(view, view.id_of(view.own.len()), name))
             .and(Err(cut));
     }
     // What follows a record of unknown kind cannot be told apart, and the kernel does not come so far.
     if let Some(kind) = view.own.unread_kind() {
         return Err(BtfError::Kind { id: view.id_of(view.own.len()), kind });
     }
-    chains(&view)?;
-    references(&view)
+    chains(view)?;
+    references(view)
 }
 
 /// As [`check`], of what was read before; records of kinds that are not known are passed over.

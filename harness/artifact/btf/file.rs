@@ -170,11 +170,7 @@ impl BtfFile {
     /// # Errors
     /// [`BtfError`].
     pub fn btf(&self, base: Option<&Arc<Base>>) -> Result<Btf, BtfError> {
-        let base = match &self.base {
-            Some(own) => Some(Arc::new(Base::parse(own.clone())?)),
-            None => base.cloned(),
-        };
-        Btf::parse(self.btf.clone(), base)
+        Btf::parse(self.btf.clone(), self.base_or(base)?)
     }
 
     /// Whether a kernel would take its BTF, over the file's own `.BTF.base`, else over `base`.
@@ -182,14 +178,16 @@ impl BtfFile {
     /// # Errors
     /// The first fault in the order in which the kernel looks.
     pub fn check(&self, base: Option<&Arc<Base>>) -> Result<(), BtfError> {
-        let own = match &self.base {
-            Some(own) => {
-                super::check(own, None)?;
-                Some(Arc::new(Base::parse(own.clone())?))
-            }
-            None => None,
-        };
-        super::check(&self.btf, own.as_ref().or(base).map(|base| &base.0))
+        self.base.as_deref().map_or(Ok(()), |own| super::check(own, None))?;
+        super::check(&self.btf, self.base_or(base)?.as_ref().map(|base| &base.0))
+    }
+
+    /// The file's own base, else the one that is given.
+    fn base_or(&self, given: Option<&Arc<Base>>) -> Result<Option<Arc<Base>>, BtfError> {
+        match &self.base {
+            Some(own) => Ok(Some(Arc::new(Base::parse(own.clone())?))),
+            None => Ok(given.cloned()),
+        }
     }
 
     /// Whether it cannot be read without a base from elsewhere.

@@ -34,7 +34,7 @@ pub(super) struct Rendered {
     /// SHA-256 over the sorted digests of the types' texts: the same for any order.
     content: Digest,
     /// SHA-256 over the digests in order.
-    order: Digest,
+    pub(super) order: Digest,
     kinds: BTreeMap<Kind, u32>,
     /// Tag → the functions that carry it.
     tagged: BTreeMap<String, Vec<String>>,

@@ -1,7 +1,9 @@
 //! What is wrong with the BTF of a module or of vmlinux, whatever else differs.
 
+use std::borrow::Cow;
+
 use super::{ATTENTION, Comparison, finding, ignored};
-use crate::artifact::record::{BuildRecord, Role, ScenarioRecord};
+use crate::artifact::record::{BuildRecord, ScenarioRecord};
 use crate::artifact::{Artifact, BtfFacts, diff_parts, module_name};
 use crate::runner::boot::Load;
 use crate::scenario::FindingName;
@@ -128,22 +130,24 @@ impl Comparison {
 
 impl Comparison {
     /// What the kernel itself said as it loaded the module, where it was booted, in place of what is known of kernels.
-    fn by_the_kernel(&mut self, build: &BuildRecord, have: &Artifact, btf: &BtfFacts) -> BtfFacts {
-        let Some(load) = build.boot.as_ref().and_then(|boot| boot.loads.get(&have.path)) else { return btf.clone() };
+    fn by_the_kernel<'f>(&mut self, build: &BuildRecord, have: &Artifact, btf: &'f BtfFacts) -> Cow<'f, BtfFacts> {
+        let Some(load) = build.boot.as_ref().and_then(|boot| boot.loads.get(&have.path)) else {
+            return Cow::Borrowed(btf);
+        };
         match (load.refusal(), &btf.refusal) {
             (Some(why), _) => {
                 let said = || "the kernel that was built refuses it".to_owned();
                 let problem = btf.problem.clone().unwrap_or_else(said);
-                BtfFacts { refusal: Some(why.to_owned()), problem: Some(problem), ..btf.clone() }
+                Cow::Owned(BtfFacts { refusal: Some(why.to_owned()), problem: Some(problem), ..btf.clone() })
             }
             (None, Some(expected)) if load.errno == 0 && load.btf => {
                 self.notes.push(format!(
                     "{ATTENTION}{}: the kernel that was built takes the .BTF of `{}`; {expected} was expected",
                     build.id, have.path
                 ));
-                BtfFacts { refusal: None, problem: None, ..btf.clone() }
+                Cow::Owned(BtfFacts { refusal: None, problem: None, ..btf.clone() })
             }
-            _ => btf.clone(),
+            _ => Cow::Borrowed(btf),
         }
     }
 
@@ -179,9 +183,8 @@ impl Comparison {
 /// What was known of this `.BTF` when it was made: by the first build of this tree since which it is the same.
 fn made_with<'r>(record: &'r ScenarioRecord, build: &BuildRecord, artifact: &Artifact) -> Option<&'r BtfFacts> {
     let sha256 = artifact.btf.as_ref()?.sha256;
-    let same_tree = |b: &&BuildRecord| b.role == build.role && (b.role != Role::Oracle || b.edit == build.edit);
     let at = record.builds.iter().position(|b| b.id == build.id)?;
-    let earlier = record.builds[..at].iter().rev().filter(same_tree).filter(|b| b.status.ok());
+    let earlier = record.builds[..at].iter().rev().filter(|b| b.is_in_tree_of(build)).filter(|b| b.status.ok());
     let facts = earlier.map_while(|b| b.artifact(&artifact.path)?.btf.as_ref().filter(|btf| btf.sha256 == sha256));
     facts.last()
 }
