@@ -262,11 +262,11 @@ impl Btf {
         check_parsed(&self.view())
     }
 
-    /// As [`full_text`].
+    /// As [`full_text`], in pieces that follow each other.
     ///
     /// # Errors
     /// As [`full_text`].
-    pub fn text(&self) -> Result<String, BtfError> {
+    pub fn text(&self) -> Result<Vec<String>, BtfError> {
         self.view().full_text()
     }
 
@@ -296,7 +296,7 @@ impl Btf {
             let mut lines = entry.lines().map(|line| line.trim_start().to_owned());
             TypeEntry {
                 id: view.id_of(index),
-                kind: record.kind.label(),
+                kind: record.kind.label().into(),
                 name: entries.name(&record),
                 says: lines.next().unwrap_or_default(),
                 elements: lines.collect(),
@@ -459,7 +459,7 @@ pub fn full_text_with(btf: &[u8], base: Option<&Base>) -> Result<String, BtfErro
     if split && base.is_none() {
         return Err(BtfError::BaseNeeded);
     }
-    View::new(&wire, split, base.map(|base| &base.0)).full_text()
+    View::new(&wire, split, base.map(|base| &base.0)).full_text().map(|pieces| pieces.concat())
 }
 
 /// A short text for BTF the size of a vmlinux's: counts by kind, digests, and the functions that are tagged
@@ -512,10 +512,10 @@ impl<'a> View<'a> {
     }
 
     /// As [`full_text`].
-    fn full_text(&self) -> Result<String, BtfError> {
+    fn full_text(&self) -> Result<Vec<String>, BtfError> {
         check_read(self)?;
         let rendered = Rendered::new(self, true).ok_or(BtfError::TextTooLong)?;
-        Ok(text::full(self, &rendered))
+        Ok(text::full(self, rendered))
     }
 
     /// As [`summary_text`].

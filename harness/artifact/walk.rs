@@ -1,5 +1,6 @@
 //! What lies in a directory, without opening any of it.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, FileType, Metadata};
@@ -182,9 +183,15 @@ pub fn escape_path(path: &Path) -> String {
 
 /// [`escape_path`] for any name that came out of a file.
 pub(super) fn escape_bytes(bytes: &[u8]) -> String {
-    // Almost all names are such.
-    if bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && *byte != b'\\') {
-        return String::from_utf8_lossy(bytes).into_owned();
+    escaped(bytes).into_owned()
+}
+
+/// As [`escape_bytes`], without a copy of what stands for itself, as almost all names do.
+pub(super) fn escaped(bytes: &[u8]) -> Cow<'_, str> {
+    // No early end: so the compiler looks at many bytes at once.
+    let plain = bytes.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~') & (*byte != b'\\'));
+    if let Some(text) = plain.then(|| str::from_utf8(bytes).ok()).flatten() {
+        return Cow::Borrowed(text);
     }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -202,7 +209,7 @@ pub(super) fn escape_bytes(bytes: &[u8]) -> String {
             push_escaped(&mut text, byte);
         }
     }
-    text
+    Cow::Owned(text)
 }
 
 fn push_escaped(text: &mut String, byte: u8) {

@@ -122,7 +122,9 @@ fn dump(args: &DumpArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
     match args.format {
         DumpFormat::Summary => write!(out, "{}", loaded.btf.summary().map_err(fails)?)?,
         DumpFormat::Text => {
-            write!(out, "{}", loaded.btf.text().map_err(fails)?)?;
+            for piece in loaded.btf.text().map_err(fails)? {
+                out.write_all(piece.as_bytes())?;
+            }
             write_ids(&loaded.ids, &mut out)?;
             write_ext(&loaded.ext, &mut out)?;
         }

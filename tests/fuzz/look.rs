@@ -239,7 +239,7 @@ fn every_way(btf: &Btf, known: Option<&Btf>, out: &mut Told) -> Result<(), Fault
         (Err(error), Ok(_)) if error.kernel().is_none() => return fault("text-of-what-is-wrong", error.to_string()),
         _ => {}
     }
-    for text in [text, btf.summary()] {
+    for text in [text.map(|pieces| pieces.concat()), btf.summary()] {
         match text {
             Ok(text) => {
                 is_clean("the text", &text)?;

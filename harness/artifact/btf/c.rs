@@ -218,7 +218,7 @@ impl Writer<'_, '_> {
     fn plain(&self, name: u32) -> String {
         let name = name_or_anon(self.view, name);
         self.take(name.len());
-        name
+        name.into_owned()
     }
 
     fn body(&mut self, record: &Type<'_>, indent: usize, depth: u32, text: &mut String) {
@@ -275,7 +275,7 @@ impl Writer<'_, '_> {
         match record.kind {
             Ptr => self.pointer(record.word, &format!("*{inner}"), indent, depth),
             Const | Volatile | Restrict => {
-                let word = if record.kind == Restrict { "restrict".to_owned() } else { record.kind.label() };
+                let word = if record.kind == Restrict { "restrict".into() } else { record.kind.label() };
                 match self.view.get(record.word) {
                     // `restrict` and others of a pointer stand behind its star.
                     Some(pointer) if pointer.kind == Ptr => {

@@ -125,7 +125,7 @@ fn check_reference(view: &View<'_>, id: u32, from: Kind, to: u32) -> Result<(), 
     if fits {
         return Ok(());
     }
-    Err(BtfError::Target { id, kind: from.label(), to: target.label() })
+    Err(BtfError::Target { id, kind: from.label().into(), to: target.label().into() })
 }
 
 /// A name that cannot stand where it stands.

@@ -136,7 +136,7 @@ impl BtfDiff {
                         if is_a { sides.0.push(*index) } else { sides.1.push(*index) }
                     }
                     None => {
-                        let counts = self.unnamed.entry(record.kind.label()).or_default();
+                        let counts = self.unnamed.entry(record.kind.label().into()).or_default();
                         if is_a { counts.0 += 1 } else { counts.1 += 1 }
                     }
                 }
@@ -341,7 +341,7 @@ fn line_within(left: &mut usize, line: impl FnOnce() -> String) -> String {
 /// As [`line_within`].
 fn change_within(left: &mut usize, a: &View<'_>, x: &Type<'_>, b: &View<'_>, y: &Type<'_>) -> TypeChange {
     if *left == 0 {
-        return TypeChange { kind: y.kind.label(), name: "…".to_owned(), size: None, lines: Vec::new() };
+        return TypeChange { kind: y.kind.label().into(), name: "…".to_owned(), size: None, lines: Vec::new() };
     }
     let change = change(a, x, b, y);
     // What is compared takes more than what is told of it.
@@ -369,7 +369,7 @@ fn change(a: &View<'_>, x: &Type<'_>, b: &View<'_>, y: &Type<'_>) -> TypeChange 
         lines.push(format!("- {}", head(a, x)));
         lines.push(format!("+ {}", head(b, y)));
     }
-    TypeChange { kind: y.kind.label(), name: name_or_anon(b, y.name), size, lines }
+    TypeChange { kind: y.kind.label().into(), name: name_or_anon(b, y.name).into(), size, lines }
 }
 
 /// A member, enumerator or variable of a section.

@@ -151,7 +151,7 @@ impl Reading<'_> {
                 .step_by(length)
                 .map(|at| Ok(ExtRecord { offset: self.word(at)?, says: self.says(kind, at)? }))
                 .collect();
-            found.push(Ext { kind, section: name_or_anon(&self.view, section), records: records? });
+            found.push(Ext { kind, section: name_or_anon(&self.view, section).into(), records: records? });
             at = next;
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! BTF as text: one line per type, one more per member, ids replaced by names.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -12,7 +13,7 @@ use super::diff::Member;
 use super::wire::{Kind, Type};
 use super::{MAX_TEXT, View};
 use crate::artifact::Digest;
-use crate::artifact::walk::escape_bytes;
+use crate::artifact::walk::{escape_bytes, escaped};
 
 /// How many types are made text of at once.
 const CHUNK: u32 = 2048;
@@ -29,8 +30,8 @@ const MAX_SIGNATURE: usize = 2 * MAX_REFERENCE;
 
 /// The text of every type, and what is counted and hashed along the way.
 pub(super) struct Rendered {
-    /// All types, in the order of the section; empty when only digests were asked for.
-    text: String,
+    /// All types, in the order of the section, in pieces; empty when only digests were asked for.
+    text: Vec<String>,
     /// SHA-256 over the sorted digests of the types' texts: the same for any order.
     content: Digest,
     /// SHA-256 over the digests in order.
@@ -87,7 +88,7 @@ impl Rendered {
             firsts.into_par_iter().map(|first| Chunk::of(view, of(first), keep, &made)).collect();
         let chunks = chunks?;
         let mut rendered = Self {
-            text: String::with_capacity(chunks.iter().map(|chunk| chunk.text.len()).sum()),
+            text: Vec::with_capacity(chunks.len()),
             content: Digest::default(),
             order: Digest::default(),
             kinds: BTreeMap::new(),
@@ -95,7 +96,7 @@ impl Rendered {
         };
         let mut digests = Vec::with_capacity(all as usize);
         for chunk in chunks {
-            rendered.text.push_str(&chunk.text);
+            rendered.text.push(chunk.text);
             digests.extend(chunk.digests);
             for (kind, count) in chunk.kinds {
                 *rendered.kinds.entry(kind).or_default() += count;
@@ -121,21 +122,16 @@ impl Rendered {
     }
 }
 
-/// The header and every type.
-pub(super) fn full(view: &View<'_>, rendered: &Rendered) -> String {
-    let mut out = header(view, rendered);
-    out.push('\n');
-    out.push_str(&rendered.text);
+/// The header and every type, in pieces: of a vmlinux they come to 12 MB, which need not be copied.
+pub(super) fn full(view: &View<'_>, rendered: Rendered) -> Vec<String> {
+    let mut pieces = vec![header(view, &rendered) + "\n"];
+    pieces.extend(rendered.text);
     let unread = view.own.unread();
     if !unread.is_empty() {
-        let _ = writeln!(
-            out,
-            "unread: {} bytes from a record of unknown kind on, sha256 {}",
-            unread.len(),
-            Digest::of(unread)
-        );
+        let (bytes, digest) = (unread.len(), Digest::of(unread));
+        pieces.push(format!("unread: {bytes} bytes from a record of unknown kind on, sha256 {digest}\n"));
     }
-    out
+    pieces
 }
 
 /// The header and the tagged functions.
@@ -174,25 +170,37 @@ fn function_tag(view: &View<'_>, record: &Type<'_>) -> Option<(String, String)> 
     if record.kind != Kind::DeclTag || target.kind != Kind::Func || !whole {
         return None;
     }
-    Some((name(view, record.name), name(view, target.name)))
+    Some((name(view, record.name).into(), name(view, target.name).into()))
 }
 
-fn name(view: &View<'_>, offset: u32) -> String {
-    match view.name(offset) {
-        Some(bytes) => escape_bytes(bytes),
-        None => "(name of the base)".to_owned(),
-    }
+fn name<'a>(view: &View<'a>, offset: u32) -> Cow<'a, str> {
+    view.name(offset).map_or(Cow::Borrowed("(name of the base)"), escaped)
 }
 
 /// The name, or `(anon)`.
-pub(super) fn name_or_anon(view: &View<'_>, offset: u32) -> String {
-    if offset == 0 { "(anon)".to_owned() } else { name(view, offset) }
+pub(super) fn name_or_anon<'a>(view: &View<'a>, offset: u32) -> Cow<'a, str> {
+    if offset == 0 { Cow::Borrowed("(anon)") } else { name(view, offset) }
 }
 
 fn reference(view: &View<'_>, id: u32) -> String {
     let mut out = String::new();
-    write_reference(view, id, 0, &mut out);
+    push_reference(view, id, &mut out);
     out
+}
+
+/// A type as C would name it, as long as a reference may be.
+fn push_reference(view: &View<'_>, id: u32, out: &mut String) {
+    let room = Room { depth: 0, end: out.len() + MAX_REFERENCE };
+    write_reference(view, id, room, out);
+}
+
+/// How much may still be said in one reference.
+#[derive(Clone, Copy)]
+struct Room {
+    /// How many types were followed to here, [`MAX_DEPTH`] at most.
+    depth: u32,
+    /// How long the text may be before what follows is cut short.
+    end: usize,
 }
 
 /// One type's own entry with its elements: complete, so that texts differ wherever records do (ids and string offsets aside).
@@ -219,11 +227,18 @@ fn write_head(view: &View<'_>, record: &Type<'_>, out: &mut String) {
                 .and_then(|()| write_if(out, offset != 0, format_args!(" at {offset}")))
                 .and_then(|()| write!(out, "{}", encoding_name(encoding)))
         }
-        Ptr => write!(out, "ptr → {}", reference(view, record.word)),
+        Ptr | Volatile | Const | Restrict => {
+            out.push_str(&label);
+            out.push_str(" → ");
+            push_reference(view, record.word, out);
+            Ok(())
+        }
         Array => {
             out.push_str("array ");
-            write_array(view, record, 0, out);
-            write!(out, ", index {}", reference(view, record.tail_word(1)))
+            write_array(view, record, Room { depth: 0, end: MAX_REFERENCE }, out);
+            out.push_str(", index ");
+            push_reference(view, record.tail_word(1), out);
+            Ok(())
         }
         Struct | Union => write!(out, "{label} {own_name}: {} bytes", record.word)
             .and_then(|()| write_if(out, record.flag, format_args!(", bit fields"))),
@@ -237,23 +252,32 @@ fn write_head(view: &View<'_>, record: &Type<'_>, out: &mut String) {
             write!(out, "fwd {of} {own_name}")
         }
         Float => write!(out, "float {own_name}: {} bytes", record.word),
-        Typedef => write!(out, "typedef {own_name} → {}", reference(view, record.word)),
-        Volatile | Const | Restrict => write!(out, "{label} → {}", reference(view, record.word)),
+        Typedef => {
+            out.push_str("typedef ");
+            out.push_str(&own_name);
+            out.push_str(" → ");
+            push_reference(view, record.word, out);
+            Ok(())
+        }
         Func => {
             out.push_str("func ");
             match view.get(record.word) {
                 Some(proto) if proto.kind == FuncProto => {
-                    write_signature(view, &own_name, &proto, None, MAX_SIGNATURE, out);
+                    out.push_str(&own_name);
+                    write_signature(view, &proto, None, MAX_SIGNATURE, out);
                 }
                 _ => {
                     let _ = write!(out, "{own_name}: {}", reference(view, record.word));
                 }
             }
-            write!(out, " [{}]", linkage(record.vlen))
+            out.push_str(" [");
+            out.push_str(&linkage(record.vlen));
+            out.push(']');
+            Ok(())
         }
         FuncProto => {
             out.push_str("func_proto ");
-            write_signature(view, "", record, None, MAX_ENTRY, out);
+            write_signature(view, record, None, MAX_ENTRY, out);
             Ok(())
         }
         Var => {
@@ -379,7 +403,7 @@ pub(super) fn signature(view: &View<'_>, function: &Type<'_>) -> Option<Signatur
 pub(super) fn members(view: &View<'_>, record: &Type<'_>) -> Vec<Member> {
     use Kind::*;
     let named = |name_off: u32, what: String, place: String| {
-        let name = if name_off == 0 { what.clone() } else { name(view, name_off) };
+        let name = if name_off == 0 { what.clone() } else { name(view, name_off).into() };
         Member { name, what, place }
     };
     let mut left = MAX_ENTRY;
@@ -423,20 +447,23 @@ fn write_elements(view: &View<'_>, record: &Type<'_>, out: &mut String) {
         Struct | Union => write_lines(record.elements(), out, |[name_off, id, place], out| {
             // BTF_MEMBER_BIT_OFFSET and BTF_MEMBER_BITFIELD_SIZE, packed only under kind_flag.
             let (offset, width) = if record.flag { (place & 0x00ff_ffff, place >> 24) } else { (place, 0) };
-            let member = name_or_anon(view, name_off);
-            write!(out, "{member}: {} @{offset}", reference(view, id))?;
+            out.push_str(&name_or_anon(view, name_off));
+            out.push_str(": ");
+            push_reference(view, id, out);
+            write!(out, " @{offset}")?;
             write_if(out, width != 0, format_args!(" width {width}"))
         }),
         Enum => write_lines(record.elements(), out, |[name_off, value], out| {
-            let value = enum_value(record.flag, value);
-            write!(out, "{} = {value}", name_or_anon(view, name_off))
+            out.push_str(&name_or_anon(view, name_off));
+            write!(out, " = {}", enum_value(record.flag, value))
         }),
         Enum64 => write_lines(record.elements(), out, |element: [u32; 3], out| {
             let value = enum64_value(record.flag, element);
             write!(out, "{} = {value}", name_or_anon(view, element[0]))
         }),
         Datasec => write_lines(record.elements(), out, |[id, offset, size], out| {
-            write!(out, "{} @{offset} size {size}", reference(view, id))
+            push_reference(view, id, out);
+            write!(out, " @{offset} size {size}")
         }),
         _ => {}
     }
@@ -478,36 +505,28 @@ fn encoding_name(encoding: u32) -> String {
 }
 
 /// `enum btf_func_linkage` and `BTF_VAR_*` agree on the first three.
-pub(super) fn linkage(value: u32) -> String {
+pub(super) fn linkage(value: u32) -> Cow<'static, str> {
     match value {
-        0 => "static".to_owned(),
-        1 => "global".to_owned(),
-        2 => "extern".to_owned(),
-        other => format!("linkage {other}"),
+        0 => "static".into(),
+        1 => "global".into(),
+        2 => "extern".into(),
+        other => format!("linkage {other}").into(),
     }
 }
 
-/// `name(int a, ...) -> int`. Without `depth` it is an entry of its own, whose parameters are complete each;
-/// inside a reference they share its depth and length.
-fn write_signature(
-    view: &View<'_>,
-    name_text: &str,
-    proto: &Type<'_>,
-    depth: Option<u32>,
-    limit: usize,
-    out: &mut String,
-) {
-    let write = |id, out: &mut String| match depth {
-        Some(depth) => write_reference(view, id, depth, out),
-        None => out.push_str(&reference(view, id)),
+/// `(int a, ...) -> int`, up to `end`. With no room given it is part of an entry, whose parameters are complete each; inside a
+/// reference they share its room.
+fn write_signature(view: &View<'_>, proto: &Type<'_>, room: Option<Room>, end: usize, out: &mut String) {
+    let write = |id, out: &mut String| match room {
+        Some(room) => write_reference(view, id, room, out),
+        None => push_reference(view, id, out),
     };
-    out.push_str(name_text);
     out.push('(');
     for (index, [name_off, id]) in proto.elements::<2>().enumerate() {
         if index > 0 {
             out.push_str(", ");
         }
-        if out.len() > limit {
+        if out.len() > end {
             out.push('…');
             break;
         }
@@ -534,7 +553,7 @@ fn push_declared(view: &View<'_>, name_off: u32, out: &mut String) {
 }
 
 /// A type as C would name it, with functions and arrays written in reading order.
-fn write_reference(view: &View<'_>, id: u32, depth: u32, out: &mut String) {
+fn write_reference(view: &View<'_>, id: u32, room: Room, out: &mut String) {
     use Kind::*;
     if id == 0 {
         out.push_str("void");
@@ -544,11 +563,11 @@ fn write_reference(view: &View<'_>, id: u32, depth: u32, out: &mut String) {
         out.push_str("(type of the base)");
         return;
     };
-    if depth >= MAX_DEPTH || out.len() > MAX_REFERENCE {
+    if room.depth >= MAX_DEPTH || out.len() > room.end {
         out.push('…');
         return;
     }
-    let next = depth + 1;
+    let next = Room { depth: room.depth + 1, ..room };
     match record.kind {
         Ptr => {
             let function = view.get(record.word).is_some_and(|t| t.kind == FuncProto);
@@ -579,57 +598,59 @@ fn write_reference(view: &View<'_>, id: u32, depth: u32, out: &mut String) {
             if record.name == 0 {
                 write_anonymous(view, &label, &record, next, out);
             } else {
-                let _ = write!(out, "{label} {}", name(view, record.name));
+                push_words(&label, &name(view, record.name), out);
             }
         }
         Fwd => {
             let label = if record.flag { "union" } else { "struct" };
-            let _ = write!(out, "{label} {}", name_or_anon(view, record.name));
+            push_words(label, &name_or_anon(view, record.name), out);
         }
         FuncProto => {
             out.push_str("func");
-            write_signature(view, "", &record, Some(next), MAX_REFERENCE, out);
-        }
-        Func | Var => {
-            let _ = write!(out, "{} {}", record.kind.label(), name_or_anon(view, record.name));
+            write_signature(view, &record, Some(next), next.end, out);
         }
         TypeTag => {
             write_reference(view, record.word, next, out);
             let _ = write!(out, " __tag(\"{}\")", name(view, record.name));
         }
         Int | Float | Typedef => out.push_str(&name_or_anon(view, record.name)),
-        Datasec | DeclTag | Unknown(_) => {
+        Func | Var | Datasec | DeclTag | Unknown(_) => {
             let label = record.kind.label();
-            let _ = write!(out, "{label} {}", name_or_anon(view, record.name));
+            push_words(&label, &name_or_anon(view, record.name), out);
         }
     }
 }
 
 /// `int[2][3]`: dimensions of nested arrays in C's order, outermost first.
-fn write_array(view: &View<'_>, array: &Type<'_>, depth: u32, out: &mut String) {
+fn write_array(view: &View<'_>, array: &Type<'_>, mut room: Room, out: &mut String) {
     let mut dimensions = String::new();
     let mut element = *array;
-    let mut depth = depth;
-    while depth < MAX_DEPTH {
-        depth += 1;
+    while room.depth < MAX_DEPTH {
+        room.depth += 1;
         let _ = write!(dimensions, "[{}]", element.tail_word(2));
         match view.get(element.tail_word(0)) {
             Some(inner) if inner.kind == Kind::Array => element = inner,
             _ => break,
         }
     }
-    write_reference(view, element.tail_word(0), depth, out);
+    write_reference(view, element.tail_word(0), room, out);
     out.push_str(&dimensions);
 }
 
+fn push_words(first: &str, second: &str, out: &mut String) {
+    out.push_str(first);
+    out.push(' ');
+    out.push_str(second);
+}
+
 /// `struct { int a; int b; }`, cut short where it gets long.
-fn write_anonymous(view: &View<'_>, label: &str, record: &Type<'_>, depth: u32, out: &mut String) {
+fn write_anonymous(view: &View<'_>, label: &str, record: &Type<'_>, room: Room, out: &mut String) {
     use Kind::*;
     out.push_str(label);
     out.push_str(" {");
     let mut cut = false;
     let mut full = |out: &mut String| {
-        cut |= out.len() > MAX_REFERENCE;
+        cut |= out.len() > room.end;
         cut
     };
     match record.kind {
@@ -639,7 +660,7 @@ fn write_anonymous(view: &View<'_>, label: &str, record: &Type<'_>, depth: u32, 
                     break;
                 }
                 out.push(' ');
-                write_reference(view, id, depth, out);
+                write_reference(view, id, room, out);
                 push_declared(view, name_off, out);
                 out.push(';');
             }

@@ -75,9 +75,9 @@ impl Kind {
     }
 
     /// The name in a listing: that of the C enumerator in lower case, as bpftool prints it.
-    pub(super) fn label(self) -> String {
+    pub(super) fn label(self) -> Cow<'static, str> {
         use Kind::*;
-        match self {
+        Cow::Borrowed(match self {
             Int => "int",
             Ptr => "ptr",
             Array => "array",
@@ -97,9 +97,8 @@ impl Kind {
             DeclTag => "decl_tag",
             TypeTag => "type_tag",
             Enum64 => "enum64",
-            Unknown(number) => return format!("kind_{number}"),
-        }
-        .to_owned()
+            Unknown(number) => return format!("kind_{number}").into(),
+        })
     }
 }
 
