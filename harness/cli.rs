@@ -21,6 +21,7 @@ mod check;
 mod compare;
 pub mod doctor;
 mod error;
+mod explain;
 mod fingerprint;
 pub mod host;
 mod judge;
@@ -80,6 +81,8 @@ enum Command {
     Fingerprint(fingerprint::FingerprintArgs),
     /// Show the report of a recorded run again, or a finding as a mail or as a shell script: `report --mail 1`
     Report(report::ReportArgs),
+    /// Say what a finding means, how builds come to it, what to do, and which scenario shows it
+    Explain(explain::ExplainArgs),
     /// Show what this host can do: tools with versions, namespaces, overlay, ptrace, disk
     Doctor(DoctorArgs),
     /// Print the JSON schema of scenario files or of the report
@@ -411,6 +414,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::Judge(args) => judge::judge(args.run.as_deref(), args.snapshots.as_deref(), &args.output, session),
         Command::Fingerprint(args) => fingerprint::fingerprint(&args, session),
         Command::Report(args) => report::report(&args, session),
+        Command::Explain(args) => explain::explain(&args, session),
         Command::Doctor(args) => check::doctor(args.cache.as_deref(), args.format, session),
         Command::Schema(args) => {
             let schema = match args.of {

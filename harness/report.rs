@@ -15,6 +15,7 @@ use crate::verdict::{Finding, Judgement, Standing, Verdict};
 
 mod audit;
 pub mod compare;
+pub mod explain;
 pub mod json;
 pub mod mail;
 pub mod reproducer;

@@ -72,6 +72,8 @@ pub enum Mode {
     Noop,
     /// After an edit.
     Incremental,
+    /// After an edit, and interrupted; the next build goes on from there.
+    Interrupted,
 }
 
 /// One build of the plan.
@@ -125,8 +127,11 @@ pub fn plan(scenario: &Scenario, parts: Parts) -> Vec<Chain> {
     if parts.noops {
         control.extend((1..=MIN_NOOPS).map(|n| build(format!("control/noop-{n}"), Mode::Noop, None)));
     }
-    for n in 0..scenario.edit.len() {
+    for (n, edit) in scenario.edit.iter().enumerate() {
         let name = scenario.edit_name(n);
+        if edit.interrupt.is_some() {
+            control.push(build(format!("{name}/interrupted"), Mode::Interrupted, Some(n)));
+        }
         control.push(build(format!("{name}/incremental"), Mode::Incremental, Some(n)));
         if parts.noops {
             control.push(build(format!("{name}/noop"), Mode::Noop, Some(n)));

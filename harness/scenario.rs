@@ -19,6 +19,7 @@ mod edit;
 mod error;
 mod finding;
 mod graft;
+mod interrupt;
 mod schema;
 mod toolchain;
 
@@ -28,6 +29,7 @@ pub use edit::{Change, Edit, Tool, True, WhichTree};
 pub use error::{Errors, Problem, Text};
 pub use finding::{Class, FindingName};
 pub use graft::{GRAFT, GRAFT_KERNEL, GraftArch};
+pub use interrupt::{Interrupt, Moment, Signal, Whom};
 pub use schema::json_schema;
 pub(crate) use schema::nearest;
 pub use toolchain::{Compiler, Toolchain, Wanted, version_fits};

@@ -41,6 +41,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::wire;
+use crate::scenario::Interrupt;
 
 pub mod helper;
 mod image;
@@ -55,6 +56,9 @@ pub use steps::{Cmd, Comparison, Content, Differs, Kind, Ran, Root, Saved, Step,
 
 /// The hidden subcommand under which the harness's own executable traces a command.
 pub const SUBCOMMAND: &str = "__trace";
+
+/// The option by which the tracer is told to interrupt its command.
+const INTERRUPT: &str = "--interrupt=";
 
 /// Version of the file format.
 const FORMAT: u32 = 1;
@@ -241,10 +245,26 @@ impl What {
 /// is 70 with a message on standard error, and the command has not run, where `out` cannot be written.
 #[must_use]
 pub fn wrap(exe: &OsStr, what: What, out: &Path, own: &[&Path], command: &[OsString]) -> Vec<OsString> {
-    let own = own.iter().map(|dir| dir.as_os_str());
-    let ours =
-        [exe, SUBCOMMAND.as_ref(), what.word().as_ref(), out.as_os_str()].into_iter().chain(own).chain(["--".as_ref()]);
-    ours.map(OsStr::to_owned).chain(command.iter().cloned()).collect()
+    wrap_interrupted(exe, what, out, None, own, command)
+}
+
+/// As [`wrap`], and the command is interrupted at one of its steps. Of [`What::Looks`] there are no steps.
+#[must_use]
+pub fn wrap_interrupted(
+    exe: &OsStr,
+    what: What,
+    out: &Path,
+    interrupt: Option<&Interrupt>,
+    own: &[&Path],
+    command: &[OsString],
+) -> Vec<OsString> {
+    // It holds strings and numbers alone, which can always be written.
+    let interrupt =
+        interrupt.and_then(|it| serde_json::to_string(it).ok()).map(|json| format!("{INTERRUPT}{json}").into());
+    let own = own.iter().map(|dir| dir.as_os_str().to_owned());
+    let ours = [exe, SUBCOMMAND.as_ref(), what.word().as_ref(), out.as_os_str()].map(OsStr::to_owned);
+    let ours = ours.into_iter().chain(interrupt).chain(own).chain(["--".into()]);
+    ours.chain(command.iter().cloned()).collect()
 }
 
 /// The result as a file. `complete` is there for people: `gaps` says the same.

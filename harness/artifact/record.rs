@@ -285,6 +285,9 @@ pub struct BuildRecord {
     /// Why it was not, though it was to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub untraced: Option<String>,
+    /// The step at which it was interrupted, if it was to be and was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<String>,
     /// What its kernel said of its modules, if it was booted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<BootRecord>,

@@ -260,6 +260,7 @@ impl<'a> Recorder<'a> {
                 return Ok(());
             }
         };
+        record.interrupted = traces.iter().find_map(|trace| trace.interrupted.clone());
         record.cpu_ms = traces.iter().flat_map(|trace| &trace.processes).map(|process| process.cpu).sum::<u64>() / 1000;
         let mut from = Sources {
             roots: &traced.roots,
@@ -332,6 +333,7 @@ impl<'a> Recorder<'a> {
             log: built.log.strip_prefix(&self.plan.dir).unwrap_or(&built.log).display().to_string(),
             traced: false,
             untraced: None,
+            interrupted: None,
             boot: None,
             log_tail: if status.ok() { Vec::new() } else { tail(&built.log, TAIL).map_err(unread)? },
             status,

@@ -222,10 +222,10 @@ mod tests {
            ╰────
           help: did you mean `rebuild.stale`? possible: repro.mismatch, noop.changed, noop.ran,
                 rebuild.stale, rebuild.diverged, rebuild.needless, rebuild.failed, rebuild.masked,
-                dep.missing, step.not-idempotent, hazard.write-write, hazard.order, escape.read,
-                escape.write, escape.network, btf.lost, btf.duplicate, btf.invalid, btf.base-mismatch,
-                build.failed, build.timeout, expect.unmet, known.stale, snapshot.changed,
-                snapshot.missing, snapshot.unreferenced
+                resume.diverged, resume.stuck, dep.missing, step.not-idempotent, hazard.write-write,
+                hazard.order, escape.read, escape.write, escape.network, btf.lost, btf.duplicate,
+                btf.invalid, btf.base-mismatch, build.failed, build.timeout, expect.unmet, known.stale,
+                snapshot.changed, snapshot.missing, snapshot.unreferenced
         1 error(s); nothing was built
         "#);
         let text = "title = \"t\"\n[tree]\nsrctree = \"mini\"\n[[edit]]\nid = \"a b\"\nfile = \"../x\"\nappend = \"\"\n\

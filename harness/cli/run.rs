@@ -407,6 +407,15 @@ impl<'a> Run<'a> {
         if !fixed.is_empty() {
             return Err(Ended::Skipped { reason: format!("this host cannot vary {}", fixed.join(", ")) });
         }
+        let interrupts = scenario.edit.iter().any(|edit| edit.interrupt.is_some());
+        let cannot = match () {
+            () if self.how.no_trace => Some("builds are not traced (`--no-trace`)".to_owned()),
+            () if direct => Some("there are no mount namespaces".to_owned()),
+            () => capabilities.ptrace.as_ref().err().map(|refusal| refusal.reason.clone()),
+        };
+        if let (true, Some(why)) = (interrupts, cannot) {
+            return Err(Ended::Skipped { reason: format!("a build is interrupted by its tracer, and {why}") });
+        }
         if direct && !chosen.unpacked.is_empty() {
             let reason = "unpacked tools have a fixed place, which takes mount namespaces";
             return Err(Ended::Skipped { reason: reason.into() });

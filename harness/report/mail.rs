@@ -189,6 +189,10 @@ impl Mail<'_> {
             FindingName::RebuildStale | FindingName::RebuildDiverged => {
                 format!("{name} is, byte for byte, what a clean build makes of these sources.")
             }
+            FindingName::ResumeDiverged => {
+                format!("after the interruption too {name} is, byte for byte, what a clean build makes.")
+            }
+            FindingName::ResumeStuck => "The make after the interruption works, as a clean one does.".to_owned(),
             FindingName::NoopChanged => format!("{name} stays as it is."),
             FindingName::ReproMismatch => format!("{name} is the same in both."),
             FindingName::RebuildFailed if self.build().is_some_and(|build| build.mode == Mode::Noop) => {
@@ -546,6 +550,11 @@ enum Line {
     Quoted(String),
 }
 
+/// Whether a finding is about how a build ends.
+fn ends_otherwise(name: FindingName) -> bool {
+    matches!(name, FindingName::RebuildFailed | FindingName::RebuildMasked | FindingName::ResumeStuck)
+}
+
 struct Commands<'a> {
     recipe: &'a Recipe,
     places: Places,
@@ -599,6 +608,10 @@ impl Commands<'_> {
         let mut now = &recipe.first;
         for edit in recipe.edits.iter().take(build.edit.map_or(0, |n| n + 1)) {
             self.edit(edit, now, &mut lines);
+            if let Some(words) = &edit.interrupt {
+                self.makes(&edit.build, &mut lines);
+                lines.push(Line::Words(format!("interrupt it: {words}")));
+            }
             self.makes(&edit.build, &mut lines);
             now = &edit.build;
         }
@@ -623,7 +636,7 @@ impl Commands<'_> {
                 lines.push(Line::Command(format!("readelf -S {}/{target} | grep BTF", self.obj)));
                 lines.push(Line::Words("nothing; a clean build of the same sources has .BTF".into()));
             }
-            Mode::Incremental if matches!(finding.name, FindingName::RebuildFailed | FindingName::RebuildMasked) => {
+            Mode::Incremental if ends_otherwise(finding.name) => {
                 lines.push(Line::Words("and the same from clean".into()));
             }
             Mode::Clean if finding.name == FindingName::BtfDuplicate => {

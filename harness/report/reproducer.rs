@@ -135,6 +135,10 @@ pub fn script(record: &ScenarioRecord, recipe: &Recipe, findings: &[&Finding]) -
 fn way(record: &ScenarioRecord, finding: &Finding) -> Result<Way, String> {
     let build = record.builds.iter().find(|build| build.id == finding.build);
     let build = build.ok_or_else(|| format!("there is no build `{}` in the record", finding.build))?;
+    let before = build.edit.filter(|_| build.role == Role::Control).map_or(0, |n| n + 1);
+    if record.scenario.edit[..before].iter().any(|edit| edit.interrupt.is_some()) {
+        return Err("a build before it is interrupted at one step, which takes a tracer: `run` does it again".into());
+    }
     Ok(match (build.mode, build.edit) {
         (Mode::Incremental, Some(edit)) => Way::Incremental(edit),
         (Mode::Noop, edit) => {
@@ -144,6 +148,7 @@ fn way(record: &ScenarioRecord, finding: &Finding) -> Result<Way, String> {
         (Mode::Clean, _) if finding.name == FindingName::ReproMismatch => Way::Twice,
         (Mode::Clean, None) => Way::Once,
         (Mode::Clean, Some(_)) => return Err("it shows in a clean build after an edit".into()),
+        (Mode::Interrupted, _) => return Err("it shows in a build that was interrupted".into()),
         (Mode::Incremental, None) => return Err(format!("`{}` follows no edit", build.id)),
     })
 }

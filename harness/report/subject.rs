@@ -70,6 +70,9 @@ fn what(findings: &[&Finding], full: bool) -> String {
         FindingName::ReproMismatch => format!("{things} differs between two clean builds"),
         FindingName::RebuildFailed if first.build.contains("noop") => "a second make fails".to_owned(),
         FindingName::RebuildFailed => "an incremental build fails".to_owned(),
+        FindingName::ResumeDiverged if several => format!("{things} differ from a clean build"),
+        FindingName::ResumeDiverged => format!("{things} differs from a clean build"),
+        FindingName::ResumeStuck => "make cannot go on".to_owned(),
         FindingName::RebuildMasked => "an incremental build hides an error".to_owned(),
         FindingName::StepNotIdempotent => format!("{things} changed by running its step again"),
         FindingName::HazardWriteWrite => format!("two steps make {things}"),
@@ -89,6 +92,14 @@ fn after(record: &ScenarioRecord, findings: &[&Finding]) -> String {
         return String::new();
     }
     let edit = build.edit.and_then(|n| record.scenario.edit.get(n));
+    let interrupted = build.edit.and_then(|n| {
+        let build = record.builds.iter().find(|build| build.edit == Some(n) && build.mode == Mode::Interrupted)?;
+        let interrupt = edit?.interrupt.as_ref()?;
+        Some((interrupt.signal.unwrap_or_default().name(), build.interrupted.as_deref()?))
+    });
+    if let Some((signal, step)) = interrupted {
+        return format!(" after {signal} at `{step}`");
+    }
     let words = edit.and_then(|edit| edit.changes_of().find_map(change));
     words.map_or(String::new(), |words| format!(" after {words}"))
 }

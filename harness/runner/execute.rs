@@ -516,8 +516,11 @@ impl Runner<'_> {
                 let dir =
                     self.context.scratch.join(format!("{}-traces", chain.instance)).join(build.id.replace('/', "-"));
                 let looks = chain.role == Role::Control && build.mode == Mode::Clean;
-                let made = Traces::all(dir, self.context.sandbox.program(), tree.maker, looks);
-                Some(made.map_err(|error| RunError::harness("make a directory for traces", error))?)
+                let made = Traces::all(dir, self.context.sandbox.program(), tree.maker, looks)
+                    .map_err(|error| RunError::harness("make a directory for traces", error))?;
+                let edit = build.edit.filter(|_| build.mode == Mode::Interrupted);
+                let interrupt = edit.and_then(|n| self.scenario.edit[n].interrupt.as_ref());
+                Some(Traces { interrupt, ..made })
             }
             false => None,
         };

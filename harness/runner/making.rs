@@ -114,7 +114,9 @@ impl<'m> Making<'m> {
         self.clean = build.mode == Mode::Clean;
         let go_on = match (build.mode, build.edit) {
             (Mode::Clean, edit) => self.prepare(edit)?,
-            (Mode::Incremental, Some(n)) => self.edit(n)?,
+            // What is interrupted is the build after the edit, and the next goes on from there.
+            (Mode::Incremental, Some(n)) if self.runner.scenario.edit[n].interrupt.is_some() => true,
+            (Mode::Incremental | Mode::Interrupted, Some(n)) => self.edit(n)?,
             _ => true,
         };
         if go_on {

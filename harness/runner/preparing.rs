@@ -243,7 +243,8 @@ impl Runner<'_> {
         let traces_dir = dir.join("traces");
         fs::create_dir(&traces_dir).map_err(failed("make a directory for traces"))?;
         let own = OWN.into_iter().map(PathBuf::from).chain([PathBuf::from(&tree.maker.obj)]).collect();
-        let traces = Traces { dir: traces_dir, tracer: self.context.sandbox.program(), what: What::Looks, own };
+        let tracer = self.context.sandbox.program();
+        let traces = Traces { dir: traces_dir, tracer, what: What::Looks, own, interrupt: None };
         let making = Making::new(
             self,
             Tree { instance: &instance, state: &state, ..tree },

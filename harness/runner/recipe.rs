@@ -114,8 +114,11 @@ pub struct Edit {
     /// Lines that are added to `.config`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub config: String,
-    /// The build after it.
+    /// The build after it, which is made twice where the first is interrupted.
     pub build: Build,
+    /// How the first is interrupted, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupt: Option<String>,
 }
 
 /// One change of a file.
@@ -321,6 +324,7 @@ impl Writer<'_> {
             clean: edit.clean.clone(),
             config: symbols.map(|(name, value)| kconfig::line(name, value)).collect(),
             build: self.build(&edit.state),
+            interrupt: self.scenario.edit.get(n).and_then(|edit| edit.interrupt.as_ref()).map(|it| it.words(&it.step)),
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::command::{Maker, TOOLS};
 use crate::sandbox::{Mount, overlay};
+use crate::scenario::Interrupt;
 use crate::trace::{self, End, Fold, Looked, Root, Trace, TraceError, What};
 
 /// Where the harness's own program is seen by a build that it traces.
@@ -25,6 +26,8 @@ pub(super) struct Traces<'t> {
     pub(super) what: What,
     /// Directories of the build: see [`What`].
     pub(super) own: Vec<PathBuf>,
+    /// The step at which the build is interrupted, if it is.
+    pub(super) interrupt: Option<&'t Interrupt>,
 }
 
 impl<'t> Traces<'t> {
@@ -33,7 +36,8 @@ impl<'t> Traces<'t> {
     pub(super) fn all(dir: PathBuf, tracer: &'t Path, maker: &Maker<'_>, looks: bool) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
         let own = roots(maker).into_iter().map(|root| root.dir).collect();
-        Ok(Self { dir, tracer, what: if looks { What::Build } else { What::BuildContents }, own })
+        let what = if looks { What::Build } else { What::BuildContents };
+        Ok(Self { dir, tracer, what, own, interrupt: None })
     }
 
     /// Whether the sandbox of the commands should listen for the tracer.
@@ -52,7 +56,8 @@ impl<'t> Traces<'t> {
     /// The command, traced; `number` tells its trace from the others.
     pub(super) fn command(&self, number: usize, argv: &[OsString]) -> Vec<OsString> {
         let own: Vec<&Path> = self.own.iter().map(PathBuf::as_path).collect();
-        trace::wrap(TRACER.as_ref(), self.what, &Path::new(TRACES).join(number.to_string()), &own, argv)
+        let out = Path::new(TRACES).join(number.to_string());
+        trace::wrap_interrupted(TRACER.as_ref(), self.what, &out, self.interrupt, &own, argv)
     }
 
     /// The trace of the command with this number.

@@ -2,7 +2,7 @@
 
 use super::document::{Document, Key};
 use super::error::{Errors, Problem};
-use super::{Change, Scenario};
+use super::{Change, Interrupt, Moment, Scenario, Whom};
 use crate::key_path;
 
 /// Variables by which make takes options and further makefiles (GNU make manual, "Variables Used by Implicit Rules"
@@ -373,6 +373,9 @@ impl Checker<'_> {
                 );
             }
             names.push(name);
+            if let Some(interrupt) = &edit.interrupt {
+                self.interrupt(&key_path!["edit", n, "interrupt"], interrupt);
+            }
             let lists =
                 [("runs", &edit.runs), ("skips", &edit.skips), ("changes", &edit.changes), ("keeps", &edit.keeps)];
             for (key, patterns) in lists {
@@ -386,6 +389,24 @@ impl Checker<'_> {
                     }
                 }
             }
+        }
+    }
+
+    fn interrupt(&mut self, at: &[Key], interrupt: &Interrupt) {
+        let key = |name: &str| [at, &key_path![name]].concat();
+        if interrupt.step.trim().is_empty() {
+            self.fault(&key("step"), "the pattern is empty", "quote a line of make's output, e.g. `LD [M] *.ko`");
+        }
+        let when = interrupt.when.unwrap_or_default();
+        if interrupt.change.is_some() && when != Moment::During {
+            self.fault(
+                &key("change"),
+                "`change` needs `when = \"during\"`",
+                "it counts the files that the step changes",
+            );
+        }
+        if when == Moment::After && interrupt.to == Some(Whom::Step) {
+            self.fault(&key("to"), "after a step nothing of it is left to get a signal", "`group` or `make`");
         }
     }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Interrupt;
+
 /// One edit, followed by a build: what changes, and what the build must do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 // Not serde's `deny_unknown_fields`, which does not go with `flatten`; the schema check denies them.
@@ -22,6 +24,9 @@ pub struct Edit {
     /// Further changes of the same edit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<Change>,
+    /// Interrupts the build, which is then made again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupt: Option<Interrupt>,
     /// Steps that the build must run, as make prints them: `"CC init/version.o"`, `"BTF [M] *.ko"`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<String>,

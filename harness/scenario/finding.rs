@@ -65,6 +65,10 @@ findings! {
     RebuildFailed = "rebuild.failed", Wrong;
     /// the incremental build works where a clean one fails
     RebuildMasked = "rebuild.masked", Wrong;
+    /// the build after an interrupted one differs from a clean build
+    ResumeDiverged = "resume.diverged", Wrong;
+    /// the build after an interrupted one fails where a clean one works
+    ResumeStuck = "resume.stuck", Wrong;
     /// a step reads a file and is not run again when that file changes: nobody told make that it depends on it
     DepMissing = "dep.missing", Wrong;
     /// a step that rewrites a file changes it again when it is run on its own output

@@ -40,6 +40,8 @@ pub struct Trace {
     /// Whether it was heard what was opened (fanotify(7)): then nothing is told of reading devices and pipes, and a directory that
     /// was opened is taken for listed.
     pub heard: bool,
+    /// The step at which the command was interrupted, if it was to be and was.
+    pub interrupted: Option<String>,
 }
 
 /// Environment variables, each as `NAME=value`, sorted.
@@ -259,6 +261,7 @@ impl Trace {
             processes: Cow::Borrowed(&self.processes),
             looks_left_out: self.looks_left_out,
             heard: self.heard,
+            interrupted: self.interrupted.clone(),
         };
         serde_json::to_writer(to, &file)
     }
@@ -269,7 +272,7 @@ impl Trace {
     /// It is not a whole trace of this version.
     pub fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
         use serde::de::Error;
-        let File { format, paths, contents, dirs, environments, gaps, processes, looks_left_out, heard } =
+        let File { format, paths, contents, dirs, environments, gaps, processes, looks_left_out, heard, interrupted } =
             serde_json::from_slice(text)?;
         if format != FORMAT {
             return Err(Error::custom(format!("format `{format}`, expected `{FORMAT}`")));
@@ -283,6 +286,7 @@ impl Trace {
             gaps: gaps.into_owned(),
             looks_left_out,
             heard,
+            interrupted,
         };
         trace.check().map_err(Error::custom)?;
         Ok(trace)
@@ -325,6 +329,8 @@ struct File<'t> {
     looks_left_out: bool,
     #[serde(default)]
     heard: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interrupted: Option<String>,
 }
 
 fn none() -> Cow<'static, [PathBuf]> {
@@ -362,6 +368,7 @@ mod tests {
             gaps: [Gap::Outlived { program: "x".into() }].into(),
             looks_left_out: true,
             heard: true,
+            interrupted: Some("LD vmlinux".into()),
         }
     }
 

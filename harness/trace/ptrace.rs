@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use libc::{c_int, pid_t};
 
 use super::{Gap, Looked, Trace, TraceError, What};
+use crate::scenario::Interrupt;
 use calls::{Call, Stops, Tells};
 use looks::Looks;
 use names::program;
@@ -35,6 +36,7 @@ use recorder::Recorder;
 mod calls;
 mod files;
 mod filter;
+mod interrupter;
 mod looks;
 mod memory;
 mod names;
@@ -69,8 +71,21 @@ trait Watch {
     /// A task has become another program; if another thread than the first did it, that was `former`.
     fn exec(&mut self, task: pid_t, former: Option<pid_t>);
 
+    /// Whether tasks stop as they end, while whoever waits for them does not know yet.
+    fn wants_exits(&self) -> bool {
+        false
+    }
+
+    /// A task has all done, and will end when it goes on.
+    fn ending(&mut self, _task: pid_t) {}
+
     /// A task has ended.
     fn ended(&mut self, _task: pid_t, _status: c_int, _usage: &libc::rusage) {}
+
+    /// The processes that are to get a signal now.
+    fn strike(&mut self) -> Vec<(pid_t, c_int)> {
+        Vec::new()
+    }
 
     /// Something cannot be told.
     fn miss(&mut self, gap: Gap);
@@ -118,7 +133,12 @@ pub(super) fn looks(own: Vec<PathBuf>, command: &[OsString]) -> Result<(Looked, 
 ///
 /// # Errors
 /// When no process can be had.
-pub(super) fn all(own: Vec<PathBuf>, what: What, command: &[OsString]) -> Result<(Trace, Ran), TraceError> {
+pub(super) fn all(
+    own: Vec<PathBuf>,
+    what: What,
+    interrupt: Option<Interrupt>,
+    command: &[OsString],
+) -> Result<(Trace, Ran), TraceError> {
     // A host that refuses it is an ordinary one.
     let listener = if what.wants_looks() { None } else { Listener::new().ok() };
     let stops = match what.wants_looks() {
@@ -131,7 +151,7 @@ pub(super) fn all(own: Vec<PathBuf>, what: What, command: &[OsString]) -> Result
             // Without it a command that only reads would fill the queue: without an end, as long as it makes no stop.
             let _ = sys::tick(LISTEN);
         }
-        Recorder::new(main, own, what.wants_looks(), listener)
+        Recorder::new(main, own, what.wants_looks(), listener).interrupting(interrupt)
     };
     let (recorder, ran) = run(stops, watch, command, (!what.waits()).then_some(GRACE))?;
     Ok((recorder.finish(), ran))
@@ -161,7 +181,7 @@ fn run<W: Watch>(
     sys::dispose(libc::SIGCHLD, libc::SIG_DFL);
     let mut tracer =
         Tracer { main, status: None, tasks: BTreeSet::from([main]), early: BTreeSet::new(), watch: watch(main) };
-    let refused = attach(main).err();
+    let refused = attach(main, tracer.watch.wants_exits()).err();
     let go = Go { traced: refused.is_none() };
     here.write_all(&[u8::from(go.traced)]).map_err(failed("start the command"))?;
     if let Some(gap) = refused {
@@ -231,14 +251,14 @@ fn child(mut tracer: UnixStream, argv: &[CString], stops: fn(&Call) -> Stops) ->
 }
 
 /// Attaches to the child, or says why that is not to be had.
-fn attach(child: pid_t) -> Result<(), Gap> {
+fn attach(child: pid_t, exits: bool) -> Result<(), Gap> {
     let refused = |what: &str, reason: String| Gap::Refused { what: what.to_owned(), reason };
     let status = fs::read_to_string("/proc/self/status").map_err(|e| refused("`/proc`", e.to_string()))?;
     if let Err(pids) = own_proc(&status) {
         let reason = format!("it is another pid namespace's, which knows this process as `{pids}`");
         return Err(refused("`/proc`", reason));
     }
-    sys::seize(child).map_err(|e| refused("ptrace", e.to_string()))
+    sys::seize(child, exits).map_err(|e| refused("ptrace", e.to_string()))
 }
 
 /// Whether `/proc` has the numbers by which this process knows others: it lists one pid for each pid namespace
@@ -257,6 +277,8 @@ enum Stop {
     Call,
     /// At the return of a call.
     Return,
+    /// It is about to end.
+    Exit,
     /// It has become another program.
     Exec,
     /// A signal has stopped the whole process.
@@ -285,6 +307,7 @@ fn decode(status: c_int) -> Stop {
         0 => Stop::Signal(signal),
         libc::PTRACE_EVENT_SECCOMP => Stop::Call,
         libc::PTRACE_EVENT_EXEC => Stop::Exec,
+        libc::PTRACE_EVENT_EXIT => Stop::Exit,
         libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => Stop::Birth { thread: false },
         libc::PTRACE_EVENT_CLONE => Stop::Birth { thread: true },
         PTRACE_EVENT_STOP if stops => Stop::Group,
@@ -363,6 +386,7 @@ impl<W: Watch> Tracer<W> {
                     self.status = Some(status);
                 }
                 self.watch.ended(task, change.status, &change.usage);
+                self.strike();
                 return Ok(());
             }
             Stop::Group => {
@@ -379,6 +403,7 @@ impl<W: Watch> Tracer<W> {
                         }
                     }
                     Stop::Exec => self.exec(task),
+                    Stop::Exit => self.watch.ending(task),
                     Stop::Birth { thread } => self.birth(task, thread),
                     // It may be its first: PTRACE_EVENT_STOP, where the kernel attaches to a new task.
                     _ => {
@@ -391,10 +416,18 @@ impl<W: Watch> Tracer<W> {
                 0
             }
         };
+        // Before the task goes on.
+        self.strike();
         normal(match next {
             Next::Go => sys::resume(task, signal),
             Next::Return => sys::resume_to_return(task),
         })
+    }
+
+    fn strike(&mut self) {
+        for (process, signal) in self.watch.strike() {
+            sys::signal(process, signal);
+        }
     }
 
     fn birth(&mut self, parent: pid_t, thread: bool) {

@@ -11,7 +11,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Action, Deed, End, Process, Program, Trace};
+use super::{Action, Deed, End, Program, Trace};
 
 mod commands;
 mod compare;
@@ -248,19 +248,22 @@ fn tops(trace: &Trace) -> Vec<Option<u32>> {
 
 /// Whether this program is make.
 fn runs_make(trace: &Trace, program: Option<&Program>) -> bool {
-    let Some(program) = program else { return false };
+    program.is_some_and(|program| is_make(trace.path(program.file), &program.argv))
+}
+
+/// Whether a program, by its file and arguments, is make.
+pub(super) fn is_make(file: &Path, argv: &[OsString]) -> bool {
     let named = |path: &Path| {
         let name = path.file_name().map(|name| name.as_bytes()).unwrap_or_default();
         let version = name.strip_prefix(b"make-").or(name.strip_prefix(b"gmake-")).unwrap_or_default();
         name == b"make" || name == b"gmake" || version.first().is_some_and(u8::is_ascii_digit)
     };
-    let file = trace.path(program.file);
     if named(file) {
         return true;
     }
     // Started by a dynamic loader of its own (ld.so(8)), as a make that was unpacked beside the system is.
     let loader = file.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ld-") || name == "ld.so");
-    let mut words = program.argv.iter().skip(1);
+    let mut words = argv.iter().skip(1);
     loader
         && loop {
             let Some(word) = words.next() else { break false };
@@ -296,7 +299,7 @@ impl Making<'_> {
         let trace = self.trace;
         let first = &trace.processes[top as usize];
         let all = || processes.iter().map(|number| &trace.processes[*number as usize]);
-        let command = command(first);
+        let command = first.programs.first().map(|program| command(&program.argv)).unwrap_or_default();
         let program = first.programs.first();
         let mut step = Step {
             kind: if program.is_some_and(|program| program.captured) { Kind::Query } else { Kind::Recipe },
@@ -587,9 +590,8 @@ fn saved_for(path: &str) -> Option<String> {
 }
 
 /// What make gave to the shell (`SHELL -c TEXT`), or the words of what it started itself.
-fn command(process: &Process) -> String {
-    let Some(program) = process.programs.first() else { return String::new() };
-    let words: Vec<String> = program.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+pub(super) fn command(argv: &[OsString]) -> String {
+    let words: Vec<String> = argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     match words.as_slice() {
         // `.SHELLFLAGS` is `-c` unless a makefile says otherwise, often `-ec` or `-euo pipefail -c`.
         [shell, flags @ .., text]
@@ -611,7 +613,7 @@ fn is_shell(program: &str) -> bool {
 
 /// What kbuild's `quiet_cmd` prints of a command, which is part of it: `echo '  CC [M]  crypto/md5.o';`
 /// (scripts/Kbuild.include, `quiet_log_print`; before 6.8 `echo-cmd`). Not there with `make -s` or `V=1`.
-fn label(command: &str) -> Option<String> {
+pub(super) fn label(command: &str) -> Option<String> {
     command.match_indices("echo '  ").find_map(|(at, found)| {
         let text = &command[at + found.len()..];
         let text = text.split('\'').next()?;

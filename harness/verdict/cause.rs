@@ -95,8 +95,8 @@ fn fold_irreproducible(record: &ScenarioRecord, comparison: &mut Comparison) {
 
 /// Whether a finding is about an artifact that an edit left otherwise than a clean build makes it.
 fn is_of_edit(name: FindingName) -> bool {
-    use FindingName::{BtfBaseMismatch, BtfInvalid, BtfLost, RebuildDiverged, RebuildStale};
-    [RebuildDiverged, RebuildStale, BtfLost, BtfInvalid, BtfBaseMismatch].contains(&name)
+    use FindingName::{BtfBaseMismatch, BtfInvalid, BtfLost, RebuildDiverged, RebuildStale, ResumeDiverged};
+    [RebuildDiverged, RebuildStale, ResumeDiverged, BtfLost, BtfInvalid, BtfBaseMismatch].contains(&name)
 }
 
 /// A difference that later builds leave exactly as it is, is one finding.

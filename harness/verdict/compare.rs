@@ -69,6 +69,11 @@ pub(super) fn compare(record: &ScenarioRecord) -> Comparison {
     let mut before = record.builds.iter().rfind(|b| b.role == Role::Control && b.edit.is_none());
     for (n, edit) in record.scenario.edit.iter().enumerate() {
         let Some(incremental) = find(Role::Control, Mode::Incremental, Some(n)) else { break };
+        let interrupted = find(Role::Control, Mode::Interrupted, Some(n));
+        if let Some(interrupted) = interrupted {
+            comparison.interrupted(record, edit, interrupted);
+        }
+        let known = comparison.findings.len();
         match find(Role::Oracle, Mode::Clean, Some(n)) {
             Some(oracle) => comparison.edit(record, n, incremental, oracle, control),
             None if !incremental.status.ok() => {
@@ -76,6 +81,9 @@ pub(super) fn compare(record: &ScenarioRecord) -> Comparison {
                 comparison.findings.push(finding);
             }
             None => {}
+        }
+        if let Some(step) = interrupted.and_then(|build| build.interrupted.as_deref()) {
+            comparison.resumed(known, edit, step);
         }
         if let Some(before) = before
             && incremental.status.ok()
@@ -381,6 +389,44 @@ impl Comparison {
         finding.against = Some(oracle.id.clone());
         finding.summary = "it is left over; a clean build does not make it".into();
         self.findings.push(finding);
+    }
+
+    /// A build that was to be interrupted.
+    fn interrupted(&mut self, record: &ScenarioRecord, edit: &Edit, build: &BuildRecord) {
+        let Some(interrupt) = &edit.interrupt else { return };
+        let Some(step) = &build.interrupted else {
+            let pattern = &interrupt.step;
+            let mut finding = finding(record, FindingName::ExpectUnmet, pattern, build);
+            let nth = interrupt.nth.filter(|nth| *nth > 1);
+            let what = nth.map_or("no such step ran".to_owned(), |nth| format!("no {nth} such steps ran"));
+            let near = nearest_step(pattern, build.labels.iter());
+            finding.summary = format!("`interrupt.step = \"{pattern}\"`: nothing was interrupted, for {what}{near}");
+            finding.detail = match &build.untraced {
+                Some(why) => vec![format!("the build was not traced: {why}")],
+                None => shortened("make printed", &build.labels),
+            };
+            finding.detail.push(format!("the whole log: {}", build.log));
+            return self.findings.push(finding);
+        };
+        if build.status.ok() {
+            let words = interrupt.words(step);
+            self.notes.push(format!("{ATTENTION}{}: the build worked in spite of {words}", build.id));
+        }
+    }
+
+    /// What was found in the build after an interrupted one, from the `known`th finding on: it is the interruption's.
+    fn resumed(&mut self, known: usize, edit: &Edit, step: &str) {
+        use FindingName::{BtfBaseMismatch, BtfInvalid, BtfLost, RebuildDiverged, RebuildFailed, RebuildStale};
+        for finding in self.findings.iter_mut().skip(known) {
+            finding.name = match finding.name {
+                RebuildStale | RebuildDiverged | BtfLost | BtfInvalid | BtfBaseMismatch => FindingName::ResumeDiverged,
+                RebuildFailed => FindingName::ResumeStuck,
+                other => other,
+            };
+            if let Some(interrupt) = &edit.interrupt {
+                finding.detail.insert(0, format!("after {}", interrupt.words(step)));
+            }
+        }
     }
 
     /// What the scenario demands of the build after an edit.

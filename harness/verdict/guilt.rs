@@ -111,7 +111,7 @@ pub(super) fn blame<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>, c
         let Some((have, want)) = both(record, timelines, finding) else { continue };
         let search = Search::new(&have, &want);
         let mut causes = match finding.name {
-            FindingName::RebuildFailed => search.failed().into_iter().collect(),
+            FindingName::RebuildFailed | FindingName::ResumeStuck => search.failed().into_iter().collect(),
             _ => search.causes(&finding.target),
         }
         .into_iter();
@@ -138,6 +138,7 @@ fn both<'r>(
 ) -> Option<(Rc<Timeline<'r>>, Rc<Timeline<'r>>)> {
     use FindingName::{
         BtfBaseMismatch, BtfInvalid, BtfLost, NoopChanged, RebuildDiverged, RebuildFailed, RebuildStale, ReproMismatch,
+        ResumeDiverged, ResumeStuck,
     };
     let wanted = [
         ReproMismatch,
@@ -145,6 +146,8 @@ fn both<'r>(
         RebuildStale,
         RebuildDiverged,
         RebuildFailed,
+        ResumeDiverged,
+        ResumeStuck,
         BtfLost,
         BtfInvalid,
         BtfBaseMismatch,

@@ -56,6 +56,7 @@ pub(crate) fn build(id: &str, artifacts: &[(&str, &str)]) -> BuildRecord {
     let mut artifacts: Vec<Artifact> = artifacts.iter().map(|(path, text)| artifact(path, text)).collect();
     artifacts.sort_by(|a, b| a.path.cmp(&b.path));
     BuildRecord {
+        interrupted: None,
         id: id.into(),
         role,
         mode,

@@ -31,7 +31,10 @@ pub(super) fn needless<'r>(record: &'r ScenarioRecord, timelines: &Timelines<'r>
     // What was touched on purpose is made again on purpose.
     let touched = |n: usize| record.scenario.edit[n].changes_of().all(|change| change.touch.is_some());
     let meant = |build: &&BuildRecord| build.edit.is_some_and(touched);
-    let incremental = record.builds.iter().filter(|build| build.mode == Mode::Incremental && build.status.ok());
+    // What an interrupted build had done half is done again by design.
+    let whole = |build: &&BuildRecord| build.edit.is_none_or(|n| record.scenario.edit[n].interrupt.is_none());
+    let incremental =
+        record.builds.iter().filter(|build| build.mode == Mode::Incremental && build.status.ok()).filter(whole);
     for build in incremental.filter(|build| !meant(build)) {
         if let Some(timeline) = timelines.up_to(build) {
             comparison.findings.extend(of_build(record, build, &timeline));

@@ -138,6 +138,17 @@ impl Ran {
     }
 }
 
+impl Ran {
+    /// Asserts that standard output holds each of these.
+    #[track_caller]
+    pub(crate) fn reports(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.out.contains(word), "`{word}` is not reported: {self}");
+        }
+        self
+    }
+}
+
 impl std::fmt::Display for Ran {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.out, self.err)

@@ -14,6 +14,7 @@ mod compare;
 mod compare_packages;
 mod graft;
 mod honest;
+mod interrupted;
 mod lab;
 mod mail;
 mod records;

@@ -50,6 +50,21 @@ fn a_wrong_command_line_is_a_usage_error() {
 }
 
 #[test]
+fn every_finding_is_explained() {
+    let lab = Lab::new();
+    let list = succeed(lab.command(&["explain"]));
+    for line in list.lines() {
+        let name = line.split_whitespace().next().unwrap();
+        let text = succeed(lab.command(&["explain", name]));
+        assert!(text.starts_with(&format!("{name}: ")) && text.contains("\nWhat to do\n"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    }
+    let with_place = succeed(lab.command(&["explain", "rebuild.stale@edit-1:lib/crc.ko"]));
+    assert_eq!(with_place, succeed(lab.command(&["explain", "rebuild.stale"])));
+    lab.run(&["explain", "rebuild.stail"]).exits(2).says(&["no finding is called `rebuild.stail`", "`rebuild.stale`"]);
+}
+
+#[test]
 fn a_report_on_standard_output_has_its_own_option() {
     let lab = Lab::new();
     lab.scenario("one", MINI);

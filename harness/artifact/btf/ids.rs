@@ -192,7 +192,10 @@ impl Reading<'_> {
 
     fn id(&self, id: u32, symbol: Option<&str>, flags: Option<u32>) -> Id {
         let known = self.view.as_ref().and_then(|view| {
-            let name = view.get(id).filter(|_| self.left.get() > 0).map(|record| name_or_anon(view, record.name).into_owned())?;
+            let name = view
+                .get(id)
+                .filter(|_| self.left.get() > 0)
+                .map(|record| name_or_anon(view, record.name).into_owned())?;
             self.left.set(self.left.get().saturating_sub(name.len()));
             Some(name)
         });

@@ -36,6 +36,11 @@ impl Files {
         number
     }
 
+    /// The path of a number.
+    pub(super) fn path(&self, number: u32) -> &Path {
+        self.paths.get(number as usize).map_or(Path::new(""), PathBuf::as_path)
+    }
+
     /// The content that a file holds.
     pub(super) fn current(&mut self, path: &Path) -> u32 {
         let path = self.name(path);

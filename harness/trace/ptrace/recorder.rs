@@ -20,6 +20,7 @@ use libc::{c_int, pid_t};
 
 use super::calls::{Call, Does, How, Name, Tells};
 use super::files::Files;
+use super::interrupter::Interrupter;
 use super::names::{base, directory, needed, proc_file, program, real, running, start};
 use super::opened::Listener;
 use super::{Birth, Next, Watch, memory, open_how, sockets, unreadable};
@@ -27,6 +28,7 @@ use crate::trace::place::place;
 use crate::trace::{Action, Deed, End, Environment, Gap, Process, Program, Trace};
 
 mod heard;
+mod interrupting;
 
 /// `ENOENT` and `ENOTDIR`, as calls return them.
 const NO_ENTRY: i64 = libc::ENOENT as i64;
@@ -105,6 +107,8 @@ pub(super) struct Recorder {
     listener: Option<Listener>,
     /// The mount namespace that is listened to.
     mounts: Option<PathBuf>,
+    /// Interrupts the command.
+    interrupter: Option<Interrupter>,
 }
 
 impl Watch for Recorder {
@@ -211,6 +215,7 @@ impl Watch for Recorder {
             captured: self.captured(task, process),
         };
         self.trace.processes[process].programs.push(run);
+        self.began(process);
         let files = if self.listener.is_some() {
             started
         } else {
@@ -221,6 +226,14 @@ impl Watch for Recorder {
         for file in files.into_iter().chain([exe]) {
             self.read(task, &file);
         }
+    }
+
+    fn wants_exits(&self) -> bool {
+        self.is_due_at_an_end()
+    }
+
+    fn ending(&mut self, task: pid_t) {
+        self.ends(task);
     }
 
     fn ended(&mut self, task: pid_t, status: c_int, usage: &libc::rusage) {
@@ -243,6 +256,10 @@ impl Watch for Recorder {
         };
         self.usage[process] = micros(usage.ru_utime) + micros(usage.ru_stime);
         self.done[process] = HashMap::new();
+    }
+
+    fn strike(&mut self) -> Vec<(pid_t, c_int)> {
+        self.due()
     }
 
     fn miss(&mut self, gap: Gap) {
@@ -270,6 +287,7 @@ impl Recorder {
             next: 0,
             mounts: listener.as_ref().and_then(|_| mounts("self")),
             listener,
+            interrupter: None,
         };
         recorder.trace.looks_left_out = !looks;
         recorder.trace.heard = recorder.listener.is_some();
@@ -601,6 +619,9 @@ impl Recorder {
 
     fn act(&mut self, task: pid_t, deed: Deed, path: &Path, other: Option<&Path>, content: Option<u32>) {
         let Some(&process) = self.tasks.get(&task) else { return };
+        if deed.changes() {
+            self.changed_by(process, path);
+        }
         let number = self.files.name(path);
         let other = other.map(|other| self.files.name(other));
         // A change is always new; a look or a read that found what it had found before is not.

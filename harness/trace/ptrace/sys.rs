@@ -90,14 +90,16 @@ pub(super) fn install(filter: &mut [sock_filter]) -> io::Result<()> {
 ///
 /// # Errors
 /// As ptrace(2).
-pub(super) fn seize(pid: pid_t) -> io::Result<()> {
+pub(super) fn seize(pid: pid_t, exits: bool) -> io::Result<()> {
+    let exits = if exits { libc::PTRACE_O_TRACEEXIT } else { 0 };
     let options = libc::PTRACE_O_TRACEFORK
         | libc::PTRACE_O_TRACEVFORK
         | libc::PTRACE_O_TRACECLONE
         | libc::PTRACE_O_TRACEEXEC
         | libc::PTRACE_O_TRACESECCOMP
         | libc::PTRACE_O_TRACESYSGOOD
-        | libc::PTRACE_O_EXITKILL;
+        | libc::PTRACE_O_EXITKILL
+        | exits;
     request(libc::PTRACE_SEIZE, pid, options as usize)
 }
 
@@ -247,8 +249,13 @@ pub(super) fn tick(micros: i64) -> io::Result<()> {
 
 /// Kills a process; it may be gone already.
 pub(super) fn kill(pid: pid_t) {
+    signal(pid, libc::SIGKILL);
+}
+
+/// Sends a process a signal; it may be gone already.
+pub(super) fn signal(pid: pid_t, signal: c_int) {
     // SAFETY: kill takes no pointers.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
+    unsafe { libc::kill(pid, signal) };
 }
 
 /// Reads memory of a task: how many bytes there were.

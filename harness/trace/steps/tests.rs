@@ -1,4 +1,5 @@
 use super::*;
+use crate::trace::Process;
 
 /// Builds traces by hand: what matters is which content goes where.
 #[derive(Default)]

@@ -1,0 +1,102 @@
+//! `[edit.interrupt]`: at which step the build after an edit is interrupted, and how.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The build after the edit is interrupted, and then made again: what comes of that must be what a clean build makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Interrupt {
+    /// Pattern of the step, as make prints it (`"BTF [M] *.ko"`), or of its command where make prints nothing.
+    pub step: String,
+    /// Which of the steps that fit, in the order in which they begin; by default the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub nth: Option<u32>,
+    /// `before` it does anything (the default), `during` it, or `after` it, before make does anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Moment>,
+    /// With `during`: right after the step's so many-th change of a file (opened to be written, renamed, removed), by
+    /// default the first: then the file is there and empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub change: Option<u32>,
+    /// The signal: `KILL` (the default), `TERM`, `INT`, `HUP`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Signal>,
+    /// Who gets it: everything that runs (`group`, the default), the `make`s above the step alone, or the `step` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Whom>,
+}
+
+/// When a step is interrupted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Moment {
+    /// It has been started, and has done nothing.
+    #[default]
+    Before,
+    /// It has begun to change a file.
+    During,
+    /// It has ended, and make has not gone on.
+    After,
+}
+
+/// By what a build is interrupted (signal(7)).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Signal {
+    /// `SIGKILL`: no memory, a job over its time, a power cut.
+    #[default]
+    Kill,
+    /// `SIGTERM`: a service that is stopped.
+    Term,
+    /// `SIGINT`: Ctrl-C.
+    Int,
+    /// `SIGHUP`: a terminal that is closed.
+    Hup,
+}
+
+impl Signal {
+    /// Its name as people write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "SIGKILL",
+            Self::Term => "SIGTERM",
+            Self::Int => "SIGINT",
+            Self::Hup => "SIGHUP",
+        }
+    }
+}
+
+/// Who gets the signal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Whom {
+    /// Every process of the build, as by the terminal or a service manager.
+    #[default]
+    Group,
+    /// Every make that the step is below, and nothing else: the step goes on for up to a second.
+    Make,
+    /// The step's own processes: make sees it fail.
+    Step,
+}
+
+impl Interrupt {
+    /// In words: `SIGKILL to everything before `LD [M] a.ko``.
+    #[must_use]
+    pub fn words(&self, step: &str) -> String {
+        let whom = match self.to.unwrap_or_default() {
+            Whom::Group => "everything",
+            Whom::Make => "make",
+            Whom::Step => "the step",
+        };
+        let when = match self.when.unwrap_or_default() {
+            Moment::Before => "before".to_owned(),
+            Moment::During => format!("at change {} of a file in", self.change.unwrap_or(1)),
+            Moment::After => "right after".to_owned(),
+        };
+        format!("{} to {whom} {when} `{step}`", self.signal.unwrap_or_default().name())
+    }
+}

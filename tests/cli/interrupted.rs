@@ -1,0 +1,96 @@
+//! Builds that are interrupted at one step, and the next ones.
+
+use std::fs;
+
+use crate::lab::Lab;
+
+/// A tree of one step that makes `out` of `in` in two writes, by way of a second file.
+const TREE: &str = r#"tier = "quick"
+[tree]
+srctree = "./tree"
+kind = "make"
+[compare]
+artifacts = ["out"]
+[[edit]]
+file = "in"
+append = "more\n"
+"#;
+
+/// `recipe` are the lines of the rule for `out`.
+fn lab(recipe: &[&str]) -> Lab {
+    let lab = Lab::new();
+    let tree = lab.path("scenarios/t/tree");
+    fs::create_dir_all(&tree).unwrap();
+    fs::write(tree.join("in"), "text\n").unwrap();
+    let lines: String = recipe.iter().map(|line| format!("\t{line}\n")).collect();
+    fs::write(tree.join("Makefile"), format!("out: in\n{lines}")).unwrap();
+    lab
+}
+
+#[test]
+fn what_is_half_done_after_a_kill_is_not_done_by_the_next_make() {
+    let lab = lab(&["cat in >out", "echo end >>out"]);
+    lab.scenario("killed", &format!("{TREE}interrupt = {{ step = \"echo end*\" }}\n"));
+    lab.run(&["run", "killed"])
+        .exits(1)
+        .reports(&["resume.diverged out", "after SIGKILL to everything before `echo end >>out`"]);
+}
+
+#[test]
+fn make_deletes_what_it_was_at_when_a_signal_says_so() {
+    let lab = lab(&["cat in >out", "echo end >>out"]);
+    for signal in ["INT", "TERM", "HUP"] {
+        let scenario = format!("{TREE}interrupt = {{ step = \"echo end*\", signal = \"{signal}\" }}\n");
+        lab.scenario("stopped", &scenario);
+        lab.run(&["run", "stopped"]).exits(0);
+    }
+}
+
+#[test]
+fn during_a_step_its_first_change_is_made_and_nothing_after_it() {
+    // What is there counts as done, as long as it is.
+    let lab = lab(&["[ -e other ] || { cat in >other; cp other out; }; [ -s out ]", "rm other"]);
+    let scenario =
+        |change: u32| format!("{TREE}interrupt = {{ step = \"[ -e other*\", when = \"during\", change = {change} }}\n");
+    // `other` is there and empty: then `out` is never made again, and the step fails for ever.
+    lab.scenario("one", &scenario(1));
+    lab.run(&["run", "one"]).exits(1).reports(&["resume.diverged out"]);
+    // Of a step that changes two files in all, there is no third change.
+    lab.scenario("three", &scenario(3));
+    lab.run(&["run", "three"]).exits(1).reports(&["expect.unmet", "nothing was interrupted"]);
+}
+
+#[test]
+fn after_a_step_its_file_is_whole_and_the_next_line_has_not_run() {
+    let lab = lab(&["cat in >out", "echo end >>out"]);
+    let scenario = format!("{TREE}interrupt = {{ step = \"cat in*\", when = \"after\", to = \"make\" }}\n");
+    lab.scenario("after", &scenario);
+    lab.run(&["run", "after"]).exits(1).reports(&["resume.diverged out", "SIGKILL to make right after `cat in >out`"]);
+}
+
+#[test]
+fn a_step_alone_fails_and_make_says_so() {
+    let lab = lab(&["cat in >out; echo end >>out"]);
+    lab.scenario("step", &format!("{TREE}interrupt = {{ step = \"cat in*\", to = \"step\" }}\n"));
+    lab.run(&["run", "step", "--verbose"]).exits(0).reports(&["edit-1/interrupted", "failed with exit code 2"]);
+}
+
+#[test]
+fn a_pattern_that_no_step_fits_is_told_and_so_is_a_key_that_means_nothing() {
+    let lab = lab(&["cat in >out"]);
+    lab.scenario("misspelt", &format!("{TREE}interrupt = {{ step = \"dog in*\" }}\n"));
+    lab.run(&["run", "misspelt"])
+        .exits(1)
+        .reports(&["expect.unmet dog in*", "nothing was interrupted, for no such step ran"]);
+    for (keys, says) in [
+        ("step = \"x\", change = 2", "`change` needs `when = \"during\"`"),
+        ("step = \"x\", when = \"after\", to = \"step\"", "after a step nothing of it is left"),
+        ("step = \" \"", "the pattern is empty"),
+        ("step = \"x\", signal = \"SEGV\"", "SEGV"),
+    ] {
+        lab.scenario("wrong", &format!("{TREE}interrupt = {{ {keys} }}\n"));
+        lab.run(&["check", "wrong"]).exits(2).says(&[says]);
+    }
+    lab.scenario("untraced", &format!("{TREE}interrupt = {{ step = \"cat*\" }}\n"));
+    lab.run(&["run", "untraced", "--no-trace"]).exits(4).reports(&["interrupted by its tracer"]);
+}
