@@ -205,6 +205,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("Edit", "## `[[edit]]`", "| key |"),
     ("Change", "### Changes", "| key |"),
     ("Tool", "### Changes", "| key of `tool` |"),
+    ("Interrupt", "### Interruptions", "| key of `interrupt` |"),
     ("ExpectFinding", "## `[[expect.finding]]`", "| key |"),
     ("Known", "## `[[known]]`", "| key |"),
     ("Snapshots", "## `[snapshots]`", "| key |"),
