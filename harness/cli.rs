@@ -34,6 +34,7 @@ pub mod run;
 mod shell;
 pub mod snapshots;
 mod state;
+mod sweep;
 mod toolchain;
 mod trace;
 mod traced;
@@ -103,6 +104,8 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Find files that steps read and make does not know of, and confirm each by an edit and two builds
     Audit(audit::AuditArgs),
+    /// Interrupt a build at each of its steps, and say where the next build does not make it good
+    Sweep(sweep::SweepArgs),
     /// Print BTF, say what two BTFs say differently, or whether a kernel would take it
     Btf(btf::BtfArgs),
     /// Boot a kernel under qemu, load modules, and say what it makes of them and of their BTF
@@ -431,6 +434,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::Incremental(args) => adhoc::incremental(&args, session),
         Command::Twice(args) => adhoc::twice(&args, session),
         Command::Audit(args) => audit::audit(&args, session),
+        Command::Sweep(args) => sweep::sweep(&args, session),
         Command::Compare(args) => compare::compare(&args, session),
         Command::Trace(args) => trace::trace(&args, session),
         Command::Btf(args) => btf::btf(&args, session),

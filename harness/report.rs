@@ -11,6 +11,7 @@ use crate::artifact::record::{LossRecord, RunRecord, ScenarioRecord, ToolRecord}
 use crate::runner::Preparation;
 use crate::scenario::{Class, Tier};
 use crate::verdict::audit::Audit;
+use crate::verdict::sweep::Sweep;
 use crate::verdict::{Finding, Judgement, Standing, Verdict};
 
 mod audit;
@@ -20,6 +21,7 @@ pub mod json;
 pub mod mail;
 pub mod reproducer;
 mod subject;
+mod sweep;
 pub mod terminal;
 mod text;
 pub mod trace;
@@ -95,6 +97,9 @@ pub struct ScenarioReport {
     /// What its steps read and make does not know of, if it was audited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<Audit>,
+    /// Where its build was interrupted, and what came of that, if it was swept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<Sweep>,
 }
 
 /// What is to be said of one build.
@@ -174,6 +179,7 @@ fn scenario(record: &ScenarioRecord, judgement: &Judgement) -> ScenarioReport {
         seconds: seconds(record.wall_ms),
         again: record.again.clone(),
         audit: None,
+        sweep: None,
     }
 }
 

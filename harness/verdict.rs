@@ -18,6 +18,7 @@ mod guilt;
 mod hazard;
 mod replays;
 mod snapshots;
+pub mod sweep;
 pub mod trees;
 mod work;
 

@@ -127,7 +127,8 @@ impl Sink<'_> {
     }
 
     fn scenario(&mut self, scenario: &ScenarioReport) -> io::Result<()> {
-        let quiet = matches!(scenario.verdict, Verdict::Passed) && !self.options.verbose && scenario.audit.is_none();
+        let asked = scenario.audit.is_some() || scenario.sweep.is_some();
+        let quiet = matches!(scenario.verdict, Verdict::Passed) && !self.options.verbose && !asked;
         // Of what 7.2 and later do by design (they link every module again) there is a line only.
         let needless = |finding: &&Finding| finding.name == FindingName::RebuildNeedless;
         let shown =
@@ -177,6 +178,9 @@ impl Sink<'_> {
         if known > 0 && !self.options.verbose {
             let plural = if known == 1 { "" } else { "s" };
             writeln!(self.out, "  {known} known finding{plural}; --verbose shows them")?;
+        }
+        for line in scenario.sweep.iter().flat_map(|sweep| super::sweep::lines(sweep, self.options.verbose)) {
+            writeln!(self.out, "  {}", clean(&line))?;
         }
         for line in scenario.audit.iter().flat_map(|audit| super::audit::lines(audit, self.options.verbose)) {
             writeln!(self.out, "  {}", clean(&line))?;

@@ -84,6 +84,14 @@ pub enum Whom {
 }
 
 impl Interrupt {
+    /// As a key of `[[edit]]`.
+    #[must_use]
+    pub fn toml(&self) -> String {
+        // It holds strings and numbers alone, which can always be written.
+        let keys = toml::to_string(self).unwrap_or_default();
+        format!("interrupt = {{ {} }}", keys.lines().collect::<Vec<_>>().join(", "))
+    }
+
     /// In words: `SIGKILL to everything before `LD [M] a.ko``.
     #[must_use]
     pub fn words(&self, step: &str) -> String {

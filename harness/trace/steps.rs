@@ -628,5 +628,11 @@ pub(super) fn label(command: &str) -> Option<String> {
     })
 }
 
+/// What a step is called while it runs, when nothing is known but its command: its label, or what it does.
+#[must_use]
+pub fn live_name(command: &str) -> String {
+    label(command).unwrap_or_else(|| kbuild::body(command).to_owned())
+}
+
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use crate::lab::Lab;
+use kbuild_repro::scenario::FindingName;
+use kbuild_repro::verdict::sweep::Outcome;
+
+use crate::lab::{Lab, of, read_report};
 
 /// A tree of one step that makes `out` of `in` in two writes, by way of a second file.
 const TREE: &str = r#"tier = "quick"
@@ -93,4 +96,46 @@ fn a_pattern_that_no_step_fits_is_told_and_so_is_a_key_that_means_nothing() {
     }
     lab.scenario("untraced", &format!("{TREE}interrupt = {{ step = \"cat*\" }}\n"));
     lab.run(&["run", "untraced", "--no-trace"]).exits(4).reports(&["interrupted by its tracer"]);
+}
+
+#[test]
+fn a_sweep_finds_where_the_next_make_goes_wrong_and_keeps_it() {
+    let lab = lab(&["cat in >out", "echo end >>out"]);
+    lab.scenario("swept", TREE);
+    let ran = lab.run(&["sweep", "swept", "--json", "report.json"]).exits(1);
+    let report = read_report(&lab.path("report.json")).expect("a report");
+    let scenario = of(&report, "swept");
+    let sweep = scenario.sweep.as_ref().expect("a sweep");
+    let wrong: Vec<String> = sweep
+        .points
+        .iter()
+        .filter(|point| point.outcome == Outcome::Diverged { artifacts: vec!["out".into()] })
+        .map(|point| point.interrupt.words(&point.interrupt.step))
+        .collect();
+    // Before the first step nothing is changed, and after the last nothing is left to do.
+    assert_eq!(
+        wrong,
+        [
+            "SIGKILL to everything at change 1 of a file in `cat in >out`",
+            "SIGKILL to everything right after `cat in >out`",
+            "SIGKILL to everything before `echo end >>out`",
+            "SIGKILL to everything at change 1 of a file in `echo end >>out`",
+        ],
+        "{ran}"
+    );
+    assert_eq!((sweep.points.len(), sweep.count(|it| *it == Outcome::Resumed)), (6, 2));
+    assert!(scenario.findings.iter().all(|finding| finding.name == FindingName::ResumeDiverged), "{ran}");
+    assert!(ran.out.contains("interrupt = { step = \"cat in >out\", when = \"during\" }"), "{ran}");
+}
+
+#[test]
+fn a_sweep_of_what_is_made_anew_each_time_finds_nothing_and_a_list_tries_nothing() {
+    let lab = lab(&["cat in >new; echo end >>new; mv new out"]);
+    lab.scenario("swept", TREE);
+    lab.run(&["sweep", "swept", "--signal", "KILL,INT"])
+        .exits(0)
+        .reports(&["at 1 steps, after edit-1", "after 0 it gives something else, after 0 it fails"]);
+    lab.run(&["sweep", "swept", "--list"]).exits(0).reports(&["not tried, listed alone"]);
+    lab.run(&["sweep", "swept", "--edit", "other"]).exits(2).says(&["has no edit `other`", "edit-1"]);
+    lab.run(&["sweep", "swept", "--step", "LD*"]).exits(4).reports(&["runs no such step that changes a file"]);
 }
