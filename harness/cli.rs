@@ -33,6 +33,7 @@ mod reproduce;
 pub mod run;
 mod shell;
 pub mod snapshots;
+mod stages;
 mod state;
 mod sweep;
 mod toolchain;

@@ -17,17 +17,16 @@ use std::sync::atomic::Ordering;
 
 use clap::Args;
 
-use super::host::Host;
 use super::load::{self, Ready};
 use super::progress::note;
-use super::run::{Run, capture, show};
-use super::state::audit_dir;
+use super::run::capture;
+use super::stages::{Stages, reason, refusal};
 use super::traced::is_named;
 use super::{CliError, HowArgs, SelectArgs, Session};
 use crate::artifact::database::Database;
-use crate::artifact::record::{ScenarioRecord, write_atomically};
+use crate::artifact::record::ScenarioRecord;
 use crate::artifact::steps::Steps;
-use crate::report::{Report, ScenarioReport};
+use crate::report::ScenarioReport;
 use crate::runner::Parts;
 use crate::scenario::{Change, Class, Edit, Expect};
 use crate::trace::Root;
@@ -81,12 +80,10 @@ pub(super) struct AuditArgs {
     how: HowArgs,
 }
 
-/// What every part of the audit is run with.
+/// What every part is run with.
 struct Whole<'a> {
     args: &'a AuditArgs,
-    host: Host,
-    /// Where the parts leave their records.
-    dir: PathBuf,
+    stages: Stages<'a>,
 }
 
 /// One edit of a source.
@@ -141,11 +138,11 @@ pub(super) fn audit(args: &AuditArgs, session: &mut Session<'_>) -> Result<u8, C
     let sources = load::sources(&host, args.how.cache.as_deref());
     let ready = load::read(load::select(&select, &host.cwd)?, &sources)?;
     let ready: Vec<Ready> = ready.into_iter().map(|ready| plain(ready, args.host_tools)).collect();
-    let dir = audit_dir(&host, args.how.out.as_deref())?;
-    let whole = Whole { args, host, dir };
+    let stages = Stages::new(host, &args.how, args.scenarios.as_deref())?;
+    let whole = Whole { args, stages };
     let first: Vec<Ready> = ready.iter().map(asking).collect();
     let parts = Parts { experiment: false, oracles: false, ..Parts::ALL };
-    let mut report = stage(&whole, ("reads", "what its steps read is known"), parts, first, session)?;
+    let mut report = whole.stages.run("reads", Some("what its steps read is known"), parts, first, session)?;
     let mut work = Vec::new();
     for (at, scenario) in report.scenarios.iter_mut().enumerate() {
         let Some(ready) = ready.iter().find(|ready| ready.found.id == scenario.id) else { continue };
@@ -173,13 +170,7 @@ pub(super) fn audit(args: &AuditArgs, session: &mut Session<'_>) -> Result<u8, C
     for work in work {
         conclude(args, work, interrupted, &mut report.scenarios);
     }
-    report.record = Some(whole.dir.display().to_string());
-    report.conclude(interrupted);
-    let mut json = Vec::new();
-    crate::report::json::write(&report, &mut json)?;
-    write_atomically(&whole.dir.join("report.json"), &json).map_err(CliError::internal)?;
-    show(&report, &args.how.output, session)?;
-    Ok(report.exit_code)
+    whole.stages.finish(report, session)
 }
 
 /// The scenario without what is no part of its tree and how it is built.
@@ -211,23 +202,6 @@ fn asking(ready: &Ready) -> Ready {
     with(ready, vec![Edit { id: Some(DATABASE.into()), change, ..Edit::default() }])
 }
 
-/// Runs scenarios as one part of the audit.
-fn stage(
-    whole: &Whole<'_>,
-    (name, done): (&str, &'static str),
-    parts: Parts,
-    ready: Vec<Ready>,
-    session: &mut Session<'_>,
-) -> Result<Report, CliError> {
-    let mut how = whole.args.how.clone();
-    how.out = Some(whole.dir.join(name));
-    how.output.json = None;
-    let mut run = Run::new(whole.host.clone(), &how, whole.args.scenarios.as_deref(), parts, None)?;
-    run.args = std::env::args().skip(1).collect();
-    run.stage = Some(done);
-    run.all(ready, true, session)
-}
-
 /// Candidates of a scenario that was built; or why there can be none.
 fn begin(
     whole: &Whole<'_>,
@@ -236,17 +210,17 @@ fn begin(
     sources: &crate::tree::source::Sources,
     scenario: &ScenarioReport,
 ) -> Result<Result<Work, (Verdict, String)>, CliError> {
-    use Verdict::{HarnessError, HostCannot, Interrupted, ScenarioError, Skipped};
-    let reason = || scenario.reason.clone().unwrap_or_else(|| scenario.verdict.name().to_owned());
-    if matches!(scenario.verdict, HarnessError | HostCannot | ScenarioError | Interrupted | Skipped) {
-        return Ok(Err((scenario.verdict, reason())));
+    if let Some(refusal) = refusal(scenario) {
+        return Ok(Err(refusal));
     }
     let nothing = |why: String| Ok(Err((Verdict::Inconclusive, why)));
     let args = whole.args;
-    let dir = whole.dir.join("reads").join(&ready.found.id);
-    let mut record = ScenarioRecord::read(&dir).map_err(CliError::internal)?;
+    let dir = whole.stages.dir.join("reads").join(&ready.found.id);
+    let mut record = whole.stages.record("reads", &ready.found.id)?;
     let build = |id: &str| record.builds.iter().find(|build| build.id == id);
-    let Some(clean) = build("control/clean").filter(|build| build.status.ok()) else { return nothing(reason()) };
+    let Some(clean) = build("control/clean").filter(|build| build.status.ok()) else {
+        return nothing(reason(scenario));
+    };
     let Some(asked) = build(&format!("{DATABASE}/incremental")).filter(|build| build.status.ok()) else {
         return nothing("a make that prints its data base fails".into());
     };
@@ -389,7 +363,7 @@ fn build(
     session: &mut Session<'_>,
 ) -> Result<Vec<Option<ScenarioRecord>>, CliError> {
     let ready = edits.into_iter().map(|(at, edits)| with(&work[at].ready, edits)).collect();
-    let report = stage(whole, name, parts, ready, session)?;
+    let report = whole.stages.run(name.0, Some(name.1), parts, ready, session)?;
     let mut records = Vec::new();
     for work in work {
         let id = &work.ready.found.id;
@@ -401,7 +375,7 @@ fn build(
         if matches!(scenario.verdict, Verdict::HarnessError | Verdict::HostCannot | Verdict::ScenarioError) {
             work.broken = Some((scenario.verdict, scenario.reason.clone(), scenario.hint.clone()));
         }
-        records.push(Some(ScenarioRecord::read(&whole.dir.join(name.0).join(id)).map_err(CliError::internal)?));
+        records.push(Some(whole.stages.record(name.0, id)?));
     }
     Ok(records)
 }
@@ -415,7 +389,7 @@ struct Taken {
 
 /// Takes trials of all scenarios and makes their edits.
 fn take(whole: &Whole<'_>, work: &mut [Work], which: impl Fn(&mut Work) -> Vec<Trial>) -> Taken {
-    let sources = load::sources(&whole.host, whole.args.how.cache.as_deref());
+    let sources = load::sources(&whole.stages.host, whole.args.how.cache.as_deref());
     let mut taken = Taken::default();
     for (at, work) in work.iter_mut().enumerate() {
         let trials = which(work);

@@ -95,7 +95,7 @@ impl RunDir {
     }
 }
 
-/// A new directory for the runs of an audit: the one that is asked for, or one below the state directory, where the
+/// A new directory for the runs of an audit or a sweep: the one that is asked for, or one below the state directory, where the
 /// oldest go. They are no runs of their own: `judge` and `latest` are not about them.
 pub(crate) fn audit_dir(host: &Host, out: Option<&Path>) -> Result<PathBuf, CliError> {
     let failed = |dir: &Path, error: io::Error| {
@@ -105,7 +105,7 @@ pub(crate) fn audit_dir(host: &Host, out: Option<&Path>) -> Result<PathBuf, CliE
         let dir = host.cwd.join(out);
         if dir.is_dir() && !is_empty(&dir) && !dir.join(AUDIT).exists() {
             return Err(CliError::usage(
-                format!("`{}` holds something that is no audit", dir.display()),
+                format!("`{}` holds something that is no audit and no sweep", dir.display()),
                 "name a new or an empty directory",
             ));
         }

@@ -14,15 +14,14 @@ use std::sync::atomic::Ordering;
 
 use clap::Args;
 
-use super::host::Host;
 use super::load::{self, Ready};
 use super::progress::note;
-use super::run::{Run, capture, show};
-use super::state::audit_dir;
+use super::run::capture;
+use super::stages::{Stages, reason, refusal};
 use super::traced::is_named;
 use super::{CliError, HowArgs, SelectArgs, Session};
-use crate::artifact::record::{BuildRecord, ScenarioRecord, write_atomically};
-use crate::report::{Report, ScenarioReport};
+use crate::artifact::record::BuildRecord;
+use crate::report::ScenarioReport;
 use crate::runner::Parts;
 use crate::scenario::{Change, Edit, Expect, Interrupt, Moment, Signal, Whom};
 use crate::verdict::sweep::{LISTED, Outcome, Point, Sweep, Ways, differing, outcome, points, recipes};
@@ -101,9 +100,7 @@ fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
 /// What every part is run with.
 struct Whole<'a> {
     args: &'a SweepArgs,
-    host: Host,
-    /// Where the parts leave their records.
-    dir: PathBuf,
+    stages: Stages<'a>,
 }
 
 /// The sweep of one scenario.
@@ -133,11 +130,11 @@ pub(super) fn sweep(args: &SweepArgs, session: &mut Session<'_>) -> Result<u8, C
     let ready: Result<Vec<(Ready, Edit)>, CliError> =
         ready.into_iter().map(|ready| split(ready, args.edit.as_deref())).collect();
     let ready = ready?;
-    let dir = audit_dir(&host, args.how.out.as_deref())?;
-    let whole = Whole { args, host, dir };
+    let stages = Stages::new(host, &args.how, args.scenarios.as_deref())?;
+    let whole = Whole { args, stages };
     let first = ready.iter().map(|(ready, edit)| with(ready, vec![edit.clone()], "")).collect();
     let parts = Parts { experiment: false, noops: false, oracles: true };
-    let mut report = stage(&whole, "steps", Some("its steps are known"), parts, first, session)?;
+    let mut report = whole.stages.run("steps", Some("its steps are known"), parts, first, session)?;
     let mut work = Vec::new();
     for (at, scenario) in report.scenarios.iter_mut().enumerate() {
         let Some((ready, edit)) = ready.iter().find(|(ready, _)| ready.found.id == scenario.id) else { continue };
@@ -164,13 +161,7 @@ pub(super) fn sweep(args: &SweepArgs, session: &mut Session<'_>) -> Result<u8, C
     for work in work {
         conclude(args, work, interrupted, &found, &mut report.scenarios);
     }
-    report.record = Some(whole.dir.display().to_string());
-    report.conclude(interrupted);
-    let mut json = Vec::new();
-    crate::report::json::write(&report, &mut json)?;
-    write_atomically(&whole.dir.join("report.json"), &json).map_err(CliError::internal)?;
-    show(&report, &args.how.output, session)?;
-    Ok(report.exit_code)
+    whole.stages.finish(report, session)
 }
 
 /// The scenario up to the edit whose build is swept, and that edit.
@@ -213,23 +204,6 @@ fn with(ready: &Ready, edits: Vec<Edit>, suffix: &str) -> Ready {
     ready
 }
 
-fn stage(
-    whole: &Whole<'_>,
-    name: &str,
-    done: Option<&'static str>,
-    parts: Parts,
-    ready: Vec<Ready>,
-    session: &mut Session<'_>,
-) -> Result<Report, CliError> {
-    let mut how = whole.args.how.clone();
-    how.out = Some(whole.dir.join(name));
-    how.output.json = None;
-    let mut run = Run::new(whole.host.clone(), &how, whole.args.scenarios.as_deref(), parts, None)?;
-    run.args = std::env::args().skip(1).collect();
-    run.stage = done;
-    run.all(ready, true, session)
-}
-
 /// The interruptions of a scenario that was built; or why there can be none.
 fn begin(
     whole: &Whole<'_>,
@@ -238,19 +212,17 @@ fn begin(
     edit: &Edit,
     scenario: &ScenarioReport,
 ) -> Result<Result<Work, (Verdict, String)>, CliError> {
-    use Verdict::{HarnessError, HostCannot, Interrupted, ScenarioError, Skipped};
-    let reason = || scenario.reason.clone().unwrap_or_else(|| scenario.verdict.name().to_owned());
-    if matches!(scenario.verdict, HarnessError | HostCannot | ScenarioError | Interrupted | Skipped) {
-        return Ok(Err((scenario.verdict, reason())));
+    if let Some(refusal) = refusal(scenario) {
+        return Ok(Err(refusal));
     }
     let nothing = |why: String| Ok(Err((Verdict::Inconclusive, why)));
     let args = whole.args;
-    let record = ScenarioRecord::read(&whole.dir.join("steps").join(&ready.found.id)).map_err(CliError::internal)?;
+    let record = whole.stages.record("steps", &ready.found.id)?;
     let name = edit.id.clone().unwrap_or_default();
     let id = format!("{name}/incremental");
     let build = |id: &str| record.builds.iter().find(|build| build.id == id && build.status.ok());
     let (Some(whole_build), Some(oracle)) = (build(&id), build(&format!("{name}/oracle"))) else {
-        return nothing(format!("the build after `{name}` does not work: {}", reason()));
+        return nothing(format!("the build after `{name}` does not work: {}", reason(scenario)));
     };
     let Some(steps) = record.traces.get(&id) else {
         return nothing("the build was not traced; see `kbuild-repro doctor`".into());
@@ -332,7 +304,7 @@ fn interrupt(whole: &Whole<'_>, round: usize, work: &mut [Work], session: &mut S
     let mut taken: Vec<(usize, Vec<usize>)> = Vec::new();
     let mut ready = Vec::new();
     for (at, work) in work.iter_mut().enumerate().filter(|(_, work)| work.broken.is_none()) {
-        let trees = whole.host.cpus.clamp(1, 8);
+        let trees = whole.stages.host.cpus.clamp(1, 8);
         let each = work.open.len().div_ceil(trees).clamp(1, MOST_IN_TREE);
         let now: Vec<Vec<usize>> = work.open.chunks(each).take(trees).map(<[usize]>::to_vec).collect();
         work.open.drain(..now.iter().map(Vec::len).sum::<usize>());
@@ -348,7 +320,7 @@ fn interrupt(whole: &Whole<'_>, round: usize, work: &mut [Work], session: &mut S
     let name = format!("parts-{round}");
     let ids: Vec<String> = ready.iter().map(|ready| ready.found.id.clone()).collect();
     let parts = Parts { experiment: false, noops: false, oracles: false };
-    let report = stage(whole, &name, Some("interrupted at some steps"), parts, ready, session)?;
+    let report = whole.stages.run(&name, Some("interrupted at some steps"), parts, ready, session)?;
     for ((at, numbers), id) in taken.into_iter().zip(ids) {
         let work = &mut work[at];
         let Some(scenario) = report.scenarios.iter().find(|scenario| scenario.id == id) else {
@@ -356,7 +328,7 @@ fn interrupt(whole: &Whole<'_>, round: usize, work: &mut [Work], session: &mut S
             continue;
         };
         work.seconds += scenario.seconds;
-        let record = ScenarioRecord::read(&whole.dir.join(&name).join(&id)).map_err(CliError::internal)?;
+        let record = whole.stages.record(&name, &id)?;
         let build = |id: String| record.builds.iter().find(|build| build.id == id);
         let mut numbers = numbers.into_iter();
         let mut done = 0;
@@ -410,7 +382,7 @@ fn confirm(
         return Ok(Vec::new());
     }
     let parts = Parts { experiment: false, noops: false, oracles: true };
-    let report = stage(whole, "confirm", None, parts, ready, session)?;
+    let report = whole.stages.run("confirm", None, parts, ready, session)?;
     let found = report.scenarios.into_iter().filter_map(|scenario| {
         let (at, _) = of.iter().find(|(_, id)| *id == scenario.id)?;
         Some((*at, scenario))
