@@ -39,6 +39,7 @@ mod sweep;
 mod toolchain;
 mod trace;
 mod traced;
+mod variations;
 
 pub use error::CliError;
 
@@ -172,6 +173,10 @@ pub struct HowArgs {
     /// Install missing system packages first, and unpack the tools that scenarios choose beside the system
     #[arg(long)]
     pub(crate) bootstrap: bool,
+    /// What the second clean build does otherwise, in place of what scenarios say; where builds differ, further ones find out with
+    /// which of it
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "all|none|LIST", hide_possible_values = false)]
+    pub(crate) variations: Vec<variations::VariationArg>,
     /// Keep the trees, for `shell`
     #[arg(long)]
     pub(crate) keep: bool,

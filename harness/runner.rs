@@ -39,6 +39,7 @@ pub mod reproduce;
 pub mod slots;
 mod status;
 mod traces;
+mod varying;
 
 pub use command::{ARTIFACTS, pasted, pinned_environment, shown};
 pub use execute::{Context, RunError, RunErrorKind, run};
@@ -58,6 +59,8 @@ pub enum Role {
     Control,
     /// The second clean build.
     Experiment,
+    /// A further clean build with some of what the experiment varies, to find out which of it makes the difference.
+    Variation,
     /// A clean build of the sources as after an edit.
     Oracle,
 }
@@ -114,6 +117,14 @@ pub struct Parts {
     pub oracles: bool,
 }
 
+impl Role {
+    /// Whether its builds do what `[experiment]` says.
+    #[must_use]
+    pub fn is_varied(self) -> bool {
+        matches!(self, Self::Experiment | Self::Variation)
+    }
+}
+
 impl Parts {
     /// The whole main job.
     pub const ALL: Self = Self { experiment: true, noops: true, oracles: true };
@@ -167,6 +178,8 @@ pub fn oracle(scenario: &Scenario, n: usize, parts: Parts) -> Chain {
 pub struct Built<'a> {
     /// What was planned.
     pub build: &'a PlannedBuild,
+    /// What of the scenario's `[experiment]` it varies.
+    pub varied: Vec<String>,
     /// The tree.
     pub role: Role,
     /// The tree's directory name.

@@ -17,6 +17,7 @@ mod check;
 mod document;
 mod edit;
 mod error;
+mod experiment;
 mod finding;
 mod graft;
 mod interrupt;
@@ -27,6 +28,7 @@ pub(crate) use check::path_fault;
 pub use document::{Document, Key, Loader};
 pub use edit::{Change, Edit, Tool, True, WhichTree};
 pub use error::{Errors, Problem, Text};
+pub use experiment::Experiment;
 pub use finding::{Class, FindingName};
 pub use graft::{GRAFT, GRAFT_KERNEL, GraftArch};
 pub use interrupt::{Interrupt, Moment, Signal, Whom};
@@ -301,28 +303,6 @@ pub enum ObjTree {
     Separate,
     /// Beside the sources.
     InTree,
-}
-
-/// A variation: what the second clean build does otherwise.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Experiment {
-    /// Another place for the source tree, e.g. `/build/elsewhere/src`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub srctree: Option<String>,
-    /// Another place for the object tree.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub objtree: Option<String>,
-    /// Another number of jobs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 4096))]
-    pub jobs: Option<u32>,
-    /// Further environment variables.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
-    /// Another host name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hostname: Option<String>,
 }
 
 /// What is compared. In patterns `*` is any run of characters, `/` included, `?` is one character,

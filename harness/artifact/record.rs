@@ -258,6 +258,9 @@ pub struct BuildRecord {
     pub mode: Mode,
     /// The edit it belongs to, from 0.
     pub edit: Option<usize>,
+    /// What of the scenario's `[experiment]` it varies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub varied: Vec<String>,
     /// The commands, as a shell would take them.
     pub commands: Vec<String>,
     /// How it ended.
@@ -305,7 +308,11 @@ impl BuildRecord {
     /// Whether it was made in the same tree: each edit has an oracle of its own.
     #[must_use]
     pub fn is_in_tree_of(&self, other: &Self) -> bool {
-        self.role == other.role && (self.role != Role::Oracle || self.edit == other.edit)
+        match self.role {
+            Role::Control | Role::Experiment => self.role == other.role,
+            Role::Oracle => self.role == other.role && self.edit == other.edit,
+            Role::Variation => self.id == other.id,
+        }
     }
 
     /// The artifact of this path.

@@ -323,6 +323,7 @@ impl<'a> Recorder<'a> {
             role: built.role,
             mode: built.build.mode,
             edit: built.build.edit,
+            varied: built.varied.clone(),
             commands: built.commands.clone(),
             preparation: built.preparation.clone(),
             wall_ms: millis(built.wall),

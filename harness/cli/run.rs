@@ -17,6 +17,7 @@ use super::reproduce;
 use super::snapshots;
 use super::state::RunDir;
 use super::toolchain::{Chosen, records};
+use super::variations::vary;
 use super::{CliError, Format, HowArgs, IsolationArg, RunArgs, Session};
 use crate::artifact::ArtifactError;
 use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, write_atomically};
@@ -128,6 +129,7 @@ impl<'a> Run<'a> {
         asked: bool,
         session: &mut Session<'_>,
     ) -> Result<Report, CliError> {
+        let ready: Vec<Ready> = ready.into_iter().map(|ready| vary(ready, &self.how.variations)).collect();
         let mut needs: Vec<Need> = ready.iter().flat_map(load::needs).collect();
         needs.sort_unstable();
         needs.dedup();

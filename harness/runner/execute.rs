@@ -169,6 +169,9 @@ pub fn run(
     if context.parts.oracles && scenario.compare.oracle == Some(OracleWhen::Last) {
         runner.trace_back()?;
     }
+    if context.parts.experiment {
+        runner.find_variation()?;
+    }
     runner.prove_ways();
     let losses = runner.losses.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(losses.into_values().collect())
@@ -196,11 +199,11 @@ pub(super) struct Runner<'a> {
     /// Whether the control is through, and no further configuration will come.
     pub(super) control_done: AtomicBool,
     /// When the control's first build was started.
-    control_started: Mutex<Option<Instant>>,
+    pub(super) control_started: Mutex<Option<Instant>>,
     /// When the last clean build of control or experiment was started from its prepared state.
-    clean_started: Mutex<Option<Instant>>,
+    pub(super) clean_started: Mutex<Option<Instant>>,
     /// Whether the experiment has what it starts from; oracles start from the same.
-    experiment_begun: AtomicBool,
+    pub(super) experiment_begun: AtomicBool,
     /// Clean builds that were made from nothing to see whether their goals come to what is prepared for them: the way, the
     /// build, and the one that it has to agree with.
     pub(super) from_nothing: Mutex<Vec<(String, String, String)>>,
@@ -216,7 +219,7 @@ struct Begun {
 }
 
 impl Runner<'_> {
-    fn chains(&self, chains: &[Chain]) -> Result<(), RunError> {
+    pub(super) fn chains(&self, chains: &[Chain]) -> Result<(), RunError> {
         let next = &AtomicUsize::new(0);
         let results: Vec<Result<(), RunError>> = thread::scope(|scope| {
             let work = move || {
@@ -290,7 +293,7 @@ impl Runner<'_> {
     }
 
     fn chain(&self, chain: &Chain) -> Result<(), RunError> {
-        let varied = chain.role == Role::Experiment;
+        let varied = chain.role.is_varied();
         let maker = Maker::new(self.scenario, self.plan, self.context.toolchain, varied);
         let Some(first) = chain.builds.first() else { return Ok(()) };
         let state = first.edit.map_or(&self.plan.base, |n| &self.plan.edits[n].state);
@@ -444,6 +447,13 @@ impl Runner<'_> {
         experiment.and_then(|experiment| experiment.hostname.clone()).unwrap_or_else(|| "repro".into())
     }
 
+    /// The umask of a build's commands.
+    pub(super) fn umask(&self, varied: bool) -> u32 {
+        let experiment = self.scenario.experiment.as_ref().filter(|_| varied);
+        let umask = experiment.and_then(|experiment| crate::scenario::parse_mode(experiment.umask.as_deref()?));
+        umask.unwrap_or(0o022)
+    }
+
     pub(super) fn jobs(&self, state: &State, varied: bool) -> Option<u32> {
         let experiment = self.scenario.experiment.as_ref().filter(|_| varied);
         experiment.and_then(|experiment| experiment.jobs).or(state.jobs)
@@ -509,7 +519,7 @@ impl Runner<'_> {
         begun: Begun,
     ) -> Result<(Status, bool), RunError> {
         let log = self.observer.log(&build.id);
-        let varied = chain.role == Role::Experiment;
+        let varied = chain.role.is_varied();
         let objtree = tree.instance.objtree();
         let traces = match self.context.trace && !self.context.direct && begun.failed.is_none() {
             true => {
@@ -531,8 +541,11 @@ impl Runner<'_> {
         let traced = traces.as_ref().map(|it| it.traced(made.ran, tree.maker, tree.mounts(self.context.toolchain)));
         fs::write(super::script_path(&log), &made.script)
             .map_err(|error| RunError::harness("write build.sh", error))?;
+        let experiment = self.scenario.experiment.as_ref().filter(|_| varied);
+        let variations = experiment.map(|experiment| experiment.variations()).unwrap_or_default();
         let built = Built {
             build,
+            varied: variations.into_iter().map(|(name, _)| name).collect(),
             role: chain.role,
             instance: &chain.instance,
             commands: made.commands,

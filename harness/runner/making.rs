@@ -533,6 +533,7 @@ impl<'m> Making<'m> {
             mounts: self.tree.mounts(context.toolchain),
             ops: std::mem::take(&mut self.ops),
             hostname: self.runner.hostname(self.varied),
+            umask: self.runner.umask(self.varied),
             limits: Limits { file_size: self.disk_limit(), temporary: self.disk_limit(), ..Limits::default() },
             inherit_fds: jobs.fds(),
             ..Spec::default()

@@ -67,7 +67,7 @@ impl Runner<'_> {
         let slot = if chain.role == Role::Control { Slot::Control } else { Slot::Other };
         let edit = chain.builds.first().and_then(|build| build.edit);
         let text = edit.and_then(|n| lock(&self.configured).get(&n).cloned());
-        let varied = chain.role == Role::Experiment;
+        let varied = chain.role.is_varied();
         let key = |config| self.key(store, maker, state, varied, config, slot);
         let Some(text) = text else {
             return self.find(&chain.instance, (store, lower), maker, state, key(self.recipe(state)), &|_| true);
@@ -248,7 +248,7 @@ impl Runner<'_> {
         let making = Making::new(
             self,
             Tree { instance: &instance, state: &state, ..tree },
-            chain.role == Role::Experiment,
+            chain.role.is_varied(),
             log.to_owned(),
         )?;
         let made = making.prepare_only(chain.builds.first().and_then(|build| build.edit), &traces)?;

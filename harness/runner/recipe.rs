@@ -376,6 +376,9 @@ impl Writer<'_> {
         if experiment.hostname.is_some() {
             self.cannot("a host name is varied, which takes a name space of its own".to_owned());
         }
+        if experiment.umask.is_some() {
+            self.cannot("the umask is varied, which a script of the builds alone does not".to_owned());
+        }
         let state = &self.plan.base;
         let maker = Maker::new(self.scenario, self.plan, self.maker.toolchain, true);
         let mut build = self.build(state);

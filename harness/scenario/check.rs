@@ -239,6 +239,7 @@ impl Checker<'_> {
             self.path(&key_path!["make", "dir"], dir);
         }
         if let Some(experiment) = &scenario.experiment {
+            self.mode(&key_path!["experiment", "umask"], experiment.umask.as_deref());
             for (name, value) in &experiment.env {
                 self.environment(&key_path!["experiment", "env", name.as_str()], name, value);
             }

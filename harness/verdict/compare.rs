@@ -137,6 +137,14 @@ fn pairs<'a>(
     paths.into_iter().map(|path| (path, a.artifact(path), b.artifact(path))).collect()
 }
 
+/// Whether two artifacts of control and experiment are the same: with another umask, modes are others by design.
+fn same_but_for(record: &ScenarioRecord) -> fn(&Artifact, &Artifact) -> bool {
+    match record.scenario.experiment.as_ref().and_then(|experiment| experiment.umask.as_ref()) {
+        Some(_) => |a, b| a.sha256 == b.sha256,
+        None => same,
+    }
+}
+
 fn same(a: &Artifact, b: &Artifact) -> bool {
     a.sha256 == b.sha256 && a.mode == b.mode
 }
@@ -210,6 +218,7 @@ impl Comparison {
 
     /// Two clean builds of the same sources.
     fn reproducible(&mut self, record: &ScenarioRecord, control: &BuildRecord, experiment: &BuildRecord) {
+        let same = same_but_for(record);
         for (path, a, b) in pairs(record, control, experiment) {
             if a.is_some_and(|a| a.shipped) && b.is_some_and(|b| b.shipped) {
                 self.notes.push(format!(
@@ -231,9 +240,7 @@ impl Comparison {
                 _ => finding.summary = "only the second build made it".into(),
             }
             finding.against = Some(control.id.clone());
-            if record.scenario.experiment.is_some() {
-                finding.detail.push("the second build was varied by `[experiment]`".into());
-            }
+            finding.detail.extend(varies_with(record, control, experiment, path));
             self.findings.push(finding);
         }
     }
@@ -487,6 +494,34 @@ impl Comparison {
         wanted("changes", &edit.changes, true);
         wanted("keeps", &edit.keeps, false);
     }
+}
+
+/// Which variation an artifact's difference between control and experiment comes with, as far as further builds tell.
+fn varies_with(record: &ScenarioRecord, control: &BuildRecord, experiment: &BuildRecord, path: &str) -> Option<String> {
+    record.scenario.experiment.as_ref()?;
+    let same = same_but_for(record);
+    let differs = |build: &&BuildRecord| match (control.artifact(path), build.artifact(path)) {
+        (Some(a), Some(b)) => !same(a, b),
+        (a, b) => a.is_some() != b.is_some(),
+    };
+    let made = || record.builds.iter().filter(|build| build.role == Role::Variation && build.status.ok());
+    let all = &experiment.varied;
+    if all.is_empty() {
+        return None;
+    }
+    Some(match made().find(|build| build.varied.is_empty()) {
+        None => format!("the second build was varied by `[experiment]`: {}", all.join(", ")),
+        Some(plain) if differs(&plain) => "transient: a further build differs too, in which nothing is varied".into(),
+        Some(_) if all.len() == 1 => format!("varied: it comes with {}", all.join(", ")),
+        Some(_) => {
+            let alone = made().filter(|build| build.varied.len() == 1).filter(differs);
+            let with: Vec<&str> = alone.flat_map(|build| &build.varied).map(String::as_str).collect();
+            match with.as_slice() {
+                [] => format!("varied: it comes with several together of: {}", all.join(", ")),
+                with => format!("varied: it comes with {}, and without what else is varied", with.join(", and with ")),
+            }
+        }
+    })
 }
 
 /// The first of many lines under a heading; what is left out is counted.

@@ -57,6 +57,7 @@ pub(crate) fn build(id: &str, artifacts: &[(&str, &str)]) -> BuildRecord {
     artifacts.sort_by(|a, b| a.path.cmp(&b.path));
     BuildRecord {
         interrupted: None,
+        varied: Vec::new(),
         id: id.into(),
         role,
         mode,

@@ -21,4 +21,5 @@ mod records;
 mod replay;
 mod signals;
 mod trace;
+mod varied;
 mod words;

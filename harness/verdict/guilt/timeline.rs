@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::{Cause, Fault, cut};
 use crate::artifact::Digest;
-use crate::artifact::record::{BuildRecord, Role, ScenarioRecord};
+use crate::artifact::record::{BuildRecord, ScenarioRecord};
 use crate::artifact::steps::Steps;
 use crate::trace::{Kind, Step, kbuild};
 
@@ -43,8 +43,7 @@ impl<'r> Timelines<'r> {
 impl<'r> Timeline<'r> {
     fn up_to(record: &'r ScenarioRecord, build: &BuildRecord) -> Option<Self> {
         let last = record.builds.iter().position(|other| other.id == build.id)?;
-        let same =
-            |other: &&BuildRecord| other.role == build.role && (build.role != Role::Oracle || other.edit == build.edit);
+        let same = |other: &&BuildRecord| build.is_in_tree_of(other);
         let builds = record.builds[..=last].iter().filter(same);
         let builds: Option<Vec<_>> = builds.map(|build| Some((build, record.traces.get(&build.id)?))).collect();
         let builds = builds?;

@@ -1,0 +1,76 @@
+//! What `audit` and `sweep` are made of: runs of scenarios that are made for it, one after the other, and one report.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use super::host::Host;
+use super::load::Ready;
+use super::run::{Run, show};
+use super::state::audit_dir;
+use super::{CliError, HowArgs, Session};
+use crate::artifact::record::{ScenarioRecord, write_atomically};
+use crate::report::{Report, ScenarioReport};
+use crate::runner::Parts;
+use crate::verdict::Verdict;
+
+/// What every stage is run with.
+pub(super) struct Stages<'a> {
+    pub(super) host: Host,
+    pub(super) how: &'a HowArgs,
+    scenarios: Option<&'a Path>,
+    /// Where the stages leave their records.
+    pub(super) dir: PathBuf,
+}
+
+impl<'a> Stages<'a> {
+    pub(super) fn new(host: Host, how: &'a HowArgs, scenarios: Option<&'a Path>) -> Result<Self, CliError> {
+        let dir = audit_dir(&host, how.out.as_deref())?;
+        Ok(Self { host, how, scenarios, dir })
+    }
+
+    /// Runs scenarios as one stage. `done` is what is said of each that is through, in place of a verdict.
+    pub(super) fn run(
+        &self,
+        name: &str,
+        done: Option<&'static str>,
+        parts: Parts,
+        ready: Vec<Ready>,
+        session: &mut Session<'_>,
+    ) -> Result<Report, CliError> {
+        let mut how = self.how.clone();
+        how.out = Some(self.dir.join(name));
+        how.output.json = None;
+        let mut run = Run::new(self.host.clone(), &how, self.scenarios, parts, None)?;
+        run.args = std::env::args().skip(1).collect();
+        run.stage = done;
+        run.all(ready, true, session)
+    }
+
+    /// The record of a scenario in a stage.
+    pub(super) fn record(&self, name: &str, id: &str) -> Result<ScenarioRecord, CliError> {
+        ScenarioRecord::read(&self.dir.join(name).join(id)).map_err(CliError::internal)
+    }
+
+    /// Writes and shows the report.
+    pub(super) fn finish(&self, mut report: Report, session: &mut Session<'_>) -> Result<u8, CliError> {
+        report.record = Some(self.dir.display().to_string());
+        report.conclude(session.cancel.load(Ordering::Relaxed));
+        let mut json = Vec::new();
+        crate::report::json::write(&report, &mut json)?;
+        write_atomically(&self.dir.join("report.json"), &json).map_err(CliError::internal)?;
+        show(&report, &self.how.output, session)?;
+        Ok(report.exit_code)
+    }
+}
+
+/// Why nothing can be done with a scenario after its first stage, if so.
+pub(super) fn refusal(scenario: &ScenarioReport) -> Option<(Verdict, String)> {
+    use Verdict::{HarnessError, HostCannot, Interrupted, ScenarioError, Skipped};
+    let ended = matches!(scenario.verdict, HarnessError | HostCannot | ScenarioError | Interrupted | Skipped);
+    ended.then(|| (scenario.verdict, reason(scenario)))
+}
+
+/// Why a scenario came to its verdict.
+pub(super) fn reason(scenario: &ScenarioReport) -> String {
+    scenario.reason.clone().unwrap_or_else(|| scenario.verdict.name().to_owned())
+}

@@ -1,0 +1,108 @@
+//! `--variations`: what second clean builds do otherwise, whatever their scenarios say.
+
+use std::collections::BTreeMap;
+
+use clap::ValueEnum;
+
+use super::load::Ready;
+use crate::scenario::{Experiment, Scenario};
+
+/// A variation on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VariationArg {
+    /// Everything below
+    All,
+    /// Nothing, not even what the scenario says
+    None,
+    /// The place of the source tree
+    SourcePath,
+    /// The place of the object tree
+    ObjectPath,
+    /// The number of jobs
+    Jobs,
+    /// LC_ALL
+    Locale,
+    /// TZ
+    TimeZone,
+    /// HOME
+    Home,
+    /// USER and LOGNAME
+    User,
+    /// The host name
+    HostName,
+    /// A further variable
+    Environment,
+    /// The umask; modes are then not compared
+    Umask,
+}
+
+/// The scenario with these variations in place of its own; as it is if there are none. A tree that has to be where it is stays there.
+pub(crate) fn vary(mut ready: Ready, wanted: &[VariationArg]) -> Ready {
+    if wanted.is_empty() {
+        return ready;
+    }
+    let scenario = &mut ready.loaded.scenario;
+    scenario.experiment = experiment(scenario, wanted);
+    ready
+}
+
+fn experiment(scenario: &Scenario, wanted: &[VariationArg]) -> Option<Experiment> {
+    use VariationArg::{
+        All, Environment, Home, HostName, Jobs, Locale, None, ObjectPath, SourcePath, TimeZone, Umask, User,
+    };
+    if wanted.contains(&None) {
+        return Option::None;
+    }
+    let has = |one| wanted.contains(&All) || wanted.contains(&one);
+    let fixed = scenario.tree.at.is_some() || scenario.make.dir.as_ref().is_some_and(|dir| dir.starts_with('/'));
+    let variables = [
+        (Locale, "LC_ALL", "C.UTF-8"),
+        (TimeZone, "TZ", "XXX-5"),
+        (Home, "HOME", "/nonexistent"),
+        (User, "USER", "somebody"),
+        (User, "LOGNAME", "somebody"),
+        (Environment, "KBUILD_REPRO_VARIED", "1"),
+    ];
+    let env: BTreeMap<String, String> = variables
+        .into_iter()
+        // What the scenario sets is what it is about.
+        .filter(|(one, name, _)| has(*one) && !scenario.make.env.contains_key(*name))
+        .map(|(_, name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    Some(Experiment {
+        srctree: (has(SourcePath) && !fixed).then(|| "/build/elsewhere/src".to_owned()),
+        objtree: (has(ObjectPath) && !fixed).then(|| "/build/elsewhere/obj".to_owned()),
+        jobs: has(Jobs).then(|| if scenario.make.jobs == Some(1) { 2 } else { 1 }),
+        env,
+        hostname: has(HostName).then(|| "elsewhere".to_owned()),
+        umask: has(Umask).then(|| "077".to_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str, wanted: &[VariationArg]) -> Option<Experiment> {
+        let text = format!("title = 't'\n{text}");
+        let loaded = crate::scenario::parse("t.toml", &text, &()).expect("a scenario");
+        experiment(&loaded.scenario, wanted)
+    }
+
+    #[test]
+    fn a_tree_that_has_to_be_where_it_is_stays_there() {
+        let all = of("[tree]\nsrctree = 'mini'\n", &[VariationArg::All]).expect("an experiment");
+        assert_eq!(all.variations().len(), 11);
+        let there = of("[tree]\nsrctree = './x'\nat = '/x'\n[make]\njobs = 1\n", &[VariationArg::All]).expect("one");
+        assert_eq!((there.srctree.as_ref(), there.objtree.as_ref(), there.jobs), (None, None, Some(2)));
+    }
+
+    #[test]
+    fn some_are_chosen_and_what_the_scenario_sets_is_left_alone() {
+        let text = "[tree]\nsrctree = 'mini'\n[make]\nenv = { TZ = 'UTC' }\n[experiment]\njobs = 1\n";
+        assert_eq!(of(text, &[VariationArg::None]), None);
+        let some = of(text, &[VariationArg::TimeZone, VariationArg::Locale]).expect("one");
+        let names: Vec<String> = some.variations().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["LC_ALL=C.UTF-8"]);
+    }
+}

@@ -1,0 +1,147 @@
+//! Which of the things that the experiment varies makes the difference: further clean builds, each with a part of them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::execute::{RunError, Runner, lock};
+use super::{Chain, Event, Mode, PlannedBuild, Role};
+use crate::scenario::{Experiment, Scenario};
+
+/// How many builds are made for it at most.
+const MOST: usize = 24;
+
+type Variation = (String, Experiment);
+
+impl Runner<'_> {
+    /// Makes the builds, if control and experiment differ. What they show is for the verdict to say: one without any variation
+    /// that differs as well is a difference that comes without them.
+    pub(super) fn find_variation(&self) -> Result<(), RunError> {
+        let Some(experiment) = &self.scenario.experiment else { return Ok(()) };
+        if self.observer.differ("control/clean", "experiment/clean") != Some(true) {
+            return Ok(());
+        }
+        let made = AtomicUsize::new(0);
+        let differs = |of: &[Variation]| -> Result<Option<bool>, RunError> {
+            let number = made.fetch_add(1, Ordering::Relaxed) + 1;
+            if number > MOST {
+                return Ok(None);
+            }
+            let id = self.variation(number, Experiment::together(of))?;
+            Ok(self.observer.differ("control/clean", &id))
+        };
+        guilty(experiment.variations(), &differs).map(drop)
+    }
+
+    /// Makes a clean build with these variations, and tells its name.
+    fn variation(&self, number: usize, experiment: Experiment) -> Result<String, RunError> {
+        let scenario = Scenario { experiment: Some(experiment), ..self.scenario.clone() };
+        let instance = format!("variation-{number}");
+        let id = format!("{instance}/clean");
+        let builds = vec![PlannedBuild { id: id.clone(), mode: Mode::Clean, edit: None }];
+        let runner = Runner {
+            context: self.context,
+            scenario: &scenario,
+            plan: self.plan,
+            observer: self.observer,
+            stop: self.stop,
+            stage: Mutex::new(()),
+            losses: Mutex::default(),
+            configs: Mutex::default(),
+            configured: Mutex::default(),
+            control_done: AtomicBool::new(true),
+            control_started: Mutex::default(),
+            clean_started: Mutex::new(*lock(&self.clean_started)),
+            experiment_begun: AtomicBool::new(true),
+            from_nothing: Mutex::default(),
+        };
+        self.observer.event(Event::Planned(1));
+        runner.chains(&[Chain { role: Role::Variation, instance, builds }])?;
+        let Runner { losses, clean_started, from_nothing, .. } = runner;
+        let losses: BTreeMap<_, _> = losses.into_inner().unwrap_or_else(PoisonError::into_inner);
+        lock(&self.losses).extend(losses);
+        *lock(&self.clean_started) = clean_started.into_inner().unwrap_or_else(PoisonError::into_inner);
+        lock(&self.from_nothing).extend(from_nothing.into_inner().unwrap_or_else(PoisonError::into_inner));
+        Ok(id)
+    }
+}
+
+/// Those of several that each make a difference, found by halving. `differs` is asked for none, for halves, and in the end for what
+/// is left without those that were found; where it cannot tell, the search ends.
+fn guilty<E>(
+    all: Vec<Variation>,
+    differs: &dyn Fn(&[Variation]) -> Result<Option<bool>, E>,
+) -> Result<Vec<Variation>, E> {
+    let mut found = Vec::new();
+    if differs(&[])? != Some(false) {
+        return Ok(found);
+    }
+    let mut left = all;
+    // All of them together differ; that is how it began.
+    let mut known = true;
+    while !left.is_empty() {
+        if !known && differs(&left)? != Some(true) {
+            break;
+        }
+        known = false;
+        let mut among = left.clone();
+        // Whether the one that is left was seen to make the difference alone.
+        let mut alone = false;
+        while among.len() > 1 {
+            let rest = among.split_off(among.len().div_ceil(2));
+            match differs(&among)? {
+                Some(true) => alone = among.len() == 1,
+                Some(false) => {
+                    among = rest;
+                    alone = false;
+                }
+                None => return Ok(found),
+            }
+        }
+        if !alone && left.len() > 1 && differs(&among)? != Some(true) {
+            // Only several together make it.
+            break;
+        }
+        left.retain(|one| !among.contains(one));
+        found.append(&mut among);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::convert::Infallible;
+
+    use super::*;
+
+    /// Which of `all` are found where these make a difference, and by how many builds.
+    fn found(all: &[&str], guilty_ones: &[&str], without: bool) -> (Vec<String>, usize) {
+        let all = all.iter().map(|name| ((*name).to_owned(), Experiment::default())).collect();
+        let asked = Cell::new(0);
+        let differs = |some: &[Variation]| -> Result<Option<bool>, Infallible> {
+            asked.set(asked.get() + 1);
+            Ok(Some(without || some.iter().any(|(name, _)| guilty_ones.contains(&name.as_str()))))
+        };
+        let Ok(found) = guilty(all, &differs);
+        (found.into_iter().map(|(name, _)| name).collect(), asked.get())
+    }
+
+    #[test]
+    fn the_guilty_ones_are_found_by_halving() {
+        let all = ["a", "b", "c", "d", "e", "f"];
+        assert_eq!(found(&all, &["b"], false), (vec!["b".into()], 6));
+        assert_eq!(found(&all, &["f"], false).0, ["f"]);
+        assert_eq!(found(&all, &["a", "e"], false).0, ["a", "e"]);
+        assert_eq!(found(&["a"], &["a"], false), (vec!["a".into()], 1));
+        assert_eq!(found(&all, &[], true), (vec![], 1));
+    }
+
+    #[test]
+    fn what_only_several_make_together_is_told_of_none() {
+        let all = ["a", "b"].map(|name| (name.to_owned(), Experiment::default())).to_vec();
+        let both = |some: &[Variation]| -> Result<Option<bool>, Infallible> { Ok(Some(some.len() == 2)) };
+        let Ok(found) = guilty(all, &both);
+        assert!(found.is_empty());
+    }
+}

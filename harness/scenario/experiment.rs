@@ -1,0 +1,97 @@
+//! `[experiment]`: what the second clean build does otherwise than the first.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A variation: what the second clean build does otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Another place for the source tree, e.g. `/build/elsewhere/src`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub srctree: Option<String>,
+    /// Another place for the object tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objtree: Option<String>,
+    /// Another number of jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub jobs: Option<u32>,
+    /// Further environment variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Another host name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Another umask, in octal: `"077"`. Modes of artifacts are then not compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<String>,
+}
+
+impl Experiment {
+    /// Each thing that is varied by itself, with what it is called.
+    #[must_use]
+    pub fn variations(&self) -> Vec<(String, Self)> {
+        let Self { srctree, objtree, jobs, env, hostname, umask } = self;
+        let mut all: Vec<(String, Self)> = Vec::new();
+        if srctree.is_some() {
+            all.push(("the place of the source tree".into(), Self { srctree: srctree.clone(), ..Self::default() }));
+        }
+        if objtree.is_some() {
+            all.push(("the place of the object tree".into(), Self { objtree: objtree.clone(), ..Self::default() }));
+        }
+        if let Some(jobs) = *jobs {
+            all.push((format!("jobs = {jobs}"), Self { jobs: Some(jobs), ..Self::default() }));
+        }
+        for (name, value) in env {
+            let env = BTreeMap::from([(name.clone(), value.clone())]);
+            all.push((format!("{name}={value}"), Self { env, ..Self::default() }));
+        }
+        if hostname.is_some() {
+            all.push(("the host name".into(), Self { hostname: hostname.clone(), ..Self::default() }));
+        }
+        if let Some(umask) = umask {
+            all.push((format!("umask {umask}"), Self { umask: Some(umask.clone()), ..Self::default() }));
+        }
+        all
+    }
+
+    /// What several vary together.
+    #[must_use]
+    pub fn together(parts: &[(String, Self)]) -> Self {
+        let mut whole = Self::default();
+        for (_, part) in parts.iter().cloned() {
+            let Self { srctree, objtree, jobs, env, hostname, umask } = part;
+            whole.srctree = srctree.or(whole.srctree);
+            whole.objtree = objtree.or(whole.objtree);
+            whole.jobs = jobs.or(whole.jobs);
+            whole.env.extend(env);
+            whole.hostname = hostname.or(whole.hostname);
+            whole.umask = umask.or(whole.umask);
+        }
+        whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_varied_is_taken_apart_and_put_together_again() {
+        let text = "srctree = '/a'\nobjtree = '/b'\njobs = 1\nhostname = 'c'\numask = '077'\nenv = { TZ = 'X', LC_ALL = 'C.UTF-8' }\n";
+        let whole: Experiment = toml::from_str(text).unwrap();
+        let parts = whole.variations();
+        let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
+        let places = ["the place of the source tree", "the place of the object tree"];
+        assert_eq!(
+            names,
+            [&places[..], &["jobs = 1", "LC_ALL=C.UTF-8", "TZ=X", "the host name", "umask 077"]].concat()
+        );
+        assert_eq!(Experiment::together(&parts), whole);
+        assert_eq!(Experiment::together(&parts[2..3]), Experiment { jobs: Some(1), ..Experiment::default() });
+        assert_eq!(Experiment::default().variations(), []);
+    }
+}
