@@ -50,7 +50,9 @@ fn what_is_varied_can_be_chosen_on_the_command_line() {
     let zone = lab("echo $$TZ");
     zone.run(&["run", "varied", "--variations", "none"]).exits(0);
     zone.run(&["run", "varied", "--variations", "locale,jobs"]).exits(0);
-    zone.run(&["run", "varied", "--variations", "umask,time-zone"]).exits(1).reports(&["varied: it comes with TZ=XXX-5"]);
+    zone.run(&["run", "varied", "--variations", "umask,time-zone"])
+        .exits(1)
+        .reports(&["varied: it comes with TZ=XXX-5"]);
     let umask = lab("umask");
     umask.run(&["run", "varied", "--variations", "all"]).exits(1).reports(&["varied: it comes with umask 077"]);
     // Modes are others by design then.
