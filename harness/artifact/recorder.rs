@@ -231,7 +231,8 @@ impl<'a> Recorder<'a> {
             ..self.outline(built, built.status.clone())?
         };
         self.steps(built, &mut record)?;
-        if let Some(booting) = self.plan.boot.as_ref().filter(|_| built.status.ok() && built.build.mode != Mode::Noop) {
+        let tells = built.build.mode != Mode::Noop && built.role != Role::Variation;
+        if let Some(booting) = self.plan.boot.as_ref().filter(|_| built.status.ok() && tells) {
             let cancel = self.bounds.cancel;
             record.boot = Some(booting.boot(&record.id, &built.objtree, &record.artifacts, cancel)?);
         }

@@ -432,7 +432,7 @@ fn conclude(
             verdict
         }
         None if interrupted => Verdict::Interrupted,
-        None if some && !(tolerated && !report.findings.is_empty()) => Verdict::Failed,
+        None if some && (!tolerated || report.findings.is_empty()) => Verdict::Failed,
         None => Verdict::Passed,
     };
     report.compared = work.sweep.count(|it| !matches!(it, Outcome::Untried { .. } | Outcome::Unreached)) as u64;

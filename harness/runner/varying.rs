@@ -12,6 +12,8 @@ use crate::scenario::{Experiment, Scenario};
 const MOST: usize = 24;
 
 type Variation = (String, Experiment);
+/// Whether a build with these variations differs from the control; `None` where that cannot be told.
+type Differs<'d, E> = dyn Fn(&[Variation]) -> Result<Option<bool>, E> + 'd;
 
 impl Runner<'_> {
     /// Makes the builds, if control and experiment differ. What they show is for the verdict to say: one without any variation
@@ -68,10 +70,7 @@ impl Runner<'_> {
 
 /// Those of several that each make a difference, found by halving. `differs` is asked for none, for halves, and in the end for what
 /// is left without those that were found; where it cannot tell, the search ends.
-fn guilty<E>(
-    all: Vec<Variation>,
-    differs: &dyn Fn(&[Variation]) -> Result<Option<bool>, E>,
-) -> Result<Vec<Variation>, E> {
+fn guilty<E>(all: Vec<Variation>, differs: &Differs<'_, E>) -> Result<Vec<Variation>, E> {
     let mut found = Vec::new();
     if differs(&[])? != Some(false) {
         return Ok(found);

@@ -92,7 +92,7 @@ impl Interrupt {
         format!("interrupt = {{ {} }}", keys.lines().collect::<Vec<_>>().join(", "))
     }
 
-    /// In words: `SIGKILL to everything before `LD [M] a.ko``.
+    /// In words, of the step that it came to: "SIGKILL to everything before `LD a.o`".
     #[must_use]
     pub fn words(&self, step: &str) -> String {
         let whom = match self.to.unwrap_or_default() {
