@@ -235,10 +235,8 @@ fn begin(
         Ways { when: args.when.clone(), signals: args.signal.clone(), to: args.to.clone(), changes: args.changes };
     let all = points(steps, &ways, &wanted);
     if all.is_empty() {
-        return nothing(format!(
-            "the build after `{name}` runs no {}step",
-            if args.step.is_empty() { "" } else { "such " }
-        ));
+        let such = if args.step.is_empty() { "" } else { "such " };
+        return nothing(format!("the build after `{name}` runs no {such}step that changes a file"));
     }
     let chosen = match args.limit {
         Some(limit) => sample(all, limit, args.seed),
