@@ -218,7 +218,7 @@ fn is_twin(twin: &Ready, planted: &Ready, name: FindingName) -> bool {
     let tolerates = silent.expect.finding.iter().any(|expected| expected.finding == name)
         || silent.known.iter().any(|known| known.finding == name);
     let plants = silent.tree.symbols.keys().any(|symbol| symbol.starts_with("FAULT_"));
-    let same_edit = |a: &Edit, b: &Edit| (&a.change, &a.also) == (&b.change, &b.also);
+    let same_edit = |a: &Edit, b: &Edit| (&a.change, &a.also, &a.interrupt) == (&b.change, &b.also, &b.interrupt);
     let edits = loud.edit.iter().all(|edit| silent.edit.iter().any(|other| same_edit(edit, other)));
     topic(twin) == topic(planted) && silent.tree.srctree == loud.tree.srctree && !tolerates && !plants && edits
 }

@@ -550,11 +550,6 @@ enum Line {
     Quoted(String),
 }
 
-/// Whether a finding is about how a build ends.
-fn ends_otherwise(name: FindingName) -> bool {
-    matches!(name, FindingName::RebuildFailed | FindingName::RebuildMasked | FindingName::ResumeStuck)
-}
-
 struct Commands<'a> {
     recipe: &'a Recipe,
     places: Places,
@@ -636,7 +631,7 @@ impl Commands<'_> {
                 lines.push(Line::Command(format!("readelf -S {}/{target} | grep BTF", self.obj)));
                 lines.push(Line::Words("nothing; a clean build of the same sources has .BTF".into()));
             }
-            Mode::Incremental if ends_otherwise(finding.name) => {
+            Mode::Incremental if finding.name.is_of_the_end() => {
                 lines.push(Line::Words("and the same from clean".into()));
             }
             Mode::Clean if finding.name == FindingName::BtfDuplicate => {

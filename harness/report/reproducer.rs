@@ -118,7 +118,7 @@ pub fn script(record: &ScenarioRecord, recipe: &Recipe, findings: &[&Finding]) -
     let look = match first.name {
         FindingName::BtfLost if first.summary.starts_with("no .BTF") => Look::LostBtf,
         FindingName::BtfDuplicate => Look::TwoBtf,
-        FindingName::RebuildFailed | FindingName::RebuildMasked => Look::Status,
+        name if name.is_of_the_end() => Look::Status,
         _ => Look::Bytes,
     };
     let mut writer =

@@ -33,6 +33,12 @@ macro_rules! findings {
                 match self { $(Self::$variant => $name),+ }
             }
 
+            /// Whether it is about how a build ends, not about what it leaves.
+            #[must_use]
+            pub fn is_of_the_end(self) -> bool {
+                matches!(self, Self::RebuildFailed | Self::RebuildMasked | Self::ResumeStuck)
+            }
+
             /// What weight it has.
             #[must_use]
             pub fn class(self) -> Class {
