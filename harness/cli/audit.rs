@@ -19,10 +19,9 @@ use clap::Args;
 
 use super::load::{self, Ready};
 use super::progress::note;
-use super::run::capture;
-use super::stages::{Stages, reason, refusal};
+use super::stages::{Stages, chosen, reason, refusal, refuse};
 use super::traced::is_named;
-use super::{CliError, HowArgs, SelectArgs, Session};
+use super::{CliError, HowArgs, Session};
 use crate::artifact::database::Database;
 use crate::artifact::record::ScenarioRecord;
 use crate::artifact::steps::Steps;
@@ -133,10 +132,7 @@ pub(super) fn audit(args: &AuditArgs, session: &mut Session<'_>) -> Result<u8, C
     if args.how.no_trace {
         return Err(CliError::usage("an audit without traces has nothing to look at", "leave `--no-trace` away"));
     }
-    let host = capture()?;
-    let select = SelectArgs { what: args.what.clone(), tier: Vec::new(), scenarios: args.scenarios.clone() };
-    let sources = load::sources(&host, args.how.cache.as_deref());
-    let ready = load::read(load::select(&select, &host.cwd)?, &sources)?;
+    let (host, sources, ready) = chosen(&args.what, args.scenarios.as_deref(), &args.how)?;
     let ready: Vec<Ready> = ready.into_iter().map(|ready| plain(ready, args.host_tools)).collect();
     let stages = Stages::new(host, &args.how, args.scenarios.as_deref())?;
     let whole = Whole { args, stages };
@@ -151,10 +147,7 @@ pub(super) fn audit(args: &AuditArgs, session: &mut Session<'_>) -> Result<u8, C
         scenario.again = format!("kbuild-repro audit {}", crate::runner::pasted(&words));
         match begin(&whole, at, ready, &sources, scenario)? {
             Ok(begun) => work.push(begun),
-            Err((verdict, reason)) => {
-                scenario.findings.clear();
-                (scenario.verdict, scenario.reason) = (verdict, Some(reason));
-            }
+            Err(why) => refuse(scenario, why),
         }
     }
     report.findings.clear();

@@ -4,19 +4,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use super::host::Host;
-use super::load::Ready;
-use super::run::{Run, show};
+use super::load::{self, Ready};
+use super::run::{Run, capture, show};
 use super::state::audit_dir;
-use super::{CliError, HowArgs, Session};
+use super::{CliError, HowArgs, SelectArgs, Session};
 use crate::artifact::record::{ScenarioRecord, write_atomically};
 use crate::report::{Report, ScenarioReport};
 use crate::runner::Parts;
+use crate::tree::source::Sources;
 use crate::verdict::Verdict;
 
 /// What every stage is run with.
 pub(super) struct Stages<'a> {
     pub(super) host: Host,
-    pub(super) how: &'a HowArgs,
+    how: &'a HowArgs,
     scenarios: Option<&'a Path>,
     /// Where the stages leave their records.
     pub(super) dir: PathBuf,
@@ -61,6 +62,25 @@ impl<'a> Stages<'a> {
         show(&report, &self.how.output, session)?;
         Ok(report.exit_code)
     }
+}
+
+/// The scenarios that are asked for, with the host and where their sources are.
+pub(super) fn chosen(
+    what: &[String],
+    scenarios: Option<&Path>,
+    how: &HowArgs,
+) -> Result<(Host, Sources, Vec<Ready>), CliError> {
+    let host = capture()?;
+    let select = SelectArgs { what: what.to_vec(), tier: Vec::new(), scenarios: scenarios.map(Path::to_owned) };
+    let sources = load::sources(&host, how.cache.as_deref());
+    let ready = load::read(load::select(&select, &host.cwd)?, &sources)?;
+    Ok((host, sources, ready))
+}
+
+/// Has a scenario's report say that nothing can be done with it, and why.
+pub(super) fn refuse(scenario: &mut ScenarioReport, (verdict, reason): (Verdict, String)) {
+    scenario.findings.clear();
+    (scenario.verdict, scenario.reason) = (verdict, Some(reason));
 }
 
 /// Why nothing can be done with a scenario after its first stage, if so.

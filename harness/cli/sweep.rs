@@ -14,12 +14,11 @@ use std::sync::atomic::Ordering;
 
 use clap::Args;
 
-use super::load::{self, Ready};
+use super::load::Ready;
 use super::progress::note;
-use super::run::capture;
-use super::stages::{Stages, reason, refusal};
+use super::stages::{Stages, chosen, reason, refusal, refuse};
 use super::traced::is_named;
-use super::{CliError, HowArgs, SelectArgs, Session};
+use super::{CliError, HowArgs, Session};
 use crate::artifact::record::BuildRecord;
 use crate::report::ScenarioReport;
 use crate::runner::Parts;
@@ -123,10 +122,7 @@ pub(super) fn sweep(args: &SweepArgs, session: &mut Session<'_>) -> Result<u8, C
     if args.how.no_trace {
         return Err(CliError::usage("what interrupts builds is their tracer", "leave `--no-trace` away"));
     }
-    let host = capture()?;
-    let select = SelectArgs { what: args.what.clone(), tier: Vec::new(), scenarios: args.scenarios.clone() };
-    let sources = load::sources(&host, args.how.cache.as_deref());
-    let ready = load::read(load::select(&select, &host.cwd)?, &sources)?;
+    let (host, _, ready) = chosen(&args.what, args.scenarios.as_deref(), &args.how)?;
     let ready: Result<Vec<(Ready, Edit)>, CliError> =
         ready.into_iter().map(|ready| split(ready, args.edit.as_deref())).collect();
     let ready = ready?;
@@ -141,10 +137,7 @@ pub(super) fn sweep(args: &SweepArgs, session: &mut Session<'_>) -> Result<u8, C
         scenario.again = format!("kbuild-repro sweep {}", ready.found.name);
         match begin(&whole, at, ready, edit, scenario)? {
             Ok(begun) => work.push(begun),
-            Err((verdict, reason)) => {
-                scenario.findings.clear();
-                (scenario.verdict, scenario.reason) = (verdict, Some(reason));
-            }
+            Err(why) => refuse(scenario, why),
         }
     }
     report.findings.clear();
@@ -247,7 +240,7 @@ fn begin(
     let ignore = &ready.loaded.scenario.compare.ignore;
     let sweep = Sweep {
         edit: name,
-        steps: recipes(steps, &wanted).len(),
+        steps: recipes(steps, wanted).count(),
         points,
         already: differing(whole_build, oracle, ignore).into_iter().collect(),
     };
@@ -365,9 +358,8 @@ fn confirm(
     for work in work {
         let mut seen: Vec<(&str, &Outcome)> = Vec::new();
         for point in &work.sweep.points {
-            let wrong = matches!(point.outcome, Outcome::Diverged { .. } | Outcome::Stuck);
             let kind = (point.interrupt.step.as_str(), &point.outcome);
-            if !wrong || seen.contains(&kind) || seen.len() == whole.args.confirmed {
+            if !point.outcome.is_wrong() || seen.contains(&kind) || seen.len() == whole.args.confirmed {
                 continue;
             }
             seen.push(kind);
@@ -413,8 +405,7 @@ fn conclude(
         report.findings.extend(told.map(|finding| Finding { confirmed: None, ..finding }));
         report.seconds += scenario.seconds;
     }
-    let mut wrong =
-        work.sweep.points.iter().filter(|it| matches!(it.outcome, Outcome::Diverged { .. } | Outcome::Stuck));
+    let mut wrong = work.sweep.points.iter().filter(|it| it.outcome.is_wrong());
     if let Some(first) = wrong.clone().next() {
         report.notes.push(format!("to keep it, under the edit: {}", first.interrupt.toml()));
     }

@@ -18,7 +18,7 @@ use super::slots::{Pool, SlotError};
 use super::traces::Traces;
 use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, Parts, PlannedBuild, Preparation, Role, Seen, Status};
 use crate::sandbox::{self, Isolation, Sandbox, SandboxError};
-use crate::scenario::{OracleWhen, Scenario, Tier};
+use crate::scenario::{Experiment, OracleWhen, Scenario, Tier};
 use crate::tree::kconfig::Unmet;
 use crate::tree::source::tools::Unpacked;
 use crate::tree::{State, TreePlan};
@@ -441,22 +441,24 @@ impl Runner<'_> {
         RunError::new(RunErrorKind::Interrupted, "stopped")
     }
 
+    /// What a build does otherwise, if it is varied.
+    fn experiment(&self, varied: bool) -> Option<&Experiment> {
+        self.scenario.experiment.as_ref().filter(|_| varied)
+    }
+
     /// The host's name, as the build sees it.
     pub(super) fn hostname(&self, varied: bool) -> String {
-        let experiment = self.scenario.experiment.as_ref().filter(|_| varied);
-        experiment.and_then(|experiment| experiment.hostname.clone()).unwrap_or_else(|| "repro".into())
+        self.experiment(varied).and_then(|experiment| experiment.hostname.clone()).unwrap_or_else(|| "repro".into())
     }
 
     /// The umask of a build's commands.
     pub(super) fn umask(&self, varied: bool) -> u32 {
-        let experiment = self.scenario.experiment.as_ref().filter(|_| varied);
-        let umask = experiment.and_then(|experiment| crate::scenario::parse_mode(experiment.umask.as_deref()?));
-        umask.unwrap_or(0o022)
+        let umask = self.experiment(varied).and_then(|experiment| experiment.umask.as_deref());
+        umask.and_then(crate::scenario::parse_mode).unwrap_or(0o022)
     }
 
     pub(super) fn jobs(&self, state: &State, varied: bool) -> Option<u32> {
-        let experiment = self.scenario.experiment.as_ref().filter(|_| varied);
-        experiment.and_then(|experiment| experiment.jobs).or(state.jobs)
+        self.experiment(varied).and_then(|experiment| experiment.jobs).or(state.jobs)
     }
 
     /// Waits for a job slot, and for as many as the scenario fixes.
@@ -541,8 +543,7 @@ impl Runner<'_> {
         let traced = traces.as_ref().map(|it| it.traced(made.ran, tree.maker, tree.mounts(self.context.toolchain)));
         fs::write(super::script_path(&log), &made.script)
             .map_err(|error| RunError::harness("write build.sh", error))?;
-        let experiment = self.scenario.experiment.as_ref().filter(|_| varied);
-        let variations = experiment.map(|experiment| experiment.variations()).unwrap_or_default();
+        let variations = self.experiment(varied).map(Experiment::variations).unwrap_or_default();
         let built = Built {
             build,
             varied: variations.into_iter().map(|(name, _)| name).collect(),

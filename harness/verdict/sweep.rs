@@ -49,6 +49,14 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Whether the next build did not make it good.
+    #[must_use]
+    pub fn is_wrong(&self) -> bool {
+        matches!(self, Self::Diverged { .. } | Self::Stuck)
+    }
+}
+
 /// One interruption, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Point {
@@ -80,9 +88,9 @@ impl Sweep {
     }
 }
 
-/// The steps of a build that are recipes, and `wanted`.
-pub fn recipes<'s>(steps: &'s Steps, wanted: &dyn Fn(&Step) -> bool) -> Vec<&'s Step> {
-    steps.steps.iter().filter(|step| step.kind == Kind::Recipe && wanted(step)).collect()
+/// The steps of a build that are recipes, and `wanted`, with their numbers.
+pub fn recipes(steps: &Steps, wanted: impl Fn(&Step) -> bool) -> impl Iterator<Item = (usize, &Step)> {
+    steps.steps.iter().enumerate().filter(move |(_, step)| step.kind == Kind::Recipe && wanted(step))
 }
 
 /// Every interruption of a build in these ways, in the order of its steps.
@@ -90,8 +98,7 @@ pub fn recipes<'s>(steps: &'s Steps, wanted: &dyn Fn(&Step) -> bool) -> Vec<&'s 
 pub fn points(steps: &Steps, ways: &Ways, wanted: &dyn Fn(&Step) -> bool) -> Vec<Interrupt> {
     let names: Vec<String> = steps.steps.iter().map(|step| live_name(&step.command)).collect();
     let mut points = Vec::new();
-    for step in recipes(steps, wanted) {
-        let at = steps.steps.iter().position(|other| std::ptr::eq(other, step)).unwrap_or_default();
+    for (at, step) in recipes(steps, wanted) {
         let pattern = &names[at];
         // As the tracer counts: every step that fits, queries aside.
         let fits = |n: &usize| steps.steps[*n].kind != Kind::Query && pattern_matches(pattern, &names[*n]);

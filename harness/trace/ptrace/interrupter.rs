@@ -6,7 +6,7 @@
 use wildmatch::WildMatch;
 
 use crate::scenario::{Interrupt, Moment};
-use crate::trace::steps::{kbuild, label};
+use crate::trace::steps::{kbuild, label, live_name};
 
 pub(super) struct Interrupter {
     pub(super) what: Interrupt,
@@ -39,15 +39,14 @@ impl Interrupter {
         if self.step.is_some() {
             return;
         }
-        let body = kbuild::body(command);
         let label = label(command);
-        if !label.as_deref().into_iter().chain([body]).any(|name| self.pattern.matches(name)) {
+        if !label.as_deref().into_iter().chain([kbuild::body(command)]).any(|name| self.pattern.matches(name)) {
             return;
         }
         self.fitting += 1;
         if self.fitting == self.what.nth.unwrap_or(1) {
             self.step = Some(process);
-            self.name = label.unwrap_or_else(|| body.to_owned());
+            self.name = live_name(command);
             self.due = self.when() == Moment::Before;
         }
     }
