@@ -320,8 +320,8 @@ enum SchemaOf {
 #[derive(Debug, Clone, Args)]
 struct FetchArgs {
     /// `debian:6.12`, a tarball, `git:DIR@REV`, or a tool as `tool:pahole-1.30`
-    #[arg(value_name = "SOURCE")]
-    source: String,
+    #[arg(value_name = "SOURCE", required = true)]
+    source: Vec<String>,
     /// Where kernel sources are kept
     #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_CACHE")]
     cache: Option<PathBuf>,

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::artifact::record::ToolRecord;
 use crate::cli::host::{Host, Need};
+use crate::cli::progress::note;
 use crate::cli::{CliError, SelectArgs, Session};
 use crate::scenario::{self, Errors, GraftArch, Key, Loaded, Loader, Problem, Tier, TreeKind};
 use crate::tree::lower::{DirBeside, DirLower, MiniLower, read_regular};
@@ -473,23 +474,34 @@ pub fn toolchain(host: &Host) -> Vec<ToolRecord> {
         .collect()
 }
 
-/// Gets a source into the cache.
+/// Gets sources and tools into the cache; one that cannot be had keeps none of the others away.
 ///
 /// # Errors
-/// It cannot be had.
-pub fn fetch(source: &str, cache: Option<&Path>, session: &mut Session<'_>) -> Result<u8, CliError> {
+/// Those of the first that cannot be had; the others are told.
+pub fn fetch(what: &[String], cache: Option<&Path>, session: &mut Session<'_>) -> Result<u8, CliError> {
     let host = super::run::capture_without_tools()?;
+    let mut failed = None;
+    for source in what {
+        match fetch_one(&host, source, cache) {
+            Ok(got) => writeln!(session.out, "{got}")?,
+            Err(error) if failed.is_none() => failed = Some(error),
+            Err(error) => note(&format!("{source}: {error}")),
+        }
+    }
+    failed.map_or(Ok(0), Err)
+}
+
+/// Gets one, and says what and where it is.
+fn fetch_one(host: &Host, source: &str, cache: Option<&Path>) -> Result<String, CliError> {
     if let Some(id) = source.strip_prefix(super::toolchain::SCHEME) {
-        writeln!(session.out, "{}", super::toolchain::fetch(&host, id, cache)?)?;
-        return Ok(0);
+        return super::toolchain::fetch(host, id, cache);
     }
     let spec = SourceSpec::parse(source).map_err(|error| CliError::usage(error.to_string(), error.hint()))?;
     let spec = spec.resolve(&host.cwd);
-    let sources = sources(&host, cache);
+    let sources = sources(host, cache);
     let got = get(&sources, &spec, host.terminal.is_terminal)?;
     let version = got.version.map_or(String::new(), |version| format!(" {version}"));
-    writeln!(session.out, "{}{version} in {}", got.identity, got.dir.display())?;
-    Ok(0)
+    Ok(format!("{}{version} in {}", got.identity, got.dir.display()))
 }
 
 /// The cache of sources.
