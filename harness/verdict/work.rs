@@ -6,7 +6,7 @@ use super::Finding;
 use super::compare::{Comparison, finding, in_tree};
 use super::guilt::{Fault, Timeline, Timelines, cut, words};
 use crate::artifact::record::{BuildRecord, Mode, ScenarioRecord};
-use crate::scenario::FindingName;
+use crate::scenario::{Change, FindingName};
 use crate::trace::{Content, Kind, Saved, Step, kbuild};
 
 /// How many steps of one kind are named.
@@ -93,7 +93,8 @@ fn of_build(record: &ScenarioRecord, build: &BuildRecord, timeline: &Timeline<'_
         let Some(earlier) = timeline.runs(&key).iter().rev().find(|run| run.0 < last) else { continue };
         // What is not there has to be made.
         let had_to = timeline.step(at).outputs.iter().any(|output| timeline.was_missing(&output.path, at));
-        if !always.contains(&key) && !had_to && got_the_same(timeline, *earlier, at) {
+        let told = told_the_same(timeline, *earlier, at) || asked_otherwise(record, build);
+        if !always.contains(&key) && !had_to && told && got_the_same(timeline, *earlier, at) {
             found.entry(kind_of(timeline.step(at))).or_default().push(at);
         }
     }
@@ -163,9 +164,19 @@ fn got_the_same(timeline: &Timeline<'_>, earlier: At, now: At) -> bool {
         && known(&a.inputs)
         && known(&b.inputs)
         && digests(a) == digests(b)
-        && timeline.command(earlier) == timeline.command(now)
         && timeline.environment(earlier) == timeline.environment(now)
         && timeline.toolchain(earlier) == timeline.toolchain(now)
+}
+
+/// Whether two runs of a step had the same command.
+fn told_the_same(timeline: &Timeline<'_>, earlier: At, now: At) -> bool {
+    timeline.command(earlier) == timeline.command(now)
+}
+
+/// Whether nothing but other goals was asked for: a command that is another one for that comes to and fro with them.
+fn asked_otherwise(record: &ScenarioRecord, build: &BuildRecord) -> bool {
+    let goals = |change: &Change| *change == Change { goals: change.goals.clone(), ..Change::default() };
+    build.edit.is_some_and(|n| record.scenario.edit[n].changes_of().all(goals))
 }
 
 /// Why make ran a step, in kbuild's words (scripts/Kbuild.include, `why`), as far as the builds show it.

@@ -292,3 +292,19 @@ fn a_prerequisite_that_another_line_of_the_recipe_reads_is_named() {
     let whys: Vec<&str> = judgement.findings.iter().filter_map(|it| Some(it.cause.as_ref()?.why.as_str())).collect();
     assert_eq!(whys, ["due to newer prerequisites: `obj/vmlinux`, which another line of the recipe reads"]);
 }
+
+#[test]
+fn a_command_that_comes_to_and_fro_with_the_goals_is_work_for_nothing_and_one_that_was_asked_for_is_not() {
+    let needless = |edit: &str| {
+        let cc = |command: &str| Step { command: command.into(), ..step("CC a.o", "src/a.c=1", "obj/a.o=1") };
+        let ids = ["control/clean", "edit-1/incremental", "edit-1/oracle"];
+        let mut record = record(edit, ids.map(|id| build(id, &[("a.o", "1")])).into());
+        let commands = ["cc -DMODULE a.c", "cc a.c", "cc a.c"];
+        record.traces =
+            ids.into_iter().zip(commands).map(|(id, command)| (id.to_owned(), steps(vec![cc(command)]))).collect();
+        let judgement = judge(&record, &Accepted::default());
+        judgement.findings.iter().filter_map(|it| Some(it.cause.as_ref()?.why.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(needless("[[edit]]\ngoals = [\"a.o\"]\n"), ["due to command line change: --DMODULE"]);
+    assert_eq!(needless("[[edit]]\ngoals = [\"a.o\"]\nvars = { KCFLAGS = \"\" }\n"), [""; 0]);
+}
