@@ -59,8 +59,8 @@ pub fn explanation(name: FindingName) -> Explanation {
         ),
         RebuildNeedless => it(
             "modules/broken-exclusion",
-            "Make goes by time stamps: a prerequisite was written again with what it had held before, or a rule names more than its \
-             step reads.",
+            "Make goes by time stamps: a prerequisite was written again with what it had held before, a rule names more than its step \
+             reads, or a command is another one with each goal that is asked for.",
             "Look whether the seconds are worth it: `filechk` and `if_changed` keep a file that would not change, and so its time. It \
              fails only where a scenario demands that the step does not run (`skips`).",
         ),

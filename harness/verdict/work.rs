@@ -6,7 +6,7 @@ use super::Finding;
 use super::compare::{Comparison, finding, in_tree};
 use super::guilt::{Fault, Timeline, Timelines, cut, words};
 use crate::artifact::record::{BuildRecord, Mode, ScenarioRecord};
-use crate::scenario::{Change, FindingName};
+use crate::scenario::{Change, FindingName, WhichTree};
 use crate::trace::{Content, Kind, Saved, Step, kbuild};
 
 /// How many steps of one kind are named.
@@ -87,12 +87,14 @@ fn of_build(record: &ScenarioRecord, build: &BuildRecord, timeline: &Timeline<'_
     let last = timeline.last();
     let Some((_, steps)) = timeline.builds.last() else { return Vec::new() };
     let always = always(timeline);
+    let lost = lost(record, build, &steps.objtree);
     let mut found: BTreeMap<String, Vec<At>> = BTreeMap::new();
     for at in (0..steps.steps.len()).map(|at| (last, at)).filter(|at| makes(timeline.step(*at))) {
         let key = timeline.key(at);
         let Some(earlier) = timeline.runs(&key).iter().rev().find(|run| run.0 < last) else { continue };
         // What is not there has to be made.
-        let had_to = timeline.step(at).outputs.iter().any(|output| timeline.was_missing(&output.path, at));
+        let gone = |path: &str| timeline.was_missing(path, at) || lost.iter().any(|lost| is_below(path, lost));
+        let had_to = timeline.step(at).outputs.iter().any(|output| gone(&output.path));
         let told = told_the_same(timeline, *earlier, at) || asked_otherwise(record, build);
         if !always.contains(&key) && !had_to && told && got_the_same(timeline, *earlier, at) {
             found.entry(kind_of(timeline.step(at))).or_default().push(at);
@@ -131,6 +133,18 @@ fn of_build(record: &ScenarioRecord, build: &BuildRecord, timeline: &Timeline<'_
         })
     };
     found.into_iter().filter_map(one).collect()
+}
+
+/// What the edit of a build takes away from the object tree: files and directories, as steps name them.
+fn lost(record: &ScenarioRecord, build: &BuildRecord, objtree: &str) -> Vec<String> {
+    let changes = build.edit.into_iter().flat_map(|n| record.scenario.edit[n].changes_of());
+    let deleted = changes.filter(|change| change.tree == Some(WhichTree::Obj) && change.delete.is_some());
+    deleted.filter_map(|change| Some(format!("{objtree}/{}", change.file.as_deref()?))).collect()
+}
+
+/// Whether a path is another one, or is below it.
+fn is_below(path: &str, top: &str) -> bool {
+    path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// What a step does, for all targets: `LD [M]`, or the first program's name; of a shell's compound command what it makes.

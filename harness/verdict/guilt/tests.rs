@@ -308,3 +308,17 @@ fn a_command_that_comes_to_and_fro_with_the_goals_is_work_for_nothing_and_one_th
     assert_eq!(needless("[[edit]]\ngoals = [\"a.o\"]\n"), ["due to command line change: --DMODULE"]);
     assert_eq!(needless("[[edit]]\ngoals = [\"a.o\"]\nvars = { KCFLAGS = \"\" }\n"), [""; 0]);
 }
+
+#[test]
+fn what_an_edit_takes_away_is_not_made_for_nothing() {
+    let needless = |edit: &str| {
+        let ids = ["control/clean", "edit-1/incremental", "edit-1/oracle"];
+        let mut record = record(edit, ids.map(|id| build(id, &[("d/a.o", "1")])).into());
+        let cc = || step("CC d/a.o", "src/a.c=1", "obj/d/a.o=1 obj/d/.a.o.cmd=1");
+        record.traces = ids.into_iter().map(|id| (id.to_owned(), steps(vec![cc()]))).collect();
+        judge(&record, &Accepted::default()).findings.len()
+    };
+    let deleted = |file: &str| format!("[[edit]]\ntree = \"obj\"\nfile = \"{file}\"\ndelete = true\n");
+    assert_eq!(["d/a.o", "d/.a.o.cmd", "d"].map(|file| needless(&deleted(file))), [0; 3]);
+    assert_eq!(["d/b.o", "d/a.o.old"].map(|file| needless(&deleted(file))), [1; 2]);
+}
