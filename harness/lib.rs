@@ -10,6 +10,7 @@
 //! [`run_scenario`] is that way on one screen: a scenario and its tree become a
 //! [`ScenarioRecord`]; everything after it (`verdict::judge`, `report`) is a pure function of records.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -41,6 +42,8 @@ pub struct Job<'a> {
     pub id: &'a str,
     /// How to name it to `run`.
     pub file: &'a str,
+    /// Which cell of a matrix it is: its values by the keys of their lists.
+    pub matrix: BTreeMap<String, String>,
     /// The command that runs it again and keeps its trees.
     pub again: &'a str,
     /// The scenario.
@@ -107,6 +110,7 @@ pub fn run_scenario(
         format: FORMAT,
         id: job.id.to_owned(),
         file: job.file.to_owned(),
+        matrix: job.matrix.clone(),
         again: job.again.to_owned(),
         scenario: scenario.clone(),
         kernel: job.kernel.clone(),
@@ -140,7 +144,7 @@ pub fn artifact_patterns(scenario: &Scenario, plan: &TreePlan) -> Vec<String> {
 pub fn variant(scenario: &Scenario, toolchain: &[ToolRecord]) -> Option<String> {
     let version = |name: &str| toolchain.iter().find(|tool| tool.name == name).map(|tool| tool.key.as_str());
     let variants = &scenario.snapshots.as_ref()?.variants;
-    let fits = |variant: &&std::collections::BTreeMap<String, String>| {
+    let fits = |variant: &&BTreeMap<String, String>| {
         variant.iter().all(|(tool, wanted)| version(tool) == Some(wanted.as_str()))
     };
     variants.iter().find(fits).map(verdict::variant_name)

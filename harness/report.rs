@@ -2,6 +2,7 @@
 //!
 //! [`Write`]: std::io::Write
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use schemars::JsonSchema;
@@ -19,6 +20,7 @@ pub mod compare;
 pub mod explain;
 pub mod json;
 pub mod mail;
+mod matrix;
 pub mod reproducer;
 mod subject;
 mod sweep;
@@ -66,6 +68,9 @@ pub struct ScenarioReport {
     pub id: String,
     /// How to name it to `run`.
     pub file: String,
+    /// Which cell of a matrix it is: its values by the keys of their lists, e.g. `kernel`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub matrix: BTreeMap<String, String>,
     /// Its title.
     pub title: String,
     /// Its tier.
@@ -152,6 +157,7 @@ fn scenario(record: &ScenarioRecord, judgement: &Judgement) -> ScenarioReport {
     ScenarioReport {
         id: record.id.clone(),
         file: record.file.clone(),
+        matrix: record.matrix.clone(),
         title: record.scenario.title.clone(),
         tier: record.scenario.tier(),
         kernel: record.kernel.clone(),

@@ -21,6 +21,7 @@ mod experiment;
 mod finding;
 mod graft;
 mod interrupt;
+mod matrix;
 mod schema;
 mod toolchain;
 
@@ -32,6 +33,7 @@ pub use experiment::Experiment;
 pub use finding::{Class, FindingName};
 pub use graft::{GRAFT, GRAFT_KERNEL, GraftArch};
 pub use interrupt::{Interrupt, Moment, Signal, Whom};
+pub use matrix::{Cell, Dimension, Except, Matrix, Part, SYSTEM, names_a_tool, unfit};
 pub use schema::json_schema;
 pub(crate) use schema::nearest;
 pub use toolchain::{Compiler, Toolchain, Wanted, version_fits};
@@ -112,6 +114,9 @@ pub struct Scenario {
     /// What it is built with, where that is not the system's.
     #[serde(default, skip_serializing_if = "Toolchain::is_empty")]
     pub toolchain: Toolchain,
+    /// Lists of kernels, tools and jobs: it is run for each combination, and each is a scenario of its own.
+    #[serde(default, skip_serializing_if = "Matrix::is_empty")]
+    pub matrix: Matrix,
     /// What the second clean build (the experiment) does otherwise than the first (the control).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiment: Option<Experiment>,
@@ -417,6 +422,12 @@ pub struct ExpectFinding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub at_least: Option<u32>,
+    /// Kernel releases it appears on, e.g. `["6.1", "6.12"]`; all if left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernels: Vec<String>,
+    /// Tool versions it appears with, e.g. `{ pahole = "1.24" }`; all if left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tools: BTreeMap<String, String>,
 }
 
 /// A fault that is known and tolerated.

@@ -198,6 +198,8 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("Make", "## `[make]`", "| key |"),
     ("Then", "## `[make]`", "| key of `[[make.then]]` |"),
     ("Toolchain", "## `[toolchain]`", "| key |"),
+    ("Matrix", "## `[matrix]`", "| key |"),
+    ("Except", "## `[matrix]`", "| key of `except` |"),
     ("Experiment", "## `[experiment]`", "| key |"),
     ("Compare", "## `[compare]`", "| key |"),
     ("Ignore", "## `[compare]`", "| key of `[[compare.ignore]]` |"),

@@ -1,6 +1,7 @@
 //! Each scenario file is one test, run through the binary as a user runs it.
 //!
-//! A test is called as its scenario, with `::` for `/`: `btf::vmlinux-only-6.12`. Scenarios of tier `quick` always
+//! A test is called as its scenario, with `::` for `/`: `btf::vmlinux-only-6.12`, and of one with a matrix each cell is one:
+//! `graft::noop@6.12`. Scenarios of tier `quick` always
 //! run, those of tier `graft` where the source of their kernel is cached; `kernel` and `long` are ignored tests:
 //!
 //! ```text
@@ -34,17 +35,18 @@ fn main() -> ExitCode {
     let host = Host::capture_without_tools().expect("this host");
     let cache = std::env::var_os("KBUILD_REPRO_CACHE").map(PathBuf::from);
     let sources = load::sources(&host, cache.as_deref());
-    // With --exact only one file is looked at, however many there are.
-    let wanted = arguments.filter.clone().filter(|_| arguments.exact);
+    // With --exact only one file is looked at, however many there are. Cells are named behind its id.
+    let exact = arguments.filter.as_deref().filter(|_| arguments.exact);
+    let wanted = exact.map(|name| name.split('@').next().unwrap_or(name));
     let trials = found
         .into_iter()
-        .filter(|found| wanted.as_ref().is_none_or(|wanted| wanted.ends_with(&name(found))))
-        .map(|found| {
-            let name = name(&found);
+        .filter(|found| wanted.is_none_or(|wanted| wanted.ends_with(&name(found))))
+        .flat_map(|found| {
+            let its_name = name(&found);
             match load::read(vec![found], &sources) {
-                Ok(ready) => trial(name, ready.into_iter().next().expect("one file gives one scenario"), &sources),
+                Ok(ready) => ready.into_iter().map(|ready| trial(name(&ready.found), ready, &sources)).collect(),
                 // The errors of a scenario file are those of its test.
-                Err(error) => Trial::test(name, move || Err(Failed::from(shown(&error)))),
+                Err(error) => vec![Trial::test(its_name, move || Err(Failed::from(shown(&error))))],
             }
         })
         .collect();
@@ -109,7 +111,7 @@ fn test(ready: &Ready, again: &str) -> Result<Completion, Failed> {
     let (out, json) = (temp.path().join("run"), temp.path().join("report.json"));
     let mut run = Command::new(env!("CARGO_BIN_EXE_kbuild-repro"));
     run.arg("run")
-        .arg(&ready.found.file)
+        .arg(&ready.found.name)
         .arg("--quiet")
         .arg("--no-fetch")
         .arg("--out")

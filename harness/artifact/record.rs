@@ -137,6 +137,9 @@ pub struct ScenarioRecord {
     pub id: String,
     /// How to name it to `run`.
     pub file: String,
+    /// Which cell of a matrix it is: its values by the keys of their lists.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub matrix: BTreeMap<String, String>,
     /// The command that runs it again and keeps its trees.
     #[serde(default)]
     pub again: String,

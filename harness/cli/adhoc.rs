@@ -12,8 +12,8 @@ use super::{CliError, Format, HowArgs, Session};
 use crate::report::Report;
 use crate::runner::Parts;
 use crate::scenario::{
-    Change, Compare, Edit, Expect, FindingName, Limits, Loaded, Make, ObjTree, OneOrMany, Scenario, Tier, Toolchain,
-    Tree, TreeKind, True,
+    Cell, Change, Compare, Edit, Expect, FindingName, Limits, Loaded, Make, Matrix, ObjTree, OneOrMany, Scenario, Tier,
+    Toolchain, Tree, TreeKind, True,
 };
 use crate::tree::source::SourceSpec;
 use crate::verdict::Verdict;
@@ -209,6 +209,7 @@ fn run(
         },
         make,
         toolchain: Toolchain::default(),
+        matrix: Matrix::default(),
         experiment: None,
         compare: Compare { only: artifacts, ..Compare::default() },
         limits: Limits::default(),
@@ -231,9 +232,10 @@ fn run(
     let mut again = vec!["kbuild-repro".to_owned()];
     again.extend(std::env::args().skip(1));
     let again = crate::runner::pasted(&again);
-    let found = Found { id: what.to_owned(), file: tree.join("scenario.toml"), name, again, by_name: true };
+    let file = tree.join("scenario.toml");
+    let found = Found { id: what.to_owned(), file, name, again, by_name: true, cells: Vec::new() };
     let source = SourceSpec::Directory(tree.clone());
-    let ready = Ready { found, loaded: Loaded { scenario, document }, source };
+    let ready = Ready { found, loaded: Loaded { scenario, document }, source, cell: Cell::default() };
     let in_place = in_place.then_some(tree);
     let mut run = Run::new(host, &args.how, None, parts, in_place)?;
     run.args = std::env::args().skip(1).collect();

@@ -575,8 +575,10 @@ mod tests {
             name: "t.toml".into(),
             again: String::new(),
             by_name: true,
+            cells: Vec::new(),
         };
-        let ready = Ready { found, loaded, source: crate::tree::source::SourceSpec::Mini };
+        let source = crate::tree::source::SourceSpec::Mini;
+        let ready = Ready { found, loaded, source, cell: crate::scenario::Cell::default() };
         let crate::scenario::Scenario { edit, expect, .. } = asking(&plain(ready, true)).loaded.scenario;
         assert_eq!(edit.len(), 1);
         assert_eq!(edit[0].change.env.get("GNUMAKEFLAGS").map(String::as_str), Some("-p"));

@@ -122,7 +122,9 @@ fn never_there(
     cache: Option<&Path>,
 ) -> Result<Vec<String>, CliError> {
     let scenario = &ready.loaded.scenario;
-    let offered = |wanted: &Wanted<'_>| Offer::find(wanted.name, wanted.version).is_some();
+    let offered = |wanted: &Wanted<'_>| {
+        wanted.program().map_or_else(|| Offer::find(wanted.name, wanted.version).is_some(), Path::is_file)
+    };
     let mut reasons = Vec::new();
     for wanted in scenario.toolchain.wanted().into_iter().filter(|wanted| !offered(wanted)) {
         // Only now is it worth asking the system's tools for their versions.

@@ -319,16 +319,19 @@ impl Host {
         command
     }
 
+    /// The version that a program says when it is started with these arguments.
+    pub(crate) fn version_of(&self, program: &Path, args: &[&str]) -> Option<String> {
+        let out = self.command(program).args(args).output().ok()?;
+        let all = [out.stdout, out.stderr].concat();
+        version_in(&String::from_utf8_lossy(&all)).map(str::to_owned)
+    }
+
     fn probe(&self, tool: &Tool) -> Option<ToolInfo> {
         let (path, version) = match tool.probe {
             Probe::Program(args) => {
                 let path = if tool.is_for_builds() { self.find_for_builds(tool.name) } else { self.find(tool.name) }?;
                 // One that does not run is there all the same: what it lacks shows when it is used.
-                let said = self.command(&path).args(args).output();
-                let version = said.ok().and_then(|out| {
-                    let all = [out.stdout, out.stderr].concat();
-                    version_in(&String::from_utf8_lossy(&all)).map(str::to_owned)
-                });
+                let version = self.version_of(&path, args);
                 (path, version)
             }
             Probe::Header { header, version } => {

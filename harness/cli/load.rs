@@ -6,11 +6,15 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+mod cells;
+
+pub use cells::MatrixArgs;
+
 use crate::artifact::record::ToolRecord;
 use crate::cli::host::{Host, Need};
 use crate::cli::progress::note;
 use crate::cli::{CliError, SelectArgs, Session};
-use crate::scenario::{self, Errors, GraftArch, Key, Loaded, Loader, Problem, Tier, TreeKind};
+use crate::scenario::{self, Cell, Errors, GraftArch, Key, Loaded, Loader, Matrix, Problem, Tier, TreeKind};
 use crate::tree::lower::{DirBeside, DirLower, MiniLower, read_regular};
 use crate::tree::source::{Hold, Identity, Part, Progress, SourceError, SourceSpec, Sources, Status};
 use crate::tree::{self, Lower};
@@ -28,9 +32,11 @@ pub struct Found {
     pub again: String,
     /// Whether it was named itself, and not by a directory, a pattern, or not at all.
     pub by_name: bool,
+    /// Those of its cells that are asked for, by name; all if none is named.
+    pub cells: Vec<String>,
 }
 
-/// A scenario that was read.
+/// A scenario that was read: of one with a matrix, one cell.
 #[derive(Debug, Clone)]
 pub struct Ready {
     /// The file.
@@ -39,6 +45,8 @@ pub struct Ready {
     pub loaded: Loaded,
     /// Where its sources come from.
     pub source: SourceSpec,
+    /// What of a matrix it is; nothing where there is none.
+    pub cell: Cell,
 }
 
 /// Reads files that others extend, relative to the file that names them. Names are relative to the current
@@ -106,7 +114,7 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
     let found = |file: PathBuf, by_name| {
         let name = file.strip_prefix(cwd).unwrap_or(&file).display().to_string();
         let again = format!("kbuild-repro run {} --keep", crate::runner::shown(std::slice::from_ref(&name)));
-        Found { id: id_of(&file, dir.as_deref()), file, name, again, by_name }
+        Found { id: id_of(&file, dir.as_deref()), file, name, again, by_name, cells: Vec::new() }
     };
     let all = || dir.as_deref().map(scenario_files).unwrap_or_default();
     let mut chosen: Vec<Found> = Vec::new();
@@ -125,6 +133,13 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
             chosen.extend(scenario_files(&path).into_iter().map(|file| found(file, false)));
         } else if path.is_file() {
             chosen.push(found(path, true));
+        } else if let Some((file, cell)) = cells::of_file(what, cwd) {
+            let mut one = found(cwd.join(file), true);
+            if !cells::names(&one).iter().any(|name| name == cell) {
+                return Err(cells::no_cell(&one, cell));
+            }
+            one.cells.push(cell.to_owned());
+            chosen.push(one);
         } else if path.is_dir() && Path::new(what).is_absolute() {
             let files = scenario_files(&path);
             if files.is_empty() {
@@ -140,24 +155,33 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
             let pattern = wildmatch::WildMatch::new(what);
             let fits =
                 |id: &str| if what.contains(['*', '?']) { pattern.matches(id) } else { id.contains(what.as_str()) };
-            let (matching, others): (Vec<Found>, Vec<Found>) =
-                all().into_iter().map(|file| found(file, false)).partition(|found| fits(&found.id));
+            let picked = |file| {
+                let found = found(file, false);
+                if fits(&found.id) {
+                    return Ok(found);
+                }
+                let cells: Vec<String> =
+                    cells::names(&found).into_iter().filter(|cell| fits(&cell_id(&found.id, cell))).collect();
+                if cells.is_empty() { Err(found) } else { Ok(Found { cells, ..found }) }
+            };
+            let (matching, others): (Vec<_>, Vec<_>) = all().into_iter().map(picked).partition(Result::is_ok);
+            let matching: Vec<Found> = matching.into_iter().flatten().collect();
             if matching.is_empty() {
-                let near = scenario::nearest(what, others.iter().map(|found| found.id.as_str()));
-                return Err(CliError::Nothing {
-                    message: format!("no scenario matches `{what}`"),
-                    hint: Some(near.map_or("kbuild-repro list".into(), |near| format!("did you mean `{near}`?"))),
-                });
+                let others: Vec<Found> = others.into_iter().filter_map(Result::err).collect();
+                return Err(no_match(what, &others));
             }
-            let exact = matching.iter().any(|found| found.id == *what);
-            chosen.extend(matching.into_iter().filter(|found| !exact || found.id == *what).map(|mut found| {
+            let is_it = |found: &Found| {
+                found.id == *what || matches!(found.cells.as_slice(), [cell] if cell_id(&found.id, cell) == *what)
+            };
+            let exact = matching.iter().any(is_it);
+            chosen.extend(matching.into_iter().filter(|found| !exact || is_it(found)).map(|mut found| {
                 found.by_name = exact;
                 found
             }));
         }
     }
-    let mut seen = std::collections::BTreeSet::new();
-    chosen.retain(|found| seen.insert(found.file.canonicalize().unwrap_or_else(|_| found.file.clone())));
+    let file = |found: &Found| found.file.canonicalize().unwrap_or_else(|_| found.file.clone());
+    let mut chosen = cells::merge(chosen, &file);
     // Two files outside the directory of scenarios can have one name.
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
     for found in &mut chosen {
@@ -170,15 +194,55 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
     Ok(chosen)
 }
 
-/// Reads the scenario files.
+/// The id of a scenario's cell.
+fn cell_id(id: &str, cell: &str) -> String {
+    format!("{id}{}{cell}", cells::AT)
+}
+
+/// The error that nothing matches a pattern; the nearest name is one of a scenario or of a cell.
+fn no_match(what: &str, others: &[Found]) -> CliError {
+    // Only where the scenario is right is it worth reading what cells it has.
+    let asked = what.split_once(cells::AT).map_or("", |(id, _)| id);
+    let of_it = others.iter().find(|found| found.id == asked);
+    let cells: Vec<String> = of_it.map_or(Vec::new(), cells::names);
+    let cells: Vec<String> = cells.iter().map(|cell| cell_id(asked, cell)).collect();
+    let ids = others.iter().map(|found| found.id.as_str()).chain(cells.iter().map(String::as_str));
+    let near = scenario::nearest(what, ids);
+    CliError::Nothing {
+        message: format!("no scenario matches `{what}`"),
+        hint: Some(near.map_or("kbuild-repro list".into(), |near| format!("did you mean `{near}`?"))),
+    }
+}
+
+/// Reads the scenario files: one scenario for each, and of one with a matrix one for each cell.
 ///
 /// # Errors
 /// All errors of all files: where one is wrong, they are all tried on their trees, as far as these are at hand
 /// in `sources`, so that what is wrong there too is told with it.
 pub fn read(found: Vec<Found>, sources: &Sources) -> Result<Vec<Ready>, CliError> {
-    let (ready, wrong, mut errors) = read_all(found);
+    Ok(read_over(found, &Matrix::default(), sources)?.0)
+}
+
+/// The same with the lists of the command line in place of those of the files, and beside them why scenarios that were
+/// not named themselves have no use for these, with how many they are.
+///
+/// # Errors
+/// As [`read`], and that a scenario that was named has no use for them.
+pub(super) fn read_over(
+    found: Vec<Found>,
+    over: &Matrix,
+    sources: &Sources,
+) -> Result<(Vec<Ready>, BTreeMap<String, usize>), CliError> {
+    let All { ready, wrong, unfit, mut errors } = read_all(found, over);
+    if let Some(unfit) = unfit.iter().find(|unfit| unfit.found.by_name) {
+        return Err(unfit.usage());
+    }
     if errors.0.is_empty() {
-        return Ok(ready);
+        let mut reasons = BTreeMap::new();
+        for unfit in unfit {
+            *reasons.entry(unfit.why).or_default() += 1;
+        }
+        return Ok((ready, reasons));
     }
     for ready in ready.iter().chain(&wrong) {
         errors.0.extend(on_paper(ready, sources).err().unwrap_or_default().0);
@@ -188,27 +252,42 @@ pub fn read(found: Vec<Found>, sources: &Sources) -> Result<Vec<Ready>, CliError
 
 /// The scenario files that are right, and the errors of the others.
 pub(super) fn read_each(found: Vec<Found>) -> (Vec<Ready>, Errors) {
-    let (ready, _, errors) = read_all(found);
+    let All { ready, errors, .. } = read_all(found, &Matrix::default());
     (ready, errors.sorted())
 }
 
-/// The scenarios that are right, what is left of those that are wrong, and what is wrong with them.
-fn read_all(found: Vec<Found>) -> (Vec<Ready>, Vec<Ready>, Errors) {
-    let mut errors = Errors::default();
-    let (mut ready, mut wrong) = (Vec::new(), Vec::new());
+/// What came of reading scenario files.
+#[derive(Default)]
+struct All {
+    /// The scenarios that are right.
+    ready: Vec<Ready>,
+    /// What is left of those that are wrong.
+    wrong: Vec<Ready>,
+    /// Those that have no use for the command line's lists.
+    unfit: Vec<cells::Unfit>,
+    /// What is wrong.
+    errors: Errors,
+}
+
+fn read_all(found: Vec<Found>, over: &Matrix) -> All {
+    let mut all = All::default();
     for found in found {
         let (loaded, more) = read_one(&found);
-        let list = if more.0.is_empty() { &mut ready } else { &mut wrong };
-        errors.0.extend(more.0);
+        let right = more.0.is_empty();
+        all.errors.0.extend(more.0);
         let Some(loaded) = loaded else { continue };
-        match source(&found, &loaded) {
-            Ok(source) => list.push(Ready { found, loaded, source }),
-            // Where `srctree` is not written or of a wrong type, that was said.
-            Err(_) if loaded.document.is_damaged(&crate::key_path!["tree", "srctree"]) => {}
-            Err(problem) => errors.0.push(*problem),
+        match cells::expand(&found, &loaded, over) {
+            Ok((cells, problems)) => {
+                if right { &mut all.ready } else { &mut all.wrong }.extend(cells);
+                // Where `srctree` is not written or of a wrong type, that was said.
+                if !loaded.document.is_damaged(&crate::key_path!["tree", "srctree"]) {
+                    all.errors.0.extend(problems.0);
+                }
+            }
+            Err(unfit) => all.unfit.push(*unfit),
         }
     }
-    (ready, wrong, errors)
+    all
 }
 
 /// Tries a scenario's edits on its tree without building.
@@ -292,13 +371,16 @@ fn read_one(found: &Found) -> (Option<Loaded>, Errors) {
 }
 
 /// The key that says where the sources come from.
-fn source_key(loaded: &Loaded) -> [Key; 2] {
+fn source_key(loaded: &Loaded, cell: &Cell) -> Vec<Key> {
+    if let Some(key) = cell.kernel_key() {
+        return key.into();
+    }
     let graft = loaded.scenario.is_graft() && loaded.scenario.tree.kernel.is_some();
-    crate::key_path!["tree", if graft { "kernel" } else { "srctree" }]
+    crate::key_path!["tree", if graft { "kernel" } else { "srctree" }].into()
 }
 
-fn source(found: &Found, loaded: &Loaded) -> Result<SourceSpec, Box<Problem>> {
-    let at = source_key(loaded);
+fn source(found: &Found, loaded: &Loaded, cell: &Cell) -> Result<SourceSpec, Box<Problem>> {
+    let at = source_key(loaded, cell);
     let spec = SourceSpec::parse(loaded.scenario.kernel_source())
         .map_err(|error| Box::new(Problem::at_key(&loaded.document, &at, error.to_string()).hint(error.hint())))?;
     if loaded.scenario.is_graft() && matches!(spec, SourceSpec::Mini | SourceSpec::Graft) {
@@ -379,7 +461,7 @@ pub fn at_hand(ready: &Ready, sources: &Sources) -> Result<AtHand, Absent> {
     let scenario = &ready.loaded.scenario;
     let sources = &sources.part(part(ready));
     let wrong = |message: String, hint: String| {
-        let problem = Problem::at_key(&ready.loaded.document, &source_key(&ready.loaded), message);
+        let problem = Problem::at_key(&ready.loaded.document, &source_key(&ready.loaded, &ready.cell), message);
         Absent::Wrong(Box::new(problem.hint(hint)))
     };
     match &ready.source {

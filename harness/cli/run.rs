@@ -48,9 +48,16 @@ pub(crate) fn run(args: &RunArgs, session: &mut Session<'_>) -> Result<u8, CliEr
     let host = capture()?;
     let found = load::select(&args.select, &host.cwd)?;
     let tiers = &args.select.tier;
-    let mut ready = load::read(found, &load::sources(&host, args.how.cache.as_deref()))?;
+    let over = args.matrix.matrix(&host.cwd)?;
+    let (mut ready, unfit) = load::read_over(found, &over, &load::sources(&host, args.how.cache.as_deref()))?;
+    if !args.how.output.quiet {
+        for (reason, count) in unfit {
+            let plural = if count == 1 { "" } else { "s" };
+            note(&format!("left out: {count} scenario{plural}: {reason}"));
+        }
+    }
     // Without a selection every file was read, also those that the tiers leave out.
-    let everything = args.select.what.is_empty() && tiers.is_empty();
+    let everything = args.select.what.is_empty() && tiers.is_empty() && over.is_empty();
     let declared = everything
         .then(|| ready.iter().flat_map(|ready| snapshots::declared(&ready.found.id, &ready.loaded.scenario)).collect());
     ready.retain(|ready| {
@@ -228,6 +235,7 @@ impl<'a> Run<'a> {
                     let job = Job {
                         id: &work.ready.found.id,
                         file: &work.ready.found.name,
+                        matrix: work.ready.cell.labels(),
                         again: &work.ready.found.again,
                         loaded: &work.ready.loaded,
                         lower: hand.lower.as_ref(),
@@ -490,6 +498,7 @@ impl<'a> Run<'a> {
             format: FORMAT,
             id: ready.found.id.clone(),
             file: ready.found.name.clone(),
+            matrix: ready.cell.labels(),
             again: ready.found.again.clone(),
             scenario: ready.loaded.scenario.clone(),
             kernel: None,

@@ -48,6 +48,16 @@ impl Shelf {
     ) -> Result<Result<Chosen, String>, CliError> {
         let mut chosen = Chosen::default();
         for wanted in scenario.toolchain.wanted().into_iter().filter(|wanted| !system_has(host, wanted)) {
+            if let Some(program) = wanted.program() {
+                match self.own(host, wanted.name, program) {
+                    Ok(unpacked) => {
+                        chosen._holds.extend(self.tools.hold(&unpacked));
+                        chosen.unpacked.push(unpacked);
+                        continue;
+                    }
+                    Err(error) => return Ok(Err(error.to_string())),
+                }
+            }
             let Some(offer) = Offer::find(wanted.name, wanted.version) else {
                 let have = host.version_key(wanted.name).map_or("none".to_owned(), |have| format!("`{have}`"));
                 let ids = Offer::ids(Some(wanted.name)).join(", ");
@@ -65,6 +75,18 @@ impl Shelf {
             chosen.unpacked.push(unpacked);
         }
         Ok(Ok(chosen))
+    }
+
+    /// A program of the host's, by its path.
+    fn own(&mut self, host: &Host, name: &str, program: &Path) -> Result<Unpacked, SourceError> {
+        let key = program.display().to_string();
+        if let Some(unpacked) = self.seen.get(&key) {
+            return Ok(unpacked.clone());
+        }
+        let version = host.version_of(program, &["--version"]).unwrap_or_default();
+        let unpacked = self.tools.own(name, &version, program)?;
+        self.seen.insert(key, unpacked.clone());
+        Ok(unpacked)
     }
 
     fn get(&mut self, host: &Host, offer: &'static Offer, fetch: bool) -> Result<Option<Unpacked>, CliError> {

@@ -57,6 +57,32 @@ fn faulty() -> ScenarioRecord {
 }
 
 #[test]
+fn scenarios_with_a_matrix_are_told_in_a_table_as_well() {
+    let cell = |id: &str, labels: &[(&str, &str)], record: ScenarioRecord| {
+        let matrix = labels.iter().map(|(list, label)| ((*list).to_owned(), (*label).to_owned())).collect();
+        ScenarioRecord { id: id.into(), matrix, ..record }
+    };
+    let passed = || called("t/a", "", twice(&[("a.ko", "1")]));
+    let skipped = || ScenarioRecord { ended: Ended::Skipped { reason: "no pahole 1.32".into() }, ..passed() };
+    let records = vec![
+        passed(),
+        cell("t/a@7.3", &[("kernel", "7.3"), ("pahole", "system")], passed()),
+        cell("t/a@6.12", &[("kernel", "6.12"), ("pahole", "system")], passed()),
+        cell("t/a@6.12,pahole=1.32", &[("kernel", "6.12"), ("pahole", "1.32")], skipped()),
+        cell("btf/faulty@7.3", &[("kernel", "7.3"), ("pahole", "system")], faulty()),
+        cell("t/alone@7.3", &[("kernel", "7.3")], passed()),
+    ];
+    let text = shown(&report_of(&run(), records), false);
+    let table = text.split("--keep\n").last().expect("the end").trim();
+    insta::assert_snapshot!(table, @"
+    kernel      6.12     6.12    7.3
+    pahole      1.32     system  system
+    t/a         skipped  passed  passed
+    btf/faulty                   FAILED
+    ");
+}
+
+#[test]
 fn a_run_in_which_everything_passed_is_short() {
     let passed = |id: &str| called(id, "", twice(&[("a.ko", "1")]));
     let report = report_of(&run(), vec![passed("t/a"), passed("t/b")]);

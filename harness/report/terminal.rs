@@ -50,7 +50,11 @@ pub fn write(report: &Report, options: Options, out: &mut dyn Write) -> io::Resu
     for scenario in &report.scenarios {
         sink.scenario(scenario)?;
     }
-    sink.losses(report)
+    sink.losses(report)?;
+    for line in super::matrix::tables(report) {
+        writeln!(sink.out, "{}", sink.coloured(&line))?;
+    }
+    Ok(())
 }
 
 /// What a clean build started from.
@@ -95,6 +99,21 @@ impl Sink<'_> {
             _ => Style::new().red().bold(),
         };
         self.style(style).apply_to(verdict.name()).to_string()
+    }
+
+    /// A line of a table, whose words of what is wrong and not tested stand out.
+    fn coloured(&self, line: &super::matrix::Line) -> String {
+        let styled = |(text, standing): &(String, super::matrix::Standing)| {
+            use super::matrix::Standing;
+            let style = match standing {
+                Standing::Plain => return clean(text).into_owned(),
+                Standing::Good => Style::new().green(),
+                Standing::Open => Style::new().yellow(),
+                Standing::Bad => Style::new().red().bold(),
+            };
+            self.style(style).apply_to(clean(text)).to_string()
+        };
+        line.iter().map(styled).collect::<String>().trim_end().to_owned()
     }
 
     fn summary(&mut self, report: &Report) -> io::Result<()> {

@@ -231,9 +231,9 @@ pub(super) fn script(
     text.push_str(&format!("-e \"s|{src}|$1|g\" -e \"s|{obj}|{second}|g\" \"$0\")\"\nfi\n"));
     text.push_str(&format!("[ -d {} ] || {{ echo 'usage: sh build.sh {usage}' >&2; exit 2; }}\n", quote(src)));
     for tool in maker.toolchain {
-        let (place, id, version) = (tool.place(), tool.offer.id(), &tool.marker.version);
+        let (place, version) = (tool.place(), &tool.marker.version);
         text.push_str(&format!("[ -d {place} ] || {{ echo '{} {version} was at {place}: ", tool.offer.name));
-        text.push_str(&format!("kbuild-repro fetch tool:{id} unpacks it, link it there' >&2; exit 2; }}\n"));
+        text.push_str(&format!("{}' >&2; exit 2; }}\n", tool.how()));
     }
     text.push_str(&format!("cd {}\n", quote(&maker.cwd())));
     text.push_str("run() {\n\tenv -i \\\n");

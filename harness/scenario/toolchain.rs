@@ -1,5 +1,7 @@
 //! `[toolchain]`: the tools a scenario chooses, and how versions are matched.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,13 +10,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Toolchain {
-    /// pahole, by its version: `1.30` is any 1.30.x.
+    /// pahole, by its version: `1.30` is any 1.30.x; or one of the host, by its absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pahole: Option<String>,
     /// `gcc` with binutils (the default), or `clang` with lld and LLVM's binutils: `LLVM=1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compiler: Option<Compiler>,
-    /// GNU make, by its version: `4.4` is any 4.4.x.
+    /// GNU make, by its version: `4.4` is any 4.4.x; or one of the host, by its absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub make: Option<String>,
 }
@@ -29,13 +31,32 @@ pub enum Compiler {
     Clang,
 }
 
+impl Compiler {
+    /// As it is written in a scenario.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gcc => "gcc",
+            Self::Clang => "clang",
+        }
+    }
+}
+
 /// A tool as a scenario asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted<'a> {
     /// `pahole`, `clang` or `make`.
     pub name: &'static str,
-    /// Its version or the beginning of it; any if `None`.
+    /// Its version or the beginning of it, or the program's path; any if `None`.
     pub version: Option<&'a str>,
+}
+
+impl Wanted<'_> {
+    /// The program itself, where a path names it.
+    #[must_use]
+    pub fn program(&self) -> Option<&Path> {
+        self.version.filter(|version| version.starts_with('/')).map(Path::new)
+    }
 }
 
 impl std::fmt::Display for Wanted<'_> {
@@ -80,6 +101,12 @@ pub(super) fn is_version(text: &str) -> bool {
     text.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// Whether a text can choose a tool: by its version, or by the absolute path of the program.
+pub(super) fn is_choice(text: &str) -> bool {
+    let is_path = |path: &str| super::path_fault(path).is_none();
+    text.strip_prefix('/').map_or_else(|| is_version(text), is_path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +120,8 @@ mod tests {
     #[test]
     fn versions_are_numbers_with_dots() {
         assert!(is_version("1.30") && is_version("4") && is_version("4.4.1"));
+        assert!(is_choice("1.30") && is_choice("/opt/pahole/bin/pahole"));
+        assert!(!is_choice("./pahole") && !is_choice("/opt/../pahole") && !is_choice("/"));
         for bad in ["", "1.", ".3", "v1.30", "1.30-1", "1.x", "latest"] {
             assert!(!is_version(bad), "{bad}");
         }

@@ -1,9 +1,11 @@
 //! Findings against what the scenario demands (`[[expect.finding]]`) and tolerates (`[[known]]`).
 
+use std::collections::BTreeMap;
+
 use super::compare::{Comparison, any_clean_worked, pattern_matches};
 use super::{Finding, Standing};
 use crate::artifact::record::{Ended, ScenarioRecord};
-use crate::scenario::{Class, FindingName, Known, When, version_fits};
+use crate::scenario::{Class, ExpectFinding, FindingName, Known, When, version_fits};
 
 /// Where a finding stands that is about no build in particular.
 const NO_BUILD: &str = "all";
@@ -13,7 +15,7 @@ const NO_BUILD: &str = "all";
 pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
     let (mut missing, mut fixed) = (Vec::new(), Vec::new());
     // What only an audit finds is not missed here.
-    let here = |known: &&Known| known.finding != FindingName::DepMissing && applies(record, known);
+    let here = |known: &&Known| known.finding != FindingName::DepMissing && is_known_here(record, known);
     for known in record.scenario.known.iter().filter(here) {
         let mut seen = false;
         for finding in &mut comparison.findings {
@@ -46,7 +48,8 @@ pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
     }
     // A list that is out of date can be demanded too; what is demanded stands over what is tolerated.
     comparison.findings.append(&mut missing);
-    for expected in &record.scenario.expect.finding {
+    let here = |expected: &&ExpectFinding| applies(record, &expected.kernels, &expected.tools);
+    for expected in record.scenario.expect.finding.iter().filter(here) {
         let mut seen = 0;
         for finding in &mut comparison.findings {
             let fits = |target: &&str| expected.target.as_ref().is_none_or(|want| pattern_matches(want, target));
@@ -80,7 +83,7 @@ pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
 /// Gives what an audit found its standing. An entry of which nothing is seen is not judged: a limit, or a choice of steps,
 /// may have left it out.
 pub(super) fn weigh_audit(record: &ScenarioRecord, findings: &mut [Finding]) {
-    let listed = |known: &&Known| known.finding == FindingName::DepMissing && applies(record, known);
+    let listed = |known: &&Known| known.finding == FindingName::DepMissing && is_known_here(record, known);
     for known in record.scenario.known.iter().filter(listed) {
         for finding in findings.iter_mut().filter(|finding| fits_target(finding, known.target.as_deref())) {
             finding.standing = Standing::Known { why: known.why.clone() };
@@ -138,11 +141,15 @@ fn fits_edit(finding: &Finding, edit: Option<&str>) -> bool {
     })
 }
 
-/// Whether the entry speaks of this kernel and these tools.
-fn applies(record: &ScenarioRecord, known: &Known) -> bool {
-    let kernel = known.kernels.is_empty()
-        || record.kernel.as_deref().is_some_and(|have| known.kernels.iter().any(|wanted| version_fits(wanted, have)));
-    let tools = known.tools.iter().all(|(name, wanted)| {
+fn is_known_here(record: &ScenarioRecord, known: &Known) -> bool {
+    applies(record, &known.kernels, &known.tools)
+}
+
+/// Whether an entry with these speaks of this kernel and these tools.
+fn applies(record: &ScenarioRecord, kernels: &[String], tools: &BTreeMap<String, String>) -> bool {
+    let kernel = kernels.is_empty()
+        || record.kernel.as_deref().is_some_and(|have| kernels.iter().any(|wanted| version_fits(wanted, have)));
+    let tools = tools.iter().all(|(name, wanted)| {
         record.toolchain.iter().any(|tool| tool.name == *name && version_fits(wanted, &tool.key))
     });
     kernel && tools

@@ -21,6 +21,7 @@ pub(crate) fn record(text: &str, builds: Vec<BuildRecord>) -> ScenarioRecord {
         format: FORMAT,
         id: "t/sample".into(),
         file: "scenarios/t/sample.toml".into(),
+        matrix: BTreeMap::new(),
         again: "kbuild-repro run scenarios/t/sample.toml --keep".into(),
         scenario: crate::scenario::parse("sample.toml", &text, &()).expect("a valid scenario").scenario,
         kernel: None,

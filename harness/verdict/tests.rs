@@ -400,6 +400,31 @@ fn what_is_known_passes_where_it_is_known() {
 }
 
 #[test]
+fn what_is_demanded_is_demanded_where_it_says() {
+    let expected = |more: &str| format!("[[expect.finding]]\nfinding = \"rebuild.stale\"\n{more}");
+    for (fits, is_demanded) in [
+        ("kernels = [\"6.1\", \"6.12\"]\n", true),
+        ("kernels = [\"6.1\"]\n", false),
+        ("tools = { pahole = \"1.24\" }\n", true),
+        ("tools = { pahole = \"1.30\" }\n", false),
+        ("kernels = [\"6.12\"]\ntools = { pahole = \"1.30\" }\n", false),
+    ] {
+        // Where it is not demanded it is a fault as any other, and missed by nobody.
+        let faulty = edited(inc("1").wrote(&[]), oracle("2"));
+        let faulty = on_kernel("6.12.117", "debian:6.12", &expected(fits), faulty);
+        let (verdict, standing) = if is_demanded { (Verdict::Passed, " expected") } else { (Verdict::Failed, "") };
+        finds(&faulty, verdict, &[&format!("rebuild.stale@edit-1:a.ko{standing}")]);
+        let fine = on_kernel("6.12.117", "debian:6.12", &expected(fits), edited(inc("2"), oracle("2")));
+        let (verdict, unmet) = if is_demanded {
+            (Verdict::Failed, vec!["expect.unmet@all:rebuild.stale *"])
+        } else {
+            (Verdict::Passed, vec![])
+        };
+        finds(&fine, verdict, &unmet);
+    }
+}
+
+#[test]
 fn a_known_fault_that_is_gone() {
     let known = "[[known]]\nfinding = \"rebuild.stale\"\nwhy = \"a test\"\n";
     let fine = || edited(inc("2"), oracle("2"));

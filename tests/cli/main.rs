@@ -17,6 +17,7 @@ mod honest;
 mod interrupted;
 mod lab;
 mod mail;
+mod matrix;
 mod records;
 mod replay;
 mod signals;

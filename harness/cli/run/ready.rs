@@ -100,6 +100,7 @@ impl Run<'_> {
         plan_scenario(&Job {
             id: &ready.found.id,
             file: &ready.found.name,
+            matrix: ready.cell.labels(),
             again: &ready.found.again,
             loaded: &ready.loaded,
             lower: hand.lower.as_ref(),

@@ -94,6 +94,14 @@ pub enum SourceError {
         /// What is missing.
         why: String,
     },
+    /// A program that is to be a tool cannot be one.
+    #[error("`{}` cannot be used: {why}", path.display())]
+    NotAProgram {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The archive cannot be reached.
     #[error("cannot reach the archive for `{suite}`: {output}")]
     Offline {
@@ -222,6 +230,7 @@ impl SourceError {
             | Self::Checksum { .. }
             | Self::Closure { .. }
             | Self::NotATool { .. }
+            | Self::NotAProgram { .. }
             | Self::Busy { .. } => 3,
             Self::Spawn { .. } | Self::Io { .. } => 70,
         }
@@ -250,6 +259,7 @@ impl SourceError {
             Self::Download { command, .. } => format!("run it by hand: `{command}`"),
             Self::Closure { .. } => "the archive may be changing or have moved on: try again later".into(),
             Self::NotATool { .. } => "`uname -m`: is this the architecture that apt takes packages for?".into(),
+            Self::NotAProgram { path, .. } => format!("try it: `{} --version`", path.display()),
             Self::Checksum { .. } => "the mirror or a proxy alters files, or is being updated: try again later".into(),
             Self::Unsafe { .. } => "this is no kernel tarball; check where it came from".into(),
             Self::Unpack { what, .. } => format!("check the file: `tar -tf {}`", what.display()),

@@ -10,6 +10,7 @@
 //! line of [`OFFERS`] in the cache, which bounds it.
 
 mod offers;
+mod own;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -87,6 +88,15 @@ impl Unpacked {
         format!("{}/{name}", self.bin())
     }
 
+    /// How one comes to have it there, to go on after what is missing.
+    #[must_use]
+    pub fn how(&self) -> String {
+        match self.offer.suites {
+            [] => "link a directory there whose bin has it".to_owned(),
+            _ => format!("kbuild-repro fetch tool:{} unpacks it, link it there", self.offer.id()),
+        }
+    }
+
     /// The part of the version that snapshots and lists of known faults go by.
     #[must_use]
     pub fn key(&self) -> String {
@@ -141,7 +151,7 @@ impl Tools {
     /// # Errors
     /// When a file cannot be removed.
     pub fn sweep(&self) -> Result<usize, SourceError> {
-        store::sweep(&self.root, |key| key)
+        Ok(store::sweep(&self.root, |key| key)? + store::sweep(&self.root.join("own"), |key| key)?)
     }
 
     /// Gets a tool: from the cache when it is there and whole, else from Debian's archive.

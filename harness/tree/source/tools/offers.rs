@@ -108,6 +108,9 @@ pub const OFFERS: &[Offer] = &[
     },
 ];
 
+/// Tools that a path can name. They are no offer: nobody has them but who built them.
+pub(super) const OWN: &[Offer] = &[Offer { version: "own", ..PAHOLE }, Offer { version: "own", ..MAKE }];
+
 impl Offer {
     /// `pahole-1.30`: its name on the command line and in the cache.
     #[must_use]
