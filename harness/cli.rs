@@ -171,15 +171,16 @@ pub struct RunArgs {
 }
 
 const RUN_HELP: &str = "\
-  kbuild-repro run                                          what is quick, and grafts whose kernel is in the cache
-  kbuild-repro run graft/vmlinux-only                       one scenario; where it has a [matrix], all its cells
+Examples:
+  kbuild-repro run                                          what is quick, and grafts in the cache
+  kbuild-repro run graft/vmlinux-only                       one scenario: all cells of its [matrix]
   kbuild-repro run graft/vmlinux-only@6.12 'graft/*@7.3'    one cell, and those of one kernel
   kbuild-repro run graft/vmlinux-only --kernel 6.12,7.3 --pahole 1.24,1.30,1.32
-  kbuild-repro run graft/link-flag@7.3 --pahole ~/base/build/pahole,~/new/build/pahole
+  kbuild-repro run 'graft/*@7.3' --pahole ~/base/build/pahole --pahole ~/next/build/pahole
   kbuild-repro run modules/clean --make 4.3,4.4 --compiler gcc,clang --make-jobs 1,4
 
-What a combination needs is fetched for scenarios that are named; for others with --bootstrap, or they are left out.
-With --no-fetch it is skipped.";
+What a combination needs is fetched for scenarios that are named; for others with --bootstrap, or
+they are left out. With --no-fetch it is skipped.";
 
 /// Options of everything that builds.
 #[derive(Debug, Clone, Args)]

@@ -155,20 +155,18 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
             let pattern = wildmatch::WildMatch::new(what);
             let fits =
                 |id: &str| if what.contains(['*', '?']) { pattern.matches(id) } else { id.contains(what.as_str()) };
-            let picked = |file| {
-                let found = found(file, false);
+            let picked = |found: Found| {
                 if fits(&found.id) {
-                    return Ok(found);
+                    return Some(found);
                 }
                 let cells: Vec<String> =
                     cells::names(&found).into_iter().filter(|cell| fits(&cell_id(&found.id, cell))).collect();
-                if cells.is_empty() { Err(found) } else { Ok(Found { cells, ..found }) }
+                (!cells.is_empty()).then_some(Found { cells, ..found })
             };
-            let (matching, others): (Vec<_>, Vec<_>) = all().into_iter().map(picked).partition(Result::is_ok);
-            let matching: Vec<Found> = matching.into_iter().flatten().collect();
+            let each = || all().into_iter().map(|file| found(file, false));
+            let matching: Vec<Found> = each().filter_map(picked).collect();
             if matching.is_empty() {
-                let others: Vec<Found> = others.into_iter().filter_map(Result::err).collect();
-                return Err(no_match(what, &others));
+                return Err(no_match(what, &each().collect::<Vec<_>>()));
             }
             let is_it = |found: &Found| {
                 found.id == *what || matches!(found.cells.as_slice(), [cell] if cell_id(&found.id, cell) == *what)
@@ -192,6 +190,12 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
         }
     }
     Ok(chosen)
+}
+
+/// The ids of the scenarios that a file gives: those of its cells that are asked for, or its own.
+pub(super) fn ids(found: &Found) -> Vec<String> {
+    let cells = if found.cells.is_empty() { cells::names(found) } else { found.cells.clone() };
+    if cells.is_empty() { vec![found.id.clone()] } else { cells.iter().map(|cell| cell_id(&found.id, cell)).collect() }
 }
 
 /// The id of a scenario's cell.

@@ -85,13 +85,19 @@ fn kept_tree(args: &ShellArgs, host: &Host, session: &mut Session<'_>) -> Result
             )
         });
     }
+    // A cell that the command line of its run made is in no file.
+    if args.what.contains('@')
+        && let Some(kept) = kept(&args.what)
+    {
+        return Ok(kept);
+    }
     let select = SelectArgs { what: vec![args.what.clone()], tier: Vec::new(), scenarios: args.scenarios.clone() };
     let found = load::select(&select, &host.cwd)?;
-    let [found] = found.as_slice() else {
-        let ids: Vec<&str> = found.iter().map(|found| found.id.as_str()).collect();
-        return Err(CliError::usage(format!("`{}` is more than one scenario", args.what), ids.join(", ")));
+    let ids: Vec<String> = found.iter().flat_map(load::ids).collect();
+    let ([found], [id]) = (found.as_slice(), ids.as_slice()) else {
+        return Err(CliError::usage(format!("`{}` is more than one scenario", args.what), ids.join(" ")));
     };
-    if let Some(kept) = kept(&found.id) {
+    if let Some(kept) = kept(id) {
         return Ok(kept);
     }
     super::progress::note("no kept tree of this scenario; running it first");
@@ -103,7 +109,7 @@ fn kept_tree(args: &ShellArgs, host: &Host, session: &mut Session<'_>) -> Result
     let report = run.all(ready, true, session)?;
     run.show(&report, session)?;
     let dir = find_run(host, report.record.as_deref().map(Path::new))?;
-    Ok((dir, found.id.clone()))
+    Ok((dir, id.clone()))
 }
 
 /// Whether the run kept the trees of this scenario, and they are still there.

@@ -73,6 +73,19 @@ fn cells_are_named_as_scenarios_are() {
 }
 
 #[test]
+fn a_cell_has_its_own_tree_for_a_shell() {
+    let lab = lab();
+    lab.write("tree/Makefile", "out: in\n\tcp in $@\n");
+    lab.scenario("a", &format!("{TREE}[matrix]\njobs = [1, 2]\n"));
+    lab.run(&["shell", "t/a"]).exits(2).says(&["`t/a` is more than one scenario", "t/a@jobs=1 t/a@jobs=2"]);
+    lab.run(&["run", "t/a@jobs=2", "--keep"]).exits(0);
+    lab.run(&["shell", "t/a@jobs=2", "--", "cat", "out"]).exits(0).says(&["in the tree of control/clean"]);
+    // Of one that is in no file the tree is found all the same.
+    lab.run(&["run", "t/a@jobs=2", "--make-jobs", "3", "--keep"]).exits(0);
+    lab.run(&["shell", "t/a@jobs=3", "--", "cat", "out"]).exits(0).says(&["in the tree of control/clean"]);
+}
+
+#[test]
 fn two_programs_by_their_paths_are_a_baseline_and_a_candidate() {
     let lab = lab();
     lab.scenario("plain", TREE);

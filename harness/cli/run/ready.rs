@@ -11,7 +11,7 @@ use crate::cli::load::{self, Absent, AtHand, Ready};
 use crate::cli::state;
 use crate::cli::toolchain::{Shelf, brings};
 use crate::runner::disk_needed;
-use crate::scenario::Errors;
+use crate::scenario::{Cell, Errors};
 use crate::tree::TreePlan;
 use crate::{Job, plan_scenario};
 
@@ -37,7 +37,15 @@ impl Run<'_> {
             }
             let wished = asked || ready.found.by_name;
             let fetch = (wished || self.how.bootstrap) && !self.how.no_fetch;
-            let chosen = match shelf.choose(&self.host, &ready.loaded.scenario, fetch)? {
+            let chosen = match shelf.choose(&self.host, &ready.loaded.scenario, fetch) {
+                Ok(chosen) => chosen,
+                Err(error) => {
+                    let state = Err(alone(&ready, error)?);
+                    work.push(Work { ready, state });
+                    continue;
+                }
+            };
+            let chosen = match chosen {
                 Ok(chosen) => chosen,
                 Err(reason) if wished => {
                     work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
@@ -51,7 +59,9 @@ impl Run<'_> {
             let mut hand = load::at_hand(&ready, &sources);
             if let Err(Absent::Fetch(how)) = &hand {
                 let reason = format!("`{}` is not in the cache; get it by `{how}`", ready.source);
-                if !wished {
+                // A kernel that the command line lists is asked for, whatever scenario it is for.
+                let listed = fetch && ready.cell.has_own_kernel();
+                if !(wished || listed) {
                     *left_out.entry(reason).or_default() += 1;
                     continue;
                 }
@@ -59,7 +69,12 @@ impl Run<'_> {
                     work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
                     continue;
                 }
-                load::get(&sources.part(load::part(&ready)), &ready.source, self.host.terminal.is_terminal)?;
+                let part = sources.part(load::part(&ready));
+                if let Err(error) = load::get(&part, &ready.source, self.host.terminal.is_terminal) {
+                    let state = Err(alone(&ready, error)?);
+                    work.push(Work { ready, state });
+                    continue;
+                }
                 hand = load::at_hand(&ready, &sources);
             }
             match hand {
@@ -193,5 +208,13 @@ impl Run<'_> {
             (!failed.contains(&found.id), work[at].ready.loaded.scenario.tier(), at)
         });
         order
+    }
+}
+
+/// What cannot be had for one cell of a matrix is no reason to leave the others; without a matrix it ends the run.
+fn alone(ready: &Ready, error: CliError) -> Result<Ended, CliError> {
+    match error {
+        CliError::Host { message, hint } if ready.cell != Cell::default() => Ok(Ended::HostCannot { message, hint }),
+        error => Err(error),
     }
 }
