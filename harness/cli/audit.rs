@@ -48,8 +48,8 @@ Not followed: files of the toolchain, a configuration in one file, what a prepar
 (--host-tools), names that are looked up in vain, directories that are listed.
 
   kbuild-repro audit scenarios/headers/missing-dep.toml
-  kbuild-repro audit graft/noop-6.12 --list            candidates alone, without edits
-  kbuild-repro audit graft/noop-6.12 --step 'LD*' --step cmd_modpost
+  kbuild-repro audit graft/noop@6.12 --list            candidates alone, without edits
+  kbuild-repro audit graft/noop@6.12 --step 'LD*' --step cmd_modpost
   kbuild-repro audit tinyconfig.toml --limit 20 --format json";
 
 /// What to audit.

@@ -40,7 +40,7 @@ its first files, and when it has ended and make does not know. After each interr
 gives has to be what a clean build gives. What is not is confirmed in a run of its own, which names the cause.
 
   kbuild-repro sweep scenarios/resume/kill-window.toml
-  kbuild-repro sweep graft/noop-7.3 --step 'BTF*' --step 'LD*' --signal KILL,TERM
+  kbuild-repro sweep graft/noop@7.3 --step 'BTF*' --step 'LD*' --signal KILL,TERM
   kbuild-repro sweep scenarios/resume/clean.toml --edit terminated --list
   kbuild-repro sweep tinyconfig.toml --limit 50 --seed 7          a sample, the same each time";
 

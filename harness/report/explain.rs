@@ -130,7 +130,7 @@ pub fn explanation(name: FindingName) -> Explanation {
             "btf/lost",
             "The module was linked again and its BTF step was not run, or pahole left functions out.",
             "The module loads, and programs that use its types or kfuncs fail. The link and the BTF step have to be made for the \
-             same reasons; see `graft/link-flag-7.3` for a real one.",
+             same reasons; see `graft/link-flag@7.3` for a real one.",
         ),
         BtfDuplicate => it(
             "btf/twice",
