@@ -313,15 +313,37 @@ pub fn disk_needed(scenario: &Scenario) -> u64 {
     one * chains.min(4)
 }
 
+/// What a host can vary.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Where a tree is: it has mount namespaces.
+    pub places: bool,
+    /// The host name: it has namespaces for it.
+    pub host_name: bool,
+    /// What a tracer varies: builds are traced.
+    pub traced: bool,
+    /// Whether address spaces are random (personality(2)).
+    pub addresses: bool,
+    /// How many processors it has.
+    pub processors: usize,
+}
+
 /// What the experiment varies and this host cannot: without mount namespaces a tree has one place only, and
 /// without a name space of its own a build has the host's name.
 #[must_use]
-pub fn not_varied(scenario: &Scenario, mounts: bool, host_name: bool) -> Vec<&'static str> {
+pub fn not_varied(scenario: &Scenario, host: Variable) -> Vec<&'static str> {
     let Some(experiment) = &scenario.experiment else { return Vec::new() };
     let wanted = [
-        ("the place of the source tree", experiment.srctree.is_some() && !mounts),
-        ("the place of the object tree", experiment.objtree.is_some() && !mounts),
-        ("the host name", experiment.hostname.is_some() && !host_name),
+        ("the place of the source tree", experiment.srctree.is_some() && !host.places),
+        ("the place of the object tree", experiment.objtree.is_some() && !host.places),
+        ("the host name", experiment.hostname.is_some() && !host.host_name),
+        ("the order of jobs, which takes a tracer", experiment.shuffle.is_some() && !host.traced),
+        ("the order of names in directories, which takes a tracer", experiment.directories.is_some() && !host.traced),
+        ("the layout of address spaces", experiment.random_addresses.is_some() && !host.addresses),
+        (
+            "the number of processors, of which there are no more",
+            experiment.processors.is_some_and(|wanted| wanted as usize >= host.processors),
+        ),
     ];
     wanted.into_iter().filter_map(|(what, lacking)| lacking.then_some(what)).collect()
 }

@@ -77,6 +77,9 @@ pub struct Spec {
     pub umask: u32,
     /// Whether the commands run with a randomised address space (see personality(2), `ADDR_NO_RANDOMIZE`).
     pub randomize_addresses: bool,
+    /// How many of the processors that this process may use the commands may; all if `None` (sched_setaffinity(2)).
+    #[serde(default)]
+    pub processors: Option<u32>,
     /// Resource limits of the commands.
     pub limits: Limits,
     /// Descriptors of the harness that stay open in the commands under the same number (job server pipes).
@@ -105,6 +108,7 @@ impl Default for Spec {
             hostname: "kbuild-repro".to_owned(),
             umask: 0o022,
             randomize_addresses: true,
+            processors: None,
             limits: Limits::default(),
             inherit_fds: Vec::new(),
             listen: false,

@@ -57,8 +57,8 @@ pub use steps::{Cmd, Comparison, Content, Differs, Kind, Ran, Root, Saved, Step,
 /// The hidden subcommand under which the harness's own executable traces a command.
 pub const SUBCOMMAND: &str = "__trace";
 
-/// The option by which the tracer is told to interrupt its command.
-const INTERRUPT: &str = "--interrupt=";
+/// The option by which the tracer is told what to do to its command.
+const DISTURB: &str = "--disturb=";
 
 /// Version of the file format.
 const FORMAT: u32 = 1;
@@ -245,25 +245,47 @@ impl What {
 /// is 70 with a message on standard error, and the command has not run, where `out` cannot be written.
 #[must_use]
 pub fn wrap(exe: &OsStr, what: What, out: &Path, own: &[&Path], command: &[OsString]) -> Vec<OsString> {
-    wrap_interrupted(exe, what, out, None, own, command)
+    wrap_disturbed(exe, what, out, &Disturb::default(), own, command)
 }
 
-/// As [`wrap`], and the command is interrupted at one of its steps. Of [`What::Looks`] there are no steps.
+/// What the tracer does to its command, beside telling of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disturb {
+    /// The step at which it is interrupted, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupt: Option<Interrupt>,
+    /// Each step of make begins up to 50 ms late, by chance from this seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delays: Option<u32>,
+    /// Its own directories list their names the other way round.
+    #[serde(default)]
+    pub reversed: bool,
+}
+
+impl Disturb {
+    /// Whether writes are made to fail.
+    #[must_use]
+    pub fn fails_writes(&self) -> bool {
+        self.interrupt.as_ref().is_some_and(|interrupt| interrupt.fault.is_some())
+    }
+}
+
+/// As [`wrap`], and something is done to the command. Of [`What::Looks`] there are no steps.
 #[must_use]
-pub fn wrap_interrupted(
+pub fn wrap_disturbed(
     exe: &OsStr,
     what: What,
     out: &Path,
-    interrupt: Option<&Interrupt>,
+    disturb: &Disturb,
     own: &[&Path],
     command: &[OsString],
 ) -> Vec<OsString> {
+    let some = Some(disturb).filter(|it| **it != Disturb::default());
     // It holds strings and numbers alone, which can always be written.
-    let interrupt =
-        interrupt.and_then(|it| serde_json::to_string(it).ok()).map(|json| format!("{INTERRUPT}{json}").into());
+    let disturb = some.and_then(|it| serde_json::to_string(it).ok()).map(|json| format!("{DISTURB}{json}").into());
     let own = own.iter().map(|dir| dir.as_os_str().to_owned());
     let ours = [exe, SUBCOMMAND.as_ref(), what.word().as_ref(), out.as_os_str()].map(OsStr::to_owned);
-    let ours = ours.into_iter().chain(interrupt).chain(own).chain(["--".into()]);
+    let ours = ours.into_iter().chain(disturb).chain(own).chain(["--".into()]);
     ours.chain(command.iter().cloned()).collect()
 }
 

@@ -26,7 +26,7 @@ use crate::runner::boot;
 use crate::runner::prepared::Store;
 use crate::runner::recipe::recipe;
 use crate::runner::slots::Pool;
-use crate::runner::{Context, Event, Parts, Source, not_varied};
+use crate::runner::{Context, Event, Parts, Source, Variable, not_varied};
 use crate::sandbox::scratch::{Scratch, sweep};
 use crate::sandbox::{Capabilities, Isolation, Sandbox};
 use crate::scenario::Tier;
@@ -413,16 +413,23 @@ impl<'a> Run<'a> {
         // A variation that was not made proves nothing, whether the builds are equal or not.
         let direct = self.direct(capabilities);
         let scenario = &work.ready.loaded.scenario;
-        let fixed = not_varied(scenario, !direct, !direct && capabilities.uts_ns.is_ok());
-        if !fixed.is_empty() {
-            return Err(Ended::Skipped { reason: format!("this host cannot vary {}", fixed.join(", ")) });
-        }
         let interrupts = scenario.edit.iter().any(|edit| edit.interrupt.is_some());
         let cannot = match () {
             () if self.how.no_trace => Some("builds are not traced (`--no-trace`)".to_owned()),
             () if direct => Some("there are no mount namespaces".to_owned()),
             () => capabilities.ptrace.as_ref().err().map(|refusal| refusal.reason.clone()),
         };
+        let variable = Variable {
+            places: !direct,
+            host_name: !direct && capabilities.uts_ns.is_ok(),
+            traced: cannot.is_none(),
+            addresses: capabilities.fixed_addresses.is_ok(),
+            processors: self.host.cpus,
+        };
+        let fixed = not_varied(scenario, variable);
+        if !fixed.is_empty() {
+            return Err(Ended::Skipped { reason: format!("this host cannot vary {}", fixed.join(", ")) });
+        }
         if let (true, Some(why)) = (interrupts, cannot) {
             return Err(Ended::Skipped { reason: format!("a build is interrupted by its tracer, and {why}") });
         }

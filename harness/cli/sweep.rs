@@ -22,7 +22,7 @@ use super::{CliError, HowArgs, Session};
 use crate::artifact::record::BuildRecord;
 use crate::report::ScenarioReport;
 use crate::runner::Parts;
-use crate::scenario::{Change, Edit, Expect, Interrupt, Moment, Signal, Whom};
+use crate::scenario::{Change, Edit, Expect, Fault, Interrupt, Moment, Signal, Whom};
 use crate::verdict::sweep::{LISTED, Outcome, Point, Sweep, Ways, differing, outcome, points, recipes};
 use crate::verdict::{ATTENTION, Finding, Standing, Verdict};
 
@@ -39,8 +39,12 @@ the tracer, and then once more for each of its steps, interrupted there: before 
 its first files, and when it has ended and make does not know. After each interruption make is run again, and what it
 gives has to be what a clean build gives. What is not is confirmed in a run of its own, which names the cause.
 
+With --fault nothing is killed: writes fail, of a step and of what comes after it. ENOSPC is a disk that is full until
+the build has ended, EIO one write error, EPIPE an output that nobody reads any more (`make 2>&1 | head`).
+
   kbuild-repro sweep scenarios/resume/kill-window.toml
   kbuild-repro sweep graft/noop@7.3 --step 'BTF*' --step 'LD*' --signal KILL,TERM
+  kbuild-repro sweep graft/noop@7.3 --fault ENOSPC,EIO
   kbuild-repro sweep scenarios/resume/clean.toml --edit terminated --list
   kbuild-repro sweep tinyconfig.toml --limit 50 --seed 7          a sample, the same each time";
 
@@ -63,9 +67,15 @@ pub(super) struct SweepArgs {
     /// When a step is interrupted
     #[arg(long, value_delimiter = ',', value_parser = word::<Moment>, default_value = "before,during,after")]
     when: Vec<Moment>,
-    /// By which signals
-    #[arg(long, value_delimiter = ',', value_parser = word::<Signal>, default_value = "KILL")]
+    /// By which signals; KILL where neither this nor --fault is given
+    #[arg(long, value_delimiter = ',', value_parser = word::<Signal>)]
     signal: Vec<Signal>,
+    /// By writes that fail: ENOSPC, EIO, EPIPE
+    #[arg(long, value_delimiter = ',', value_parser = word::<Fault>)]
+    fault: Vec<Fault>,
+    /// How many of a step's writes are the first to fail, one after the other
+    #[arg(long, value_name = "N", default_value = "2", requires = "fault")]
+    writes: u32,
     /// Who gets them
     #[arg(long, value_delimiter = ',', value_parser = word::<Whom>, default_value = "group")]
     to: Vec<Whom>,
@@ -224,8 +234,18 @@ fn begin(
     let leaves = |step: &crate::trace::Step| !step.outputs.is_empty() || !step.removed.is_empty();
     let named = |step: &crate::trace::Step| args.step.is_empty() || is_named(&args.step, step);
     let wanted = |step: &crate::trace::Step| named(step) && (args.all_steps || leaves(step));
-    let ways =
-        Ways { when: args.when.clone(), signals: args.signal.clone(), to: args.to.clone(), changes: args.changes };
+    let signals = match args.signal.as_slice() {
+        [] if args.fault.is_empty() => vec![Signal::default()],
+        given => given.to_vec(),
+    };
+    let ways = Ways {
+        when: args.when.clone(),
+        signals,
+        to: args.to.clone(),
+        changes: args.changes,
+        faults: args.fault.clone(),
+        writes: args.writes,
+    };
     let all = points(steps, &ways, &wanted);
     if all.is_empty() {
         let such = if args.step.is_empty() { "" } else { "such " };
@@ -435,9 +455,8 @@ mod tests {
 
     #[test]
     fn a_sample_is_the_same_for_the_same_seed_and_in_order() {
-        let all: Vec<Interrupt> = (0..100)
-            .map(|n| Interrupt { step: format!("{n:03}"), nth: None, when: None, change: None, signal: None, to: None })
-            .collect();
+        let all: Vec<Interrupt> =
+            (0..100).map(|n| Interrupt { step: format!("{n:03}"), ..Interrupt::default() }).collect();
         let one = sample(all.clone(), 10, 1);
         assert_eq!((one.len(), &one), (10, &sample(all.clone(), 10, 1)));
         assert!(one.is_sorted_by(|a, b| a.step < b.step));

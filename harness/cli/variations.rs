@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 
 use super::load::Ready;
-use crate::scenario::{Experiment, Scenario};
+use crate::scenario::{Experiment, ListOrder, Scenario};
 
 /// A variation on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum VariationArg {
-    /// Everything below
+    /// Everything below but the order of jobs, which one job has not
     All,
     /// Nothing, not even what the scenario says
     None,
@@ -34,6 +34,14 @@ pub(crate) enum VariationArg {
     Environment,
     /// The umask; modes are then not compared
     Umask,
+    /// The order in which steps begin
+    JobOrder,
+    /// The number of processors seen
+    Processors,
+    /// The layout of address spaces
+    Addresses,
+    /// The order of names in directories
+    DirectoryOrder,
 }
 
 /// The scenario with these variations in place of its own; as it is if there are none. A tree that has to be where it is stays there.
@@ -48,13 +56,15 @@ pub(crate) fn vary(mut ready: Ready, wanted: &[VariationArg]) -> Ready {
 
 fn experiment(scenario: &Scenario, wanted: &[VariationArg]) -> Option<Experiment> {
     use VariationArg::{
-        All, Environment, Home, HostName, Jobs, Locale, None, ObjectPath, SourcePath, TimeZone, Umask, User,
+        Addresses, All, DirectoryOrder, Environment, Home, HostName, JobOrder, Jobs, Locale, None, ObjectPath,
+        Processors, SourcePath, TimeZone, Umask, User,
     };
     if wanted.contains(&None) {
         return Option::None;
     }
     let has = |one| wanted.contains(&All) || wanted.contains(&one);
     let fixed = scenario.tree.at.is_some() || scenario.make.dir.as_ref().is_some_and(|dir| dir.starts_with('/'));
+    let shuffles = wanted.contains(&JobOrder);
     let variables = [
         (Locale, "LC_ALL", "C.UTF-8"),
         (TimeZone, "TZ", "XXX-5"),
@@ -72,10 +82,19 @@ fn experiment(scenario: &Scenario, wanted: &[VariationArg]) -> Option<Experiment
     Some(Experiment {
         srctree: (has(SourcePath) && !fixed).then(|| "/build/elsewhere/src".to_owned()),
         objtree: (has(ObjectPath) && !fixed).then(|| "/build/elsewhere/obj".to_owned()),
-        jobs: has(Jobs).then(|| if scenario.make.jobs == Some(1) { 2 } else { 1 }),
+        jobs: has(Jobs).then_some(match scenario.make.jobs {
+            Some(1) => 2,
+            Some(jobs) if shuffles => jobs + 1,
+            Option::None if shuffles => 3,
+            _ => 1,
+        }),
         env,
         hostname: has(HostName).then(|| "elsewhere".to_owned()),
         umask: has(Umask).then(|| "077".to_owned()),
+        shuffle: shuffles.then_some(1),
+        processors: has(Processors).then_some(1),
+        random_addresses: has(Addresses).then_some(true),
+        directories: has(DirectoryOrder).then_some(ListOrder::Reversed),
     })
 }
 
@@ -92,9 +111,11 @@ mod tests {
     #[test]
     fn a_tree_that_has_to_be_where_it_is_stays_there() {
         let all = of("[tree]\nsrctree = 'mini'\n", &[VariationArg::All]).expect("an experiment");
-        assert_eq!(all.variations().len(), 11);
+        assert_eq!(all.variations().len(), 14);
         let there = of("[tree]\nsrctree = './x'\nat = '/x'\n[make]\njobs = 1\n", &[VariationArg::All]).expect("one");
         assert_eq!((there.srctree.as_ref(), there.objtree.as_ref(), there.jobs), (None, None, Some(2)));
+        let order = of("[tree]\nsrctree = 'mini'\n", &[VariationArg::JobOrder, VariationArg::Jobs]).expect("one");
+        assert_eq!((all.shuffle, order.shuffle, order.jobs), (None, Some(1), Some(3)));
     }
 
     #[test]

@@ -95,10 +95,10 @@ fn after(record: &ScenarioRecord, findings: &[&Finding]) -> String {
     let interrupted = build.edit.and_then(|n| {
         let build = record.builds.iter().find(|build| build.edit == Some(n) && build.mode == Mode::Interrupted)?;
         let interrupt = edit?.interrupt.as_ref()?;
-        Some((interrupt.signal.unwrap_or_default().name(), build.interrupted.as_deref()?))
+        Some((interrupt.by(), build.interrupted.as_deref()?))
     });
-    if let Some((signal, step)) = interrupted {
-        return format!(" after {signal} at `{step}`");
+    if let Some((by, step)) = interrupted {
+        return format!(" after {by} at `{step}`");
     }
     let words = edit.and_then(|edit| edit.changes_of().find_map(change));
     words.map_or(String::new(), |words| format!(" after {words}"))

@@ -19,6 +19,7 @@ use super::traces::Traces;
 use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, Parts, PlannedBuild, Preparation, Role, Seen, Status};
 use crate::sandbox::{self, Isolation, Sandbox, SandboxError};
 use crate::scenario::{Experiment, OracleWhen, Scenario, Tier};
+use crate::trace::Disturb;
 use crate::tree::kconfig::Unmet;
 use crate::tree::source::tools::Unpacked;
 use crate::tree::{State, TreePlan};
@@ -457,6 +458,28 @@ impl Runner<'_> {
         umask.and_then(crate::scenario::parse_mode).unwrap_or(0o022)
     }
 
+    /// Whether address spaces of a build are random: where that is varied, only in builds that vary it.
+    pub(super) fn randomizes(&self, varied: bool) -> bool {
+        let random = self.scenario.experiment.as_ref().and_then(|experiment| experiment.random_addresses);
+        random.is_none_or(|random| random && varied)
+    }
+
+    /// How many processors a build sees, if not all.
+    pub(super) fn processors(&self, varied: bool) -> Option<u32> {
+        self.experiment(varied)?.processors
+    }
+
+    /// What a build's tracer does to it, beside telling of it.
+    fn disturbs(&self, build: &PlannedBuild, varied: bool) -> Disturb {
+        let edit = build.edit.filter(|_| build.mode == Mode::Interrupted);
+        let experiment = self.experiment(varied);
+        Disturb {
+            interrupt: edit.and_then(|n| self.scenario.edit[n].interrupt.clone()),
+            delays: experiment.and_then(|experiment| experiment.shuffle),
+            reversed: experiment.is_some_and(|experiment| experiment.directories.is_some()),
+        }
+    }
+
     pub(super) fn jobs(&self, state: &State, varied: bool) -> Option<u32> {
         self.experiment(varied).and_then(|experiment| experiment.jobs).or(state.jobs)
     }
@@ -530,9 +553,7 @@ impl Runner<'_> {
                 let looks = chain.role == Role::Control && build.mode == Mode::Clean;
                 let made = Traces::all(dir, self.context.sandbox.program(), tree.maker, looks)
                     .map_err(|error| RunError::harness("make a directory for traces", error))?;
-                let edit = build.edit.filter(|_| build.mode == Mode::Interrupted);
-                let interrupt = edit.and_then(|n| self.scenario.edit[n].interrupt.as_ref());
-                Some(Traces { interrupt, ..made })
+                Some(Traces { disturb: self.disturbs(build, varied), ..made })
             }
             false => None,
         };

@@ -16,6 +16,7 @@ use super::jobs::Jobs;
 use super::traces::Traces;
 use super::{Mode, PlannedBuild, Status};
 use crate::sandbox::{self, Change, Command, Content, Limits, Mount, Op, Outcome, Running, Spec, Stamp, View};
+use crate::trace::What;
 use crate::tree::kconfig;
 use crate::tree::source::tools::Unpacked;
 use crate::tree::{ConfigBase, EditPlan, FileOp, State};
@@ -439,7 +440,10 @@ impl<'m> Making<'m> {
             // not by us: a build that is root can shut its keeper's lifeline, and has killed itself by that
             self.status = Status::Signal(libc::SIGKILL);
         }
+        // A disk that the scenario has full is no reason to stop.
+        let planned = self.traces.is_some_and(|traces| traces.disturb.fails_writes());
         if let Status::Exit(_) = self.status
+            && !planned
             && let Some(full) = self.full_as_told()
         {
             self.status = Status::DiskFull(full);
@@ -518,6 +522,23 @@ impl<'m> Making<'m> {
         said("No space left on device").then(|| "no space left on a file system it writes to".to_owned())
     }
 
+    /// Whether what is made is the state that clean builds start from.
+    fn is_preparation(&self) -> bool {
+        self.traces.is_some_and(|traces| traces.what == What::Looks)
+    }
+
+    /// What a make that can change the order of goals is told besides, to vary it; make has it since 4.4.
+    fn shuffled(&self) -> String {
+        let scenario = self.runner.scenario;
+        let can = scenario.toolchain.make.as_deref().is_some_and(|version| {
+            let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+            (numbers.next(), numbers.next()) >= (Some(4), Some(4))
+        });
+        let seed = scenario.experiment.as_ref().and_then(|experiment| experiment.shuffle);
+        let wanted = seed.filter(|_| self.varied && can && !self.is_preparation());
+        wanted.map_or(String::new(), |seed| format!(" --shuffle={seed}"))
+    }
+
     /// The sandbox of a build without commands.
     pub(super) fn base(mut self) -> Spec {
         self.spec(&[])
@@ -534,12 +555,15 @@ impl<'m> Making<'m> {
             ops: std::mem::take(&mut self.ops),
             hostname: self.runner.hostname(self.varied),
             umask: self.runner.umask(self.varied),
+            randomize_addresses: self.runner.randomizes(self.varied),
+            // What is prepared is prepared for builds that see all of them.
+            processors: self.runner.processors(self.varied && !self.is_preparation()),
             limits: Limits { file_size: self.disk_limit(), temporary: self.disk_limit(), ..Limits::default() },
             inherit_fds: jobs.fds(),
             ..Spec::default()
         };
         let mut env = maker.environment(state, self.varied);
-        env.insert("MAKEFLAGS".to_owned(), jobs.makeflags());
+        env.insert("MAKEFLAGS".to_owned(), format!("{}{}", jobs.makeflags(), self.shuffled()));
         let mut argv: Vec<Vec<String>> = commands.to_vec();
         if context.direct {
             // Without mount namespaces command line and environment must name the places on the host; working

@@ -16,7 +16,7 @@ use super::traces::Traces;
 use super::{Chain, Event, Preparation, Role};
 use crate::sandbox;
 use crate::scenario::Tool;
-use crate::trace::What;
+use crate::trace::{Disturb, What};
 use crate::tree::source::sha256_file;
 use crate::tree::view::View;
 use crate::tree::{ConfigBase, State};
@@ -244,7 +244,7 @@ impl Runner<'_> {
         fs::create_dir(&traces_dir).map_err(failed("make a directory for traces"))?;
         let own = OWN.into_iter().map(PathBuf::from).chain([PathBuf::from(&tree.maker.obj)]).collect();
         let tracer = self.context.sandbox.program();
-        let traces = Traces { dir: traces_dir, tracer, what: What::Looks, own, interrupt: None };
+        let traces = Traces { dir: traces_dir, tracer, what: What::Looks, own, disturb: Disturb::default() };
         let making = Making::new(
             self,
             Tree { instance: &instance, state: &state, ..tree },

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::command::{Maker, TOOLS};
 use crate::sandbox::{Mount, overlay};
-use crate::scenario::Interrupt;
-use crate::trace::{self, End, Fold, Looked, Root, Trace, TraceError, What};
+use crate::trace::{self, Disturb, End, Fold, Looked, Root, Trace, TraceError, What};
 
 /// Where the harness's own program is seen by a build that it traces.
 const TRACER: &str = "/build/trace/kbuild-repro";
@@ -26,8 +25,8 @@ pub(super) struct Traces<'t> {
     pub(super) what: What,
     /// Directories of the build: see [`What`].
     pub(super) own: Vec<PathBuf>,
-    /// The step at which the build is interrupted, if it is.
-    pub(super) interrupt: Option<&'t Interrupt>,
+    /// What is done to the build.
+    pub(super) disturb: Disturb,
 }
 
 impl<'t> Traces<'t> {
@@ -37,7 +36,7 @@ impl<'t> Traces<'t> {
         fs::create_dir_all(&dir)?;
         let own = roots(maker).into_iter().map(|root| root.dir).collect();
         let what = if looks { What::Build } else { What::BuildContents };
-        Ok(Self { dir, tracer, what, own, interrupt: None })
+        Ok(Self { dir, tracer, what, own, disturb: Disturb::default() })
     }
 
     /// Whether the sandbox of the commands should listen for the tracer.
@@ -57,7 +56,7 @@ impl<'t> Traces<'t> {
     pub(super) fn command(&self, number: usize, argv: &[OsString]) -> Vec<OsString> {
         let own: Vec<&Path> = self.own.iter().map(PathBuf::as_path).collect();
         let out = Path::new(TRACES).join(number.to_string());
-        trace::wrap_interrupted(TRACER.as_ref(), self.what, &out, self.interrupt, &own, argv)
+        trace::wrap_disturbed(TRACER.as_ref(), self.what, &out, &self.disturb, &own, argv)
     }
 
     /// The trace of the command with this number.

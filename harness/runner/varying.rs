@@ -29,7 +29,11 @@ impl Runner<'_> {
             if number > MOST {
                 return Ok(None);
             }
-            let id = self.variation(number, Experiment::together(of))?;
+            let fixed = experiment.random_addresses.map(|_| false);
+            let some = Experiment::together(of);
+            // Where it is varied at all, builds without it have their addresses fixed.
+            let some = Experiment { random_addresses: some.random_addresses.or(fixed), ..some };
+            let id = self.variation(number, some)?;
             Ok(self.observer.differ("control/clean", &id))
         };
         guilty(experiment.variations(), &differs).map(drop)

@@ -43,6 +43,8 @@ pub struct Capabilities {
     pub mount_setattr: Result<(), Refusal>,
     /// Tracing a child (ptrace(2)).
     pub ptrace: Result<(), Refusal>,
+    /// Address spaces that are laid out the same each time (personality(2)).
+    pub fixed_addresses: Result<(), Refusal>,
 }
 
 /// The helper's side: writes [`Capabilities`] as JSON to the descriptor named by `result`.
@@ -94,6 +96,9 @@ fn probe(scratch: &Path) -> Capabilities {
             false,
         ),
         ptrace: tried(&|| seize().map_err(|error| Refused { step: "tracing a process", error })),
+        fixed_addresses: tried(&|| {
+            sys::no_address_randomization().map_err(|error| Refused { step: "personality", error })
+        }),
     }
 }
 

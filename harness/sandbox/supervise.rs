@@ -142,6 +142,11 @@ impl Supervisor<'_> {
         if let Err(e) = limit(&self.spec.limits) {
             return fail("set resource limits".to_owned(), e);
         }
+        if let Some(processors) = self.spec.processors
+            && let Err(e) = use_processors(processors)
+        {
+            return fail(format!("use {processors} processor(s)"), e);
+        }
         if !self.spec.randomize_addresses
             && let Err(e) = sys::no_address_randomization()
         {
@@ -208,6 +213,15 @@ impl Supervisor<'_> {
             let _ = poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 1_000_000 }));
         }
     }
+}
+
+/// Leaves this process the first so many of the processors that it may use.
+fn use_processors(wanted: u32) -> io::Result<()> {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let (may, mut few) = (sched_getaffinity(None)?, CpuSet::new());
+    let those = (0..CpuSet::MAX_CPU).filter(|cpu| may.is_set(*cpu));
+    those.take(wanted as usize).for_each(|cpu| few.set(cpu));
+    Ok(sched_setaffinity(None, &few)?)
 }
 
 fn limit(limits: &Limits) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use super::document::{Document, Key};
 use super::error::{Errors, Problem};
-use super::{Change, Dimension, Interrupt, Matrix, Moment, Scenario, Whom, names_a_tool, unfit};
+use super::{Change, Dimension, Fault, Interrupt, Matrix, Moment, Scenario, Whom, names_a_tool, unfit};
 use crate::key_path;
 
 /// Variables by which make takes options and further makefiles (GNU make manual, "Variables Used by Implicit Rules"
@@ -244,6 +244,10 @@ impl Checker<'_> {
         }
         if let Some(experiment) = &scenario.experiment {
             self.mode(&key_path!["experiment", "umask"], experiment.umask.as_deref());
+            if experiment.shuffle.is_some() && experiment.jobs.or(make.jobs) == Some(1) {
+                let hint = "have `jobs` be two or more, or leave it away";
+                self.fault(&key_path!["experiment", "shuffle"], "one job has one order", hint);
+            }
             for (name, value) in &experiment.env {
                 self.environment(&key_path!["experiment", "env", name.as_str()], name, value);
             }
@@ -471,6 +475,38 @@ impl Checker<'_> {
         }
         if when == Moment::After && interrupt.to == Some(Whom::Step) {
             self.fault(&key("to"), "after a step nothing of it is left to get a signal", "`group` or `make`");
+        }
+        match interrupt.fault {
+            None if interrupt.write.is_some() => {
+                self.fault(
+                    &key("write"),
+                    "`write` needs `fault`",
+                    "it says which write fails, e.g. `fault = \"ENOSPC\"`",
+                );
+            }
+            None => {}
+            Some(fault) => {
+                if interrupt.signal.is_some() {
+                    let name = fault.name();
+                    self.fault(
+                        &key("signal"),
+                        format!("`fault = \"{name}\"` is in place of a signal"),
+                        "one of the two",
+                    );
+                }
+                match (fault, interrupt.to) {
+                    (Fault::Enospc, Some(Whom::Make)) => {
+                        self.fault(&key("to"), "make itself writes no file of the trees", "`group` or `step`");
+                    }
+                    (Fault::Eio, Some(_)) => {
+                        self.fault(&key("to"), "a write error meets one write, that of the step", "leave `to` away");
+                    }
+                    (Fault::Epipe, Some(_)) => {
+                        self.fault(&key("to"), "all that runs writes to the same output", "leave `to` away");
+                    }
+                    _ => {}
+                }
+            }
         }
     }
 

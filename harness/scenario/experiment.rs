@@ -28,13 +28,36 @@ pub struct Experiment {
     /// Another umask, in octal: `"077"`. Modes of artifacts are then not compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub umask: Option<String>,
+    /// Another order of jobs, by chance from this seed: each step begins up to 50 ms late, and a make that can is told
+    /// `--shuffle`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shuffle: Option<u32>,
+    /// So many processors are seen, at most as many as there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub processors: Option<u32>,
+    /// Address spaces are laid out at random (`true`), and each time the same in all other builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_addresses: Option<bool>,
+    /// `reversed`: directories of the trees list their names the other way round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directories: Option<ListOrder>,
+}
+
+/// In which order a directory lists its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ListOrder {
+    /// The last of those that the file system gives at a time comes first.
+    Reversed,
 }
 
 impl Experiment {
     /// Each thing that is varied by itself, with what it is called.
     #[must_use]
     pub fn variations(&self) -> Vec<(String, Self)> {
-        let Self { srctree, objtree, jobs, env, hostname, umask } = self;
+        let Self { srctree, objtree, jobs, env, hostname, umask, shuffle, processors, random_addresses, directories } =
+            self;
         let mut all: Vec<(String, Self)> = Vec::new();
         if srctree.is_some() {
             all.push(("the place of the source tree".into(), Self { srctree: srctree.clone(), ..Self::default() }));
@@ -55,6 +78,23 @@ impl Experiment {
         if let Some(umask) = umask {
             all.push((format!("umask {umask}"), Self { umask: Some(umask.clone()), ..Self::default() }));
         }
+        if shuffle.is_some() {
+            all.push(("the order of jobs".into(), Self { shuffle: *shuffle, ..Self::default() }));
+        }
+        if processors.is_some() {
+            all.push(("the number of processors".into(), Self { processors: *processors, ..Self::default() }));
+        }
+        // Where they are fixed in all builds, nothing is varied.
+        if *random_addresses == Some(true) {
+            let one = Self { random_addresses: *random_addresses, ..Self::default() };
+            all.push(("the layout of address spaces".into(), one));
+        }
+        if directories.is_some() {
+            all.push((
+                "the order of names in directories".into(),
+                Self { directories: *directories, ..Self::default() },
+            ));
+        }
         all
     }
 
@@ -63,13 +103,28 @@ impl Experiment {
     pub fn together(parts: &[(String, Self)]) -> Self {
         let mut whole = Self::default();
         for (_, part) in parts.iter().cloned() {
-            let Self { srctree, objtree, jobs, env, hostname, umask } = part;
+            let Self {
+                srctree,
+                objtree,
+                jobs,
+                env,
+                hostname,
+                umask,
+                shuffle,
+                processors,
+                random_addresses,
+                directories,
+            } = part;
             whole.srctree = srctree.or(whole.srctree);
             whole.objtree = objtree.or(whole.objtree);
             whole.jobs = jobs.or(whole.jobs);
             whole.env.extend(env);
             whole.hostname = hostname.or(whole.hostname);
             whole.umask = umask.or(whole.umask);
+            whole.shuffle = shuffle.or(whole.shuffle);
+            whole.processors = processors.or(whole.processors);
+            whole.random_addresses = random_addresses.or(whole.random_addresses);
+            whole.directories = directories.or(whole.directories);
         }
         whole
     }
@@ -81,14 +136,19 @@ mod tests {
 
     #[test]
     fn what_is_varied_is_taken_apart_and_put_together_again() {
-        let text = "srctree = '/a'\nobjtree = '/b'\njobs = 1\nhostname = 'c'\numask = '077'\nenv = { TZ = 'X', LC_ALL = 'C.UTF-8' }\n";
+        let text = "srctree = '/a'\nobjtree = '/b'\njobs = 1\nhostname = 'c'\numask = '077'\nshuffle = 7\nprocessors = 1\nrandom_addresses = true\ndirectories = 'reversed'\nenv = { TZ = 'X', LC_ALL = 'C.UTF-8' }\n";
         let whole: Experiment = toml::from_str(text).unwrap();
         let parts = whole.variations();
         let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
         let places = ["the place of the source tree", "the place of the object tree"];
         assert_eq!(
             names,
-            [&places[..], &["jobs = 1", "LC_ALL=C.UTF-8", "TZ=X", "the host name", "umask 077"]].concat()
+            [
+                &places[..],
+                &["jobs = 1", "LC_ALL=C.UTF-8", "TZ=X", "the host name", "umask 077", "the order of jobs"],
+                &["the number of processors", "the layout of address spaces", "the order of names in directories"],
+            ]
+            .concat()
         );
         assert_eq!(Experiment::together(&parts), whole);
         assert_eq!(Experiment::together(&parts[2..3]), Experiment { jobs: Some(1), ..Experiment::default() });

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The build after the edit is interrupted, and then made again: what comes of that must be what a clean build makes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Interrupt {
     /// Pattern of the step, as make prints it (`"BTF [M] *.ko"`), or of its command where make prints nothing.
@@ -27,6 +27,13 @@ pub struct Interrupt {
     /// Who gets it: everything that runs (`group`, the default), the `make`s above the step alone, or the `step` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Whom>,
+    /// In place of a signal: from there on writes fail with this error, `ENOSPC`, `EIO` or `EPIPE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    /// With `fault`: the so many-th write from there on is the first that fails, by default the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub write: Option<u32>,
 }
 
 /// When a step is interrupted.
@@ -70,6 +77,32 @@ impl Signal {
     }
 }
 
+/// What a write fails with (errno(3)), of a call as write(2); what is written through a mapping (mmap(2)) does not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Fault {
+    /// The disk is full, and stays so until the build has ended: no write to a file of the trees works. Files can still be
+    /// made, as where there are inodes left, and are empty then.
+    Enospc,
+    /// A write error: one write to a file of the trees fails.
+    Eio,
+    /// Who reads what the build prints is gone, as in `make 2>&1 | head`: each write to standard output or error fails, with
+    /// `SIGPIPE` (pipe(7)).
+    Epipe,
+}
+
+impl Fault {
+    /// Its name as errno(3) has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enospc => "ENOSPC",
+            Self::Eio => "EIO",
+            Self::Epipe => "EPIPE",
+        }
+    }
+}
+
 /// Who gets the signal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -92,9 +125,18 @@ impl Interrupt {
         format!("interrupt = {{ {} }}", keys.lines().collect::<Vec<_>>().join(", "))
     }
 
+    /// What it is done by, in a word: a signal or an error.
+    #[must_use]
+    pub fn by(&self) -> &'static str {
+        self.fault.map_or_else(|| self.signal.unwrap_or_default().name(), Fault::name)
+    }
+
     /// In words, of the step that it came to: "SIGKILL to everything before `LD a.o`".
     #[must_use]
     pub fn words(&self, step: &str) -> String {
+        if let Some(fault) = self.fault {
+            return self.failing(fault, step);
+        }
         let whom = match self.to.unwrap_or_default() {
             Whom::Group => "everything",
             Whom::Make => "make",
@@ -105,6 +147,22 @@ impl Interrupt {
             Moment::During => format!("at change {} of a file in", self.change.unwrap_or(1)),
             Moment::After => "right after".to_owned(),
         };
-        format!("{} to {whom} {when} `{step}`", self.signal.unwrap_or_default().name())
+        format!("{} to {whom} {when} `{step}`", self.by())
+    }
+
+    /// The same of writes that fail: "ENOSPC for everything from write 1 of `LD a.o` on".
+    fn failing(&self, fault: Fault, step: &str) -> String {
+        let after = match self.when.unwrap_or_default() {
+            Moment::Before => "of".to_owned(),
+            Moment::During => format!("after change {} of a file in", self.change.unwrap_or(1)),
+            Moment::After => "after".to_owned(),
+        };
+        let place = format!("write {} {after} `{step}`", self.write.unwrap_or(1));
+        match (fault, self.to.unwrap_or_default()) {
+            (Fault::Eio, _) => format!("EIO at {place}"),
+            (Fault::Enospc, Whom::Step) => format!("ENOSPC for the step from {place} on"),
+            (Fault::Enospc, _) => format!("ENOSPC for everything from {place} on"),
+            (Fault::Epipe, _) => format!("EPIPE for all output from {place} on"),
+        }
     }
 }

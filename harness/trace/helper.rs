@@ -1,6 +1,6 @@
 //! The tracer as a program: what the harness's executable is when its first argument is [`super::SUBCOMMAND`].
 //!
-//! Arguments: `looks|all|contents|build|build-contents OUT [--interrupt=JSON] [DIRECTORY...] -- COMMAND...`; the directories are
+//! Arguments: `looks|all|contents|build|build-contents OUT [--disturb=JSON] [DIRECTORY...] -- COMMAND...`; the directories are
 //! the command's own.
 
 use std::ffi::OsString;
@@ -9,8 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{INTERRUPT, TraceError, What, ptrace, text};
-use crate::scenario::Interrupt;
+use super::{DISTURB, Disturb, TraceError, What, ptrace, text};
 
 /// Usage, as everywhere.
 const USAGE: u8 = 2;
@@ -29,10 +28,10 @@ pub fn main() -> ExitCode {
     let Some(what) = What::ALL.into_iter().find(|known| what == known.word()) else {
         return ExitCode::from(USAGE);
     };
-    let interrupt = own.first().and_then(|arg| arg.to_str()?.strip_prefix(INTERRUPT));
-    let own = own.iter().skip(usize::from(interrupt.is_some())).map(PathBuf::from).collect();
-    let Ok(interrupt) = interrupt.map(serde_json::from_str).transpose() else { return ExitCode::from(USAGE) };
-    let code = run(what, out.as_ref(), own, interrupt, command).unwrap_or_else(|error| {
+    let disturb = own.first().and_then(|arg| arg.to_str()?.strip_prefix(DISTURB));
+    let own = own.iter().skip(usize::from(disturb.is_some())).map(PathBuf::from).collect();
+    let Ok(disturb) = disturb.map(serde_json::from_str).transpose() else { return ExitCode::from(USAGE) };
+    let code = run(what, out.as_ref(), own, disturb.unwrap_or_default(), command).unwrap_or_else(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         say(&format!("{error}{cause}"));
         if let Some(hint) = error.hint() {
@@ -43,13 +42,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(
-    what: What,
-    out: &Path,
-    own: Vec<PathBuf>,
-    interrupt: Option<Interrupt>,
-    command: &[OsString],
-) -> Result<u8, TraceError> {
+fn run(what: What, out: &Path, own: Vec<PathBuf>, disturb: Disturb, command: &[OsString]) -> Result<u8, TraceError> {
     let failed = |source| TraceError::Write { path: out.to_owned(), source };
     // Opened before anything runs: what an earlier tracer left is gone, and a place that cannot be written known.
     let mut file = File::create(out).map_err(failed)?;
@@ -61,7 +54,7 @@ fn run(
             ran
         }
         What::All | What::Contents | What::Build | What::BuildContents => {
-            let (trace, ran) = ptrace::all(own, what, interrupt, command)?;
+            let (trace, ran) = ptrace::all(own, what, disturb, command)?;
             let mut to = BufWriter::new(file);
             trace.write(&mut to).map_err(|error| failed(error.into()))?;
             to.flush().map_err(failed)?;

@@ -25,9 +25,8 @@ use std::time::{Duration, Instant};
 
 use libc::{c_int, pid_t};
 
-use super::{Gap, Looked, Trace, TraceError, What};
-use crate::scenario::Interrupt;
-use calls::{Call, Stops, Tells};
+use super::{Disturb, Gap, Looked, Trace, TraceError, What};
+use calls::{Call, Does, Stops, Tells};
 use looks::Looks;
 use names::program;
 use opened::Listener;
@@ -51,6 +50,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const DYING: Duration = Duration::from_secs(2);
 /// How often, in microseconds, what was opened is looked at while no task stops.
 const LISTEN: i64 = 100_000;
+/// How often, in microseconds, it is looked whether a step that is to begin late may begin.
+const LATE: i64 = 2_000;
 /// How often it is looked whether something ended.
 const TICK: Duration = Duration::from_millis(2);
 
@@ -59,7 +60,7 @@ trait Watch {
     /// Something is about to be told, or nothing was for a while.
     fn before(&mut self) {}
 
-    /// A task makes a call that [`Tells::Path`] or [`Tells::Nothing`] is said of.
+    /// A task makes a call that [`Tells::Path`], [`Tells::Writes`] or [`Tells::Nothing`] is said of.
     fn call(&mut self, task: pid_t, call: &'static Call, args: &[u64; 6]) -> Next;
 
     /// The call that was let go with [`Next::Return`] has returned, with this value or `-errno`.
@@ -82,6 +83,11 @@ trait Watch {
     /// A task has ended.
     fn ended(&mut self, _task: pid_t, _status: c_int, _usage: &libc::rusage) {}
 
+    /// How late the step is to begin that has just been told of.
+    fn late(&mut self) -> Option<Duration> {
+        None
+    }
+
     /// The processes that are to get a signal now.
     fn strike(&mut self) -> Vec<(pid_t, c_int)> {
         Vec::new()
@@ -98,6 +104,8 @@ enum Next {
     Go,
     /// Make it and stop when it returns.
     Return,
+    /// Not make it, and take it for one that failed with this error number.
+    Fail(c_int),
 }
 
 /// How a task came to be.
@@ -136,22 +144,30 @@ pub(super) fn looks(own: Vec<PathBuf>, command: &[OsString]) -> Result<(Looked, 
 pub(super) fn all(
     own: Vec<PathBuf>,
     what: What,
-    interrupt: Option<Interrupt>,
+    disturb: Disturb,
     command: &[OsString],
 ) -> Result<(Trace, Ran), TraceError> {
     // A host that refuses it is an ordinary one.
     let listener = if what.wants_looks() { None } else { Listener::new().ok() };
-    let stops = match what.wants_looks() {
+    let stops: fn(&Call) -> Stops = match what.wants_looks() {
         true => calls::any,
         false if listener.is_some() => calls::changing,
         false => calls::acting,
     };
+    let (fails, reversed) = (disturb.fails_writes(), disturb.reversed);
+    let stops = move |call: &Call| match (call.tells, call.does) {
+        (Tells::Writes(_), _) if fails => Stops::Always,
+        (_, Some(Does::List)) if reversed => Stops::Always,
+        _ => stops(call),
+    };
     let watch = |main| {
-        if listener.is_some() {
+        if disturb.delays.is_some() {
+            let _ = sys::tick(LATE);
+        } else if listener.is_some() {
             // Without it a command that only reads would fill the queue: without an end, as long as it makes no stop.
             let _ = sys::tick(LISTEN);
         }
-        Recorder::new(main, own, what.wants_looks(), listener).interrupting(interrupt)
+        Recorder::new(main, own, what.wants_looks(), listener).disturbing(disturb)
     };
     let (recorder, ran) = run(stops, watch, command, (!what.waits()).then_some(GRACE))?;
     Ok((recorder.finish(), ran))
@@ -159,7 +175,7 @@ pub(super) fn all(
 
 /// Stopped at the calls that `stops` says, and watched by what `watch` makes for the process that will become the command.
 fn run<W: Watch>(
-    stops: fn(&Call) -> Stops,
+    stops: impl Fn(&Call) -> Stops,
     watch: impl FnOnce(pid_t) -> W,
     command: &[OsString],
     grace: Option<Duration>,
@@ -179,8 +195,14 @@ fn run<W: Watch>(
     }
     // Ignored, as somebody may have left it, children would vanish without a status.
     sys::dispose(libc::SIGCHLD, libc::SIG_DFL);
-    let mut tracer =
-        Tracer { main, status: None, tasks: BTreeSet::from([main]), early: BTreeSet::new(), watch: watch(main) };
+    let mut tracer = Tracer {
+        main,
+        status: None,
+        tasks: BTreeSet::from([main]),
+        early: BTreeSet::new(),
+        held: Vec::new(),
+        watch: watch(main),
+    };
     let refused = attach(main, tracer.watch.wants_exits()).err();
     let go = Go { traced: refused.is_none() };
     here.write_all(&[u8::from(go.traced)]).map_err(failed("start the command"))?;
@@ -228,7 +250,7 @@ fn understand(complaint: &[u8]) -> Option<(u8, io::Error)> {
 }
 
 /// The child: becomes the command.
-fn child(mut tracer: UnixStream, argv: &[CString], stops: fn(&Call) -> Stops) -> ! {
+fn child(mut tracer: UnixStream, argv: &[CString], stops: impl Fn(&Call) -> Stops) -> ! {
     // Without a tracer nothing else would end it when this one is killed.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let mut go = [0];
@@ -328,6 +350,8 @@ struct Tracer<W> {
     tasks: BTreeSet<pid_t>,
     /// Those whose own stop came before the event of whoever made them. They can have ended when that comes.
     early: BTreeSet<pid_t>,
+    /// Those that are to go on at some time.
+    held: Vec<(Instant, pid_t)>,
     watch: W,
 }
 
@@ -335,6 +359,7 @@ impl<W: Watch> Tracer<W> {
     /// Until the command and all below it have ended.
     fn watch(&mut self, grace: Option<Duration>) -> io::Result<()> {
         while self.status.is_none() || grace.is_none() {
+            self.release()?;
             match sys::wait(true) {
                 Ok(Some(change)) => self.handle(&change)?,
                 Ok(None) => self.watch.before(),
@@ -362,6 +387,7 @@ impl<W: Watch> Tracer<W> {
         loop {
             // Asked before: what makes calls without end gets no more time than what sleeps.
             let late = Instant::now() >= deadline;
+            self.release()?;
             match sys::wait(false) {
                 Ok(Some(change)) => self.handle(&change)?,
                 Ok(None) if !late => std::thread::sleep(TICK),
@@ -373,6 +399,18 @@ impl<W: Watch> Tracer<W> {
                 return Ok(false);
             }
         }
+    }
+
+    /// Lets those go on whose time it is.
+    fn release(&mut self) -> io::Result<()> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        for (_, task) in self.held.extract_if(.., |(at, _)| *at <= now) {
+            normal(sys::resume(task, 0))?;
+        }
+        Ok(())
     }
 
     fn handle(&mut self, change: &sys::Change) -> io::Result<()> {
@@ -418,9 +456,14 @@ impl<W: Watch> Tracer<W> {
         };
         // Before the task goes on.
         self.strike();
+        if let Some(late) = self.watch.late() {
+            self.held.push((Instant::now() + late, task));
+            return Ok(());
+        }
         normal(match next {
             Next::Go => sys::resume(task, signal),
             Next::Return => sys::resume_to_return(task),
+            Next::Fail(error) => sys::fail(task, error).and_then(|()| sys::resume(task, signal)),
         })
     }
 
@@ -472,7 +515,7 @@ impl<W: Watch> Tracer<W> {
                 self.watch.miss(Gap::Moved { program: program(task), call: call.name.to_owned() });
                 Next::Go
             }
-            Tells::Path { .. } | Tells::Nothing => self.watch.call(task, call, &info.args),
+            Tells::Path { .. } | Tells::Nothing | Tells::Writes(_) => self.watch.call(task, call, &info.args),
         }
     }
 }

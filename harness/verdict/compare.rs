@@ -405,7 +405,13 @@ impl Comparison {
             let pattern = &interrupt.step;
             let mut finding = finding(record, FindingName::ExpectUnmet, pattern, build);
             let nth = interrupt.nth.filter(|nth| *nth > 1);
-            let what = nth.map_or("no such step ran".to_owned(), |nth| format!("no {nth} such steps ran"));
+            let ran = build.labels.iter().any(|label| pattern_matches(pattern, label));
+            let what = match nth {
+                Some(nth) => format!("no {nth} such steps ran"),
+                None if ran && interrupt.fault.is_some() => "it did not write so often".to_owned(),
+                None if ran && interrupt.change.is_some() => "it did not change files so often".to_owned(),
+                None => "no such step ran".to_owned(),
+            };
             let near = nearest_step(pattern, build.labels.iter());
             finding.summary = format!("`interrupt.step = \"{pattern}\"`: nothing was interrupted, for {what}{near}");
             finding.detail = match &build.untraced {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::compare::pattern_matches;
 use crate::artifact::record::BuildRecord;
 use crate::artifact::steps::Steps;
-use crate::scenario::{Ignore, Interrupt, Moment, Signal, Whom};
+use crate::scenario::{Fault, Ignore, Interrupt, Moment, Signal, Whom};
 use crate::trace::{Kind, Step, live_name};
 
 /// Why nothing was tried of a sweep that only lists.
@@ -25,6 +25,10 @@ pub struct Ways {
     pub to: Vec<Whom>,
     /// At how many of its changes of files a step is interrupted, from the first on.
     pub changes: u32,
+    /// With what writes fail.
+    pub faults: Vec<Fault>,
+    /// How many of its writes are the first to fail, one after the other.
+    pub writes: u32,
 }
 
 /// What came of one interruption.
@@ -110,6 +114,8 @@ pub fn points(steps: &Steps, ways: &Ways, wanted: &dyn Fn(&Step) -> bool) -> Vec
             change: change.filter(|change| *change > 1),
             signal: Some(signal).filter(|signal| *signal != Signal::default()),
             to: Some(to).filter(|to| *to != Whom::default()),
+            fault: None,
+            write: None,
         };
         let changes = u32::try_from(step.outputs.len() + step.removed.len()).unwrap_or(u32::MAX).min(ways.changes);
         for (&when, &signal, &to) in ways
@@ -124,6 +130,11 @@ pub fn points(steps: &Steps, ways: &Ways, wanted: &dyn Fn(&Step) -> bool) -> Vec
                 Moment::After if to == Whom::Step => {}
                 _ => points.push(one(when, None, signal, to)),
             }
+        }
+        for (&fault, n) in ways.faults.iter().flat_map(|fault| (1..=ways.writes).map(move |n| (fault, n))) {
+            let write = Some(n).filter(|n| *n > 1);
+            let plain = one(Moment::default(), None, Signal::default(), Whom::default());
+            points.push(Interrupt { fault: Some(fault), write, ..plain });
         }
     }
     points
@@ -187,14 +198,17 @@ mod tests {
             signals: vec![Signal::Kill],
             to: vec![Whom::Group, Whom::Step],
             changes: 2,
+            faults: vec![Fault::Enospc],
+            writes: 2,
         };
         let told: Vec<String> = points(&steps, &ways, &|_| true)
             .iter()
             .map(|it| format!("{} #{}", it.words(&it.step), it.nth.unwrap_or(1)))
             .collect();
-        assert_eq!(told.len(), 5 + 3 + 7, "{told:#?}");
+        assert_eq!(told.len(), 5 + 3 + 7 + 3 * 2, "{told:#?}");
         assert_eq!(told[0], "SIGKILL to everything before `LD a.o` #1");
-        assert_eq!(told[14], "SIGKILL to everything right after `LD a.o` #2");
+        assert_eq!(told[18], "SIGKILL to everything right after `LD a.o` #2");
+        assert_eq!(told[20], "ENOSPC for everything from write 2 of `LD a.o` on #2");
         assert!(told.contains(&"SIGKILL to the step at change 2 of a file in `LD a.o` #2".to_owned()));
     }
 }

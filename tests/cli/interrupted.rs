@@ -90,6 +90,12 @@ fn a_pattern_that_no_step_fits_is_told_and_so_is_a_key_that_means_nothing() {
         ("step = \"x\", when = \"after\", to = \"step\"", "after a step nothing of it is left"),
         ("step = \" \"", "the pattern is empty"),
         ("step = \"x\", signal = \"SEGV\"", "SEGV"),
+        ("step = \"x\", write = 2", "`write` needs `fault`"),
+        ("step = \"x\", fault = \"EIO\", signal = \"TERM\"", "in place of a signal"),
+        ("step = \"x\", fault = \"EIO\", to = \"step\"", "a write error meets one write"),
+        ("step = \"x\", fault = \"ENOSPC\", to = \"make\"", "make itself writes no file"),
+        ("step = \"x\", fault = \"EPIPE\", to = \"group\"", "to the same output"),
+        ("step = \"x\", fault = \"EPERM\"", "EPERM"),
     ] {
         lab.scenario("wrong", &format!("{TREE}interrupt = {{ {keys} }}\n"));
         lab.run(&["check", "wrong"]).exits(2).says(&[says]);
@@ -138,4 +144,62 @@ fn a_sweep_of_what_is_made_anew_each_time_finds_nothing_and_a_list_tries_nothing
     lab.run(&["sweep", "swept", "--list"]).exits(0).reports(&["not tried, listed alone"]);
     lab.run(&["sweep", "swept", "--edit", "other"]).exits(2).says(&["has no edit `other`", "edit-1"]);
     lab.run(&["sweep", "swept", "--step", "LD*"]).exits(4).reports(&["runs no such step that changes a file"]);
+}
+
+#[test]
+fn a_write_that_fails_unheard_leaves_what_the_next_make_takes_for_done() {
+    // The shell goes on after what failed, and make sees the status of the last command.
+    let lab = lab(&["cat in >out; echo end >>out; echo >done"]);
+    lab.scenario("full", &format!("{TREE}interrupt = {{ step = \"cat in*\", fault = \"EIO\", write = 2 }}\n"));
+    lab.run(&["run", "full"]).exits(1).reports(&[
+        "resume.diverged out",
+        "after EIO at write 2 of `cat in >out; echo end >>out; echo >done`",
+        "the build worked in spite of EIO",
+    ]);
+    // Where the disk stays full the last command fails as well, and make deletes nothing that it was not told of.
+    lab.scenario("full", &format!("{TREE}interrupt = {{ step = \"cat in*\", fault = \"ENOSPC\", write = 2 }}\n"));
+    lab.run(&["run", "full", "--verbose"]).exits(1).reports(&[
+        "resume.diverged out",
+        "failed with exit code 2",
+        "ENOSPC for everything from write 2 of",
+    ]);
+}
+
+#[test]
+fn what_heeds_a_failed_write_or_moves_the_whole_into_place_is_silent() {
+    let lab = lab(&["cat in >new && echo end >>new && mv new out"]);
+    for keys in ["fault = \"EIO\", write = 2", "fault = \"ENOSPC\"", "fault = \"ENOSPC\", to = \"step\", write = 2"] {
+        lab.scenario("heeded", &format!("{TREE}interrupt = {{ step = \"cat in*\", {keys} }}\n"));
+        lab.run(&["run", "heeded", "--verbose"]).exits(0).reports(&["edit-1/interrupted", "failed with exit code 2"]);
+    }
+    // Of three writes there is no fourth; the third is of no file of the trees.
+    lab.scenario("heeded", &format!("{TREE}interrupt = {{ step = \"cat in*\", fault = \"EIO\", write = 4 }}\n"));
+    lab.run(&["run", "heeded"]).exits(1).reports(&["nothing was interrupted, for it did not write so often"]);
+}
+
+#[test]
+fn whoever_prints_when_nobody_reads_gets_a_signal() {
+    // The shell that prints is gone before it has written the rest.
+    let lab = lab(&["cat in >out; echo done; echo end >>out"]);
+    lab.scenario("pipe", &format!("{TREE}interrupt = {{ step = \"cat in*\", fault = \"EPIPE\" }}\n"));
+    lab.run(&["run", "pipe"])
+        .exits(1)
+        .reports(&["resume.diverged out", "after EPIPE for all output from write 1 of `cat in >out; echo done"]);
+    let heeds = self::lab(&["cat in >new; echo done; echo end >>new; mv new out"]);
+    heeds.scenario("pipe", &format!("{TREE}interrupt = {{ step = \"cat in*\", fault = \"EPIPE\" }}\n"));
+    heeds.run(&["run", "pipe"]).exits(0);
+}
+
+#[test]
+fn a_sweep_has_writes_fail_and_keeps_the_one_that_matters() {
+    let lab = lab(&["cat in >out; echo end >>out"]);
+    lab.scenario("swept", TREE);
+    let ran = lab.run(&["sweep", "swept", "--fault", "EIO", "--writes", "3", "--json", "report.json"]).exits(1);
+    let report = read_report(&lab.path("report.json")).expect("a report");
+    let sweep = of(&report, "swept").sweep.as_ref().expect("a sweep");
+    let came: Vec<&Outcome> = sweep.points.iter().map(|point| &point.outcome).collect();
+    let diverged = Outcome::Diverged { artifacts: vec!["out".into()] };
+    // The second fails the step, whose target make leaves without .DELETE_ON_ERROR.
+    assert_eq!(came, [&diverged, &diverged, &Outcome::Unreached], "{ran}");
+    assert!(ran.out.contains("interrupt = { step = \"cat in >out; echo end >>out\", fault = \"EIO\" }"), "{ran}");
 }

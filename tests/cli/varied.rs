@@ -59,3 +59,68 @@ fn what_is_varied_can_be_chosen_on_the_command_line() {
     lab("echo same").run(&["run", "varied", "--variations", "all"]).exits(0);
     zone.run(&["run", "varied", "--variations", "weather"]).exits(2).says(&["time-zone"]);
 }
+
+/// A tree of one file, with these rules, keys of `[experiment]`, and a control with two jobs.
+fn varied(rules: &str, experiment: &str) -> Lab {
+    let lab = Lab::new();
+    let tree = lab.path("scenarios/t/tree");
+    fs::create_dir_all(tree.join("names")).unwrap();
+    for name in ["one", "two", "three"] {
+        fs::write(tree.join("names").join(name), "").unwrap();
+    }
+    fs::write(tree.join("Makefile"), rules).unwrap();
+    let scenario = format!(
+        "tier = \"quick\"\n[tree]\nsrctree = \"./tree\"\nkind = \"make\"\n[make]\njobs = 2\n\
+         [compare]\nartifacts = [\"out\"]\n[experiment]\n{experiment}"
+    );
+    lab.scenario("varied", &scenario);
+    lab
+}
+
+#[test]
+fn an_order_of_names_an_address_and_a_number_of_processors_are_found_in_what_they_get_into() {
+    for (prints, key, with) in [
+        ("ls -U names", "directories = \"reversed\"", "the order of names in directories"),
+        ("find names", "directories = \"reversed\"", "the order of names in directories"),
+        ("grep stack /proc/self/maps", "random_addresses = true", "the layout of address spaces"),
+        ("nproc", "processors = 1", "the number of processors"),
+    ] {
+        let rules = format!("out:\n\t{prints} >out\n");
+        let says = format!("varied: it comes with {with}");
+        let ran = varied(&rules, &format!("{key}\n")).run(&["run", "varied"]);
+        if std::thread::available_parallelism().is_ok_and(|n| n.get() == 1) && prints == "nproc" {
+            ran.exits(4).reports(&["cannot vary the number of processors"]);
+        } else {
+            ran.exits(1).reports(&["repro.mismatch out", &says]);
+        }
+    }
+    // Among others, it is the one that is named; what sorts, or does not look, is silent.
+    let three = "directories = \"reversed\"\nrandom_addresses = true\nshuffle = 3\nhostname = \"other\"\n";
+    varied("out:\n\tls -U names >out\n", three)
+        .run(&["run", "varied"])
+        .exits(1)
+        .reports(&["varied: it comes with the order of names in directories, and without"]);
+    varied("out:\n\t{ ls names; find names | sort; } >out\n", three).run(&["run", "varied"]).exits(0);
+}
+
+#[test]
+fn who_is_first_of_two_jobs_is_found_by_beginning_late() {
+    // Both take as long: which is the first to write depends on which begins first, and that is by less than a delay.
+    let race = "out: a b\n\tcat log >out\na b:\n\t@echo $@ >>log; touch $@\n";
+    let found = |seed: u32| {
+        let ran = varied(race, &format!("shuffle = {seed}\n")).run(&["run", "varied"]);
+        ran.out.contains("repro.mismatch out")
+    };
+    assert!((1..=8).any(found), "of eight seeds none has `b` begin first");
+    let ordered = "out: a b\n\tcat log >out\nb: a\na b:\n\t@echo $@ >>log; touch $@\n";
+    varied(ordered, "shuffle = 1\n").run(&["run", "varied"]).exits(0);
+    varied(ordered, "shuffle = 1\njobs = 1\n").run(&["run", "varied"]).exits(2).says(&["one job has one order"]);
+}
+
+#[test]
+fn what_takes_a_tracer_is_not_varied_without_one_and_that_is_said() {
+    let lab = varied("out:\n\techo >out\n", "directories = \"reversed\"\nshuffle = 1\n");
+    lab.run(&["run", "varied", "--no-trace"])
+        .exits(4)
+        .reports(&["cannot vary the order of jobs, which takes a tracer, the order of names in directories"]);
+}

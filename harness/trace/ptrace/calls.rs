@@ -61,6 +61,8 @@ pub(super) enum Tells {
     },
     /// No look.
     Nothing,
+    /// No look: it writes to the descriptor in this argument.
+    Writes(usize),
     /// It opens files by other means than a path, or wants to trace.
     Unfollowed,
     /// It changes what paths mean.
@@ -212,6 +214,15 @@ const COMMON: &[Call] = &[
     odd(libc::SYS_move_mount, "move_mount", Tells::Moves),
     odd(libc::SYS_setns, "setns", Tells::Moves),
     odd(libc::SYS_unshare, "unshare", Tells::Nothing),
+    odd(libc::SYS_write, "write", Tells::Writes(0)),
+    odd(libc::SYS_pwrite64, "pwrite64", Tells::Writes(0)),
+    odd(libc::SYS_writev, "writev", Tells::Writes(0)),
+    odd(libc::SYS_pwritev, "pwritev", Tells::Writes(0)),
+    odd(libc::SYS_pwritev2, "pwritev2", Tells::Writes(0)),
+    odd(libc::SYS_sendfile, "sendfile", Tells::Writes(0)),
+    odd(libc::SYS_fallocate, "fallocate", Tells::Writes(0)),
+    odd(libc::SYS_copy_file_range, "copy_file_range", Tells::Writes(2)),
+    odd(libc::SYS_splice, "splice", Tells::Writes(2)),
 ];
 
 /// Those without a directory, which newer architectures no longer have.
@@ -256,12 +267,13 @@ const WRITES: u32 = (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRU
 
 /// Where tasks stop who only look.
 pub(super) fn looking(call: &Call) -> Stops {
-    if matches!(call.tells, Tells::Nothing) { Stops::Never } else { Stops::Always }
+    if matches!(call.tells, Tells::Nothing | Tells::Writes(_)) { Stops::Never } else { Stops::Always }
 }
 
 /// Where tasks stop of whom everything is told.
 pub(super) fn any(call: &Call) -> Stops {
-    if call.does.is_none() && matches!(call.tells, Tells::Nothing) { Stops::Never } else { Stops::Always }
+    let nothing = call.does.is_none() && matches!(call.tells, Tells::Nothing | Tells::Writes(_));
+    if nothing { Stops::Never } else { Stops::Always }
 }
 
 /// Where tasks stop of whom everything is told but what they look up.
@@ -277,6 +289,7 @@ pub(super) fn changing(call: &Call) -> Stops {
             Stops::If { argument: u32::try_from(argument).unwrap_or(u32::MAX), flags: WRITES }
         }
         Tells::Path { how: How::As(_) | How::Exec, .. } if call.does.is_none() => Stops::Never,
+        Tells::Writes(_) => Stops::Never,
         Tells::Nothing if matches!(call.does, Some(Does::List)) => Stops::Never,
         // Mounts of its own are others to listen to.
         Tells::Nothing if call.nr == libc::SYS_unshare => {

@@ -5,7 +5,7 @@
 
 use wildmatch::WildMatch;
 
-use crate::scenario::{Interrupt, Moment};
+use crate::scenario::{Fault, Interrupt, Moment, Whom};
 use crate::trace::steps::{kbuild, label, live_name};
 
 pub(super) struct Interrupter {
@@ -22,12 +22,27 @@ pub(super) struct Interrupter {
     due: bool,
     /// It is done once.
     done: bool,
+    /// Writes are to fail, once it was done.
+    armed: bool,
+    /// How many were made since.
+    writes: u32,
 }
 
 impl Interrupter {
     pub(super) fn new(what: Interrupt) -> Self {
         let pattern = WildMatch::new(&what.step);
-        Self { what, pattern, fitting: 0, step: None, name: String::new(), changes: 0, due: false, done: false }
+        Self {
+            what,
+            pattern,
+            fitting: 0,
+            step: None,
+            name: String::new(),
+            changes: 0,
+            due: false,
+            done: false,
+            armed: false,
+            writes: 0,
+        }
     }
 
     fn when(&self) -> Moment {
@@ -64,11 +79,34 @@ impl Interrupter {
         self.due |= self.step == Some(process) && self.when() == Moment::After;
     }
 
-    /// Whether it is time, once.
+    /// Whether it is time, once. For writes to fail it is then that they are counted.
     pub(super) fn is_due(&mut self) -> bool {
         let now = self.due && !self.done;
         self.done |= now;
+        self.armed |= now && self.what.fault.is_some();
         now
+    }
+
+    /// With what a write may fail now.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.what.fault.filter(|_| self.armed)
+    }
+
+    /// Whether a write fails that is made where it matters, by the step or by somebody else.
+    pub(super) fn fails(&mut self, by_step: bool) -> bool {
+        let Some(fault) = self.fault() else { return false };
+        let first = self.what.write.unwrap_or(1);
+        if self.writes < first {
+            // After a step it is for others to write.
+            if by_step || self.when() == Moment::After {
+                self.writes += 1;
+            }
+            return self.writes == first;
+        }
+        match fault {
+            Fault::Eio => false,
+            Fault::Enospc | Fault::Epipe => by_step || self.what.to.unwrap_or_default() == Whom::Group,
+        }
     }
 }
 
@@ -106,6 +144,29 @@ mod tests {
             it.changed(7);
             assert_eq!(it.is_due(), due);
         }
+    }
+
+    /// Of writes by the step (`true`) and by others, which fail.
+    fn failing(what: &str, writes: &[bool]) -> Vec<bool> {
+        let mut it = of(what);
+        assert!(!it.fails(true));
+        it.began(4, LINK);
+        it.ended(4);
+        assert!(it.is_due());
+        writes.iter().map(|by_step| it.fails(*by_step)).collect()
+    }
+
+    #[test]
+    fn a_full_disk_stays_full_and_a_write_error_is_one() {
+        let writes = [false, true, true, false, true];
+        let fails = |keys: &str| failing(&format!(r#"{{"step":"LD *",{keys}}}"#), &writes);
+        assert_eq!(fails(r#""fault":"ENOSPC""#), [false, true, true, true, true]);
+        assert_eq!(fails(r#""fault":"ENOSPC","write":2"#), [false, false, true, true, true]);
+        assert_eq!(fails(r#""fault":"ENOSPC","to":"step""#), [false, true, true, false, true]);
+        assert_eq!(fails(r#""fault":"EPIPE","write":2"#), [false, false, true, true, true]);
+        assert_eq!(fails(r#""fault":"EIO""#), [false, true, false, false, false]);
+        assert_eq!(fails(r#""fault":"EIO","write":3"#), [false, false, false, false, true]);
+        assert_eq!(fails(r#""fault":"ENOSPC","when":"after""#), [true; 5]);
     }
 
     #[test]

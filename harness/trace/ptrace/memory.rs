@@ -58,6 +58,20 @@ pub(super) fn bytes(task: pid_t, address: u64, length: usize) -> io::Result<Vec<
     Ok(bytes)
 }
 
+/// Puts bytes at an address.
+///
+/// # Errors
+/// When the memory cannot be written, all of it.
+pub(super) fn write(task: pid_t, address: u64, bytes: &[u8]) -> io::Result<()> {
+    match sys::write_memory(task, address, bytes) {
+        Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => {
+            File::options().write(true).open(format!("/proc/{task}/mem"))?.write_all_at(bytes, address)
+        }
+        Ok(put) if put < bytes.len() => Err(io::Error::from_raw_os_error(libc::EFAULT)),
+        other => other.map(drop),
+    }
+}
+
 /// At least one byte, or an error.
 fn read(task: pid_t, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let got = match sys::read_memory(task, address, buffer) {

@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libc::{c_int, pid_t};
 
@@ -27,8 +27,12 @@ use super::{Birth, Next, Watch, memory, open_how, sockets, unreadable};
 use crate::trace::place::place;
 use crate::trace::{Action, Deed, End, Environment, Gap, Process, Program, Trace};
 
+mod changes;
+mod disturbing;
 mod heard;
 mod interrupting;
+
+use changes::{Change, is_refused};
 
 /// `ENOENT` and `ENOTDIR`, as calls return them.
 const NO_ENTRY: i64 = libc::ENOENT as i64;
@@ -40,42 +44,12 @@ enum Pending {
     Open { path: PathBuf, flags: c_int, existed: bool },
     /// Anything that changes names: what to tell if it works.
     Change(Change),
+    /// getdents(2), whose names, from this address on, are to come the other way round.
+    List(u64),
 }
 
 /// Device and number: which file it is, whatever its name.
 type Inode = (u64, u64);
-
-/// A change of names, with absolute paths.
-enum Change {
-    Remove(PathBuf),
-    Rename { from: PathBuf, to: PathBuf, exchange: bool, inode: Option<Inode> },
-    Link { from: PathBuf, to: PathBuf },
-    Symlink { text: PathBuf, at: PathBuf },
-    Cut { path: PathBuf, length: u64 },
-    Other(Deed, PathBuf),
-}
-
-impl Change {
-    /// What would be changed.
-    fn path(&self) -> &Path {
-        match self {
-            Self::Remove(path) | Self::Cut { path, .. } | Self::Other(_, path) => path,
-            Self::Rename { to, .. } | Self::Link { to, .. } => to,
-            Self::Symlink { at, .. } => at,
-        }
-    }
-
-    /// Whether it would make something in a directory that is not there.
-    fn lacks_its_place(&self) -> bool {
-        let makes = !matches!(self, Self::Remove(_) | Self::Cut { .. } | Self::Other(Deed::RemoveDir | Deed::Enter, _));
-        makes && self.path().parent().is_some_and(|place| !place.exists())
-    }
-}
-
-/// Whether a call failed since the caller may not change that: `EROFS`, `EACCES`, `EPERM`.
-fn is_refused(value: i64) -> bool {
-    [libc::EROFS, libc::EACCES, libc::EPERM].iter().any(|refused| value == -i64::from(*refused))
-}
 
 pub(super) struct Recorder {
     began: Instant,
@@ -109,6 +83,11 @@ pub(super) struct Recorder {
     mounts: Option<PathBuf>,
     /// Interrupts the command.
     interrupter: Option<Interrupter>,
+    /// The seed by which steps begin late, and how late the one does that has just been told of.
+    delays: Option<u32>,
+    late: Option<Duration>,
+    /// Whether its own directories list their names the other way round.
+    reversed: bool,
 }
 
 impl Watch for Recorder {
@@ -154,6 +133,7 @@ impl Watch for Recorder {
             }
             Some(Pending::Open { path, flags, existed }) => self.opened(task, value, &path, flags, existed),
             Some(Pending::Change(change)) if value >= 0 => self.changed(task, change),
+            Some(Pending::List(address)) if value > 0 => self.reverse(task, address, value),
             _ => {}
         }
     }
@@ -262,6 +242,10 @@ impl Watch for Recorder {
         self.due()
     }
 
+    fn late(&mut self) -> Option<Duration> {
+        self.late.take()
+    }
+
     fn miss(&mut self, gap: Gap) {
         self.trace.gaps.insert(gap);
     }
@@ -288,6 +272,9 @@ impl Recorder {
             mounts: listener.as_ref().and_then(|_| mounts("self")),
             listener,
             interrupter: None,
+            delays: None,
+            late: None,
+            reversed: false,
         };
         recorder.trace.looks_left_out = !looks;
         recorder.trace.heard = recorder.listener.is_some();
@@ -356,6 +343,9 @@ impl Recorder {
     fn entered(&mut self, task: pid_t, call: &Call, args: &[u64; 6]) -> io::Result<Next> {
         if let Some(does) = call.does {
             return self.changing(task, does, args);
+        }
+        if let Tells::Writes(fd) = call.tells {
+            return Ok(self.writes(task, call, args[fd] as c_int));
         }
         let Tells::Path { dir, path, how } = call.tells else {
             self.miss(Gap::Unfollowed { program: program(task), call: call.name.to_owned() });
@@ -525,7 +515,10 @@ impl Recorder {
                 }
                 return Ok(Next::Go);
             }
-            Does::List => return self.of_descriptor(task, Deed::List, args[0] as c_int),
+            Does::List => {
+                let next = self.of_descriptor(task, Deed::List, args[0] as c_int)?;
+                return Ok(self.listing(task, args).unwrap_or(next));
+            }
             Does::Enter(name) => {
                 let Some(path) = self.at(task, name, args)? else { return Ok(Next::Go) };
                 if fs::metadata(&path).is_ok() {

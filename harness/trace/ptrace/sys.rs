@@ -119,6 +119,49 @@ pub(super) fn resume_to_return(task: pid_t) -> io::Result<()> {
     request(libc::PTRACE_SYSCALL, task, 0)
 }
 
+/// Has a task that stands at a call, by the filter, not make it and get this error number. The kernel skips a call whose
+/// number is -1, and leaves in the register for the result what is there (`__seccomp_filter` of kernel/seccomp.c).
+///
+/// # Errors
+/// As ptrace(2).
+#[cfg(target_arch = "x86_64")]
+pub(super) fn fail(task: pid_t, error: c_int) -> io::Result<()> {
+    // SAFETY: zero is a value of every field of this structure of numbers.
+    let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+    let none = std::ptr::null_mut::<c_void>();
+    // SAFETY: the kernel writes one structure to a live variable.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETREGS, task, none, &raw mut registers) } as c_int)?;
+    registers.orig_rax = u64::MAX;
+    registers.rax = (-i64::from(error)).cast_unsigned();
+    // SAFETY: the kernel reads one structure from a live variable.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETREGS, task, none, &raw const registers) } as c_int).map(drop)
+}
+
+/// The same, where the number of the call is a set of registers of its own.
+///
+/// # Errors
+/// As ptrace(2).
+#[cfg(target_arch = "aarch64")]
+pub(super) fn fail(task: pid_t, error: c_int) -> io::Result<()> {
+    /// `NT_ARM_SYSTEM_CALL` of `<linux/elf.h>`.
+    const NT_ARM_SYSTEM_CALL: usize = 0x404;
+    // SAFETY: zero is a value of every field of this structure of numbers.
+    let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+    let set = libc::NT_PRSTATUS as usize as *mut c_void;
+    let mut all = libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of_val(&registers) };
+    // SAFETY: the kernel writes at most `iov_len` bytes to a live structure.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETREGSET, task, set, &raw mut all) } as c_int)?;
+    registers.regs[0] = (-i64::from(error)).cast_unsigned();
+    all = libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of_val(&registers) };
+    // SAFETY: the kernel reads `iov_len` bytes of a live structure.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETREGSET, task, set, &raw mut all) } as c_int)?;
+    let mut number: c_int = -1;
+    let set = NT_ARM_SYSTEM_CALL as *mut c_void;
+    let mut one = libc::iovec { iov_base: (&raw mut number).cast(), iov_len: size_of_val(&number) };
+    // SAFETY: the kernel reads one int from a live variable.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETREGSET, task, set, &raw mut one) } as c_int).map(drop)
+}
+
 /// Leaves a task stopped that a signal has stopped, until another wakes it.
 ///
 /// # Errors
@@ -258,6 +301,12 @@ pub(super) fn signal(pid: pid_t, signal: c_int) {
     unsafe { libc::kill(pid, signal) };
 }
 
+/// Sends one thread a signal; it may be gone already.
+pub(super) fn signal_task(task: pid_t, signal: c_int) {
+    // SAFETY: tkill takes no pointers.
+    unsafe { libc::syscall(libc::SYS_tkill, task, signal) };
+}
+
 /// Reads memory of a task: how many bytes there were.
 ///
 /// # Errors
@@ -268,6 +317,18 @@ pub(super) fn read_memory(task: pid_t, address: u64, buffer: &mut [u8]) -> io::R
     // SAFETY: one element each; the local one is the live buffer, and the remote address is checked by the kernel.
     let got = unsafe { libc::process_vm_readv(task, &raw const local, 1, &raw const remote, 1, 0) };
     usize::try_from(got).map_err(|_| io::Error::last_os_error())
+}
+
+/// Writes memory of a task: how many bytes could be.
+///
+/// # Errors
+/// As process_vm_writev(2).
+pub(super) fn write_memory(task: pid_t, address: u64, bytes: &[u8]) -> io::Result<usize> {
+    let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let remote = libc::iovec { iov_base: address as *mut c_void, iov_len: bytes.len() };
+    // SAFETY: one element each; the local one is only read, and the remote address is checked by the kernel.
+    let put = unsafe { libc::process_vm_writev(task, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(put).map_err(|_| io::Error::last_os_error())
 }
 
 fn check(r: c_int) -> io::Result<c_int> {

@@ -1,25 +1,27 @@
 //! What a recorder knows of steps while they run, for a build that is to be interrupted at one.
 
+use std::fs;
 use std::path::Path;
 
 use libc::{c_int, pid_t};
 
-use super::super::interrupter::Interrupter;
-use super::Recorder;
-use crate::scenario::{Interrupt, Moment, Signal, Whom};
+use super::super::calls::Call;
+use super::super::names::directory;
+use super::super::{Next, sys};
+use super::disturbing::delay;
+use super::{Recorder, inode};
+use crate::scenario::{Fault, Moment, Signal, Whom};
 use crate::trace::steps::{command, is_make};
 
 impl Recorder {
-    /// The same, and the command is interrupted.
-    pub(in super::super) fn interrupting(mut self, interrupt: Option<Interrupt>) -> Self {
-        self.interrupter = interrupt.map(Interrupter::new);
-        self
-    }
-
     /// The processes that are to get a signal now, which is told.
     pub(super) fn due(&mut self) -> Vec<(pid_t, c_int)> {
         let Some(interrupter) = &mut self.interrupter else { return Vec::new() };
         if !interrupter.is_due() {
+            return Vec::new();
+        }
+        if interrupter.what.fault.is_some() {
+            // It is told when a write has failed.
             return Vec::new();
         }
         self.trace.interrupted = Some(interrupter.name.clone());
@@ -58,15 +60,18 @@ impl Recorder {
 
     /// A process has become another program: if that is the first of a child of make, a step begins.
     pub(super) fn began(&mut self, process: usize) {
-        if self.interrupter.is_none() || self.step_of(process) != Some(process) {
+        if self.interrupter.is_none() && self.delays.is_none() || self.step_of(process) != Some(process) {
             return;
         }
         // What `$(shell)` runs is no step.
         if let [program] = self.trace.processes[process].programs.as_slice()
             && !program.captured
-            && let Some(interrupter) = &mut self.interrupter
         {
-            interrupter.began(process, &command(&program.argv));
+            let command = command(&program.argv);
+            self.late = self.delays.map(|seed| delay(seed, &command));
+            if let Some(interrupter) = &mut self.interrupter {
+                interrupter.began(process, &command);
+            }
         }
     }
 
@@ -82,6 +87,47 @@ impl Recorder {
         {
             interrupter.ended(process);
         }
+    }
+
+    /// A task is about to write to a descriptor: whether that is to fail.
+    pub(super) fn writes(&mut self, task: pid_t, call: &Call, fd: c_int) -> Next {
+        let Some(interrupter) = &self.interrupter else { return Next::Go };
+        let Some(fault) = interrupter.fault() else { return Next::Go };
+        let link = format!("/proc/{task}/fd/{fd}");
+        let file = fs::metadata(&link);
+        let meant = match fault {
+            // What this process was started with is what the build prints to.
+            Fault::Epipe => inode(file).is_some_and(|it| Some(it) == inode(fs::metadata("/proc/self/fd/1"))),
+            Fault::Enospc | Fault::Eio => {
+                file.is_ok_and(|data| data.is_file())
+                    && directory(&link).ok().flatten().is_some_and(|path| self.files.is_own(&path))
+            }
+        };
+        if !meant {
+            return Next::Go;
+        }
+        // Whether it writes shows only when it has returned, at the end of what is copied not: as on a file system that has no
+        // such call, the task copies by read(2) and write(2) then.
+        match call.nr {
+            libc::SYS_copy_file_range => return Next::Fail(libc::EXDEV),
+            libc::SYS_sendfile | libc::SYS_splice => return Next::Fail(libc::EINVAL),
+            _ => {}
+        }
+        let step = interrupter.step;
+        let by_step = self.tasks.get(&task).and_then(|process| self.step_of(*process)) == step;
+        let Some(interrupter) = self.interrupter.as_mut().filter(|_| step.is_some()) else { return Next::Go };
+        if !interrupter.fails(by_step) {
+            return Next::Go;
+        }
+        self.trace.interrupted = Some(interrupter.name.clone());
+        Next::Fail(match fault {
+            Fault::Enospc => libc::ENOSPC,
+            Fault::Eio => libc::EIO,
+            Fault::Epipe => {
+                sys::signal_task(task, libc::SIGPIPE);
+                libc::EPIPE
+            }
+        })
     }
 
     /// A process has changed a file.
