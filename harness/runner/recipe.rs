@@ -379,6 +379,18 @@ impl Writer<'_> {
         if experiment.umask.is_some() {
             self.cannot("the umask is varied, which a script of the builds alone does not".to_owned());
         }
+        if experiment.shuffle.is_some() {
+            self.cannot("the order of jobs is varied, which takes a tracer".to_owned());
+        }
+        if experiment.directories.is_some() {
+            self.cannot("the order of directories is varied, which takes a tracer".to_owned());
+        }
+        if experiment.processors.is_some() {
+            self.cannot("the number of processors is varied, which a script of the builds alone does not".to_owned());
+        }
+        if experiment.random_addresses.is_some() {
+            self.cannot("address spaces are varied, which a script of the builds alone does not".to_owned());
+        }
         let state = &self.plan.base;
         let maker = Maker::new(self.scenario, self.plan, self.maker.toolchain, true);
         let mut build = self.build(state);

@@ -1,8 +1,10 @@
 //! What a schema cannot say: keys that need or exclude each other, paths, names that refer to others.
 
+mod tools;
+
 use super::document::{Document, Key};
 use super::error::{Errors, Problem};
-use super::{Change, Dimension, Fault, Interrupt, Matrix, Moment, Scenario, Whom, names_a_tool, unfit};
+use super::{Change, Fault, Interrupt, Moment, Scenario, Whom};
 use crate::key_path;
 
 /// Variables by which make takes options and further makefiles (GNU make manual, "Variables Used by Implicit Rules"
@@ -15,9 +17,6 @@ const SYSTEM: &[&str] = &["/proc", "/sys", "/dev"];
 
 /// Names in the record of a scenario that no edit can have.
 const RESERVED: &[&str] = &["control", "experiment", "evidence", "record.json", "log", "trees"];
-
-/// The most combinations a matrix may have: each is some builds.
-const CELLS: usize = 1000;
 
 /// The most bytes the name of an edit may have: it becomes part of file names.
 const NAME: usize = 100;
@@ -251,87 +250,6 @@ impl Checker<'_> {
             for (name, value) in &experiment.env {
                 self.environment(&key_path!["experiment", "env", name.as_str()], name, value);
             }
-        }
-    }
-
-    fn toolchain(&mut self, scenario: &Scenario) {
-        let chosen = &scenario.toolchain;
-        for (name, version) in [("pahole", &chosen.pahole), ("make", &chosen.make)] {
-            if let Some(version) = version
-                && !super::toolchain::is_choice(version)
-            {
-                self.fault(
-                    &key_path!["toolchain", name],
-                    format!("`{version}` is no version of {name}"),
-                    "numbers with dots between, as many as matter, e.g. `1.30`; or the absolute path of a program",
-                );
-            }
-        }
-        if chosen.make.is_some() && scenario.make.program.is_some() {
-            self.fault(
-                &key_path!["toolchain", "make"],
-                "`make.program` names another make",
-                "leave one of the two out",
-            );
-        }
-    }
-
-    fn matrix(&mut self, scenario: &Scenario) {
-        let matrix = &scenario.matrix;
-        let (tree, tools) = (&scenario.tree, &scenario.toolchain);
-        let chosen = |dimension| match dimension {
-            // The `srctree` of a whole kernel has to be written; there it is one of several.
-            Dimension::Kernel => (tree.kernel.is_some(), key_path!["tree", "kernel"]),
-            Dimension::Pahole => (tools.pahole.is_some(), key_path!["toolchain", "pahole"]),
-            Dimension::Make => (tools.make.is_some(), key_path!["toolchain", "make"]),
-            Dimension::Compiler => (tools.compiler.is_some(), key_path!["toolchain", "compiler"]),
-            Dimension::Jobs => (scenario.make.jobs.is_some(), key_path!["make", "jobs"]),
-        };
-        for dimension in Dimension::ALL {
-            let name = dimension.name();
-            let values = matrix.values(dimension);
-            if values.is_empty() {
-                continue;
-            }
-            if let Some((message, hint)) = unfit(scenario, dimension) {
-                self.fault(&key_path!["matrix", name], message, hint);
-            }
-            let (twice, at) = chosen(dimension);
-            if twice {
-                let hint = "leave one of the two out";
-                self.fault(&at, format!("`matrix.{name}` chooses it already"), hint);
-            }
-            for (n, value) in values.iter().enumerate() {
-                let at = key_path!["matrix", name, n];
-                let is_tool = matches!(dimension, Dimension::Pahole | Dimension::Make);
-                if is_tool && !names_a_tool(value) {
-                    let hint = "`system`, a version such as `1.30`, or the absolute path of a program";
-                    self.fault(&at, format!("`{value}` is no {name}"), hint);
-                } else if values[..n].contains(value) {
-                    self.fault(&at, format!("`{value}` is listed twice"), "leave one of the two out");
-                }
-            }
-        }
-        let lengths = Dimension::ALL.map(|dimension| matrix.values(dimension).len().max(1));
-        if lengths.into_iter().fold(1_usize, usize::saturating_mul) > CELLS {
-            let message = format!("these are more than {CELLS} combinations");
-            self.fault(&key_path!["matrix"], message, "make shorter lists, or more scenarios");
-            return;
-        }
-        let all = Matrix { except: Vec::new(), ..matrix.clone() }.cells();
-        for (n, except) in matrix.except.iter().enumerate() {
-            let at = key_path!["matrix", "except", n];
-            if except.why.trim().is_empty() {
-                let hint = "say why there is nothing to be tested";
-                self.fault(&[&at[..], &key_path!["why"]].concat(), "what is left out needs a reason", hint);
-            }
-            let alone = Matrix { except: vec![except.clone()], ..matrix.clone() };
-            if alone.cells().len() == all.len() {
-                self.fault(&at, "no combination has this", "name values of the lists, as they are written there");
-            }
-        }
-        if matrix.cells().is_empty() {
-            self.fault(&key_path!["matrix", "except"], "every combination is left out", "leave some");
         }
     }
 
