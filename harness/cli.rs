@@ -23,6 +23,7 @@ pub mod doctor;
 mod error;
 mod explain;
 mod fingerprint;
+mod fuzz;
 pub mod host;
 mod judge;
 pub mod load;
@@ -108,6 +109,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Interrupt a build at each of its steps, and say where the next build does not make it good
     Sweep(sweep::SweepArgs),
+    /// Make random edits from a seed, compare each build with a clean one, and shrink what goes wrong to a scenario
+    Fuzz(fuzz::FuzzArgs),
     /// Print BTF, say what two BTFs say differently, or whether a kernel would take it
     Btf(btf::BtfArgs),
     /// Boot a kernel under qemu, load modules, and say what it makes of them and of their BTF
@@ -456,6 +459,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::Twice(args) => adhoc::twice(&args, session),
         Command::Audit(args) => audit::audit(&args, session),
         Command::Sweep(args) => sweep::sweep(&args, session),
+        Command::Fuzz(args) => fuzz::fuzz(&args, session),
         Command::Compare(args) => compare::compare(&args, session),
         Command::Trace(args) => trace::trace(&args, session),
         Command::Btf(args) => btf::btf(&args, session),

@@ -12,12 +12,14 @@ use crate::artifact::record::{LossRecord, RunRecord, ScenarioRecord, ToolRecord}
 use crate::runner::Preparation;
 use crate::scenario::{Class, Tier};
 use crate::verdict::audit::Audit;
+use crate::verdict::fuzz::Fuzz;
 use crate::verdict::sweep::Sweep;
 use crate::verdict::{Finding, Judgement, Standing, Verdict};
 
 mod audit;
 pub mod compare;
 pub mod explain;
+mod fuzz;
 pub mod json;
 pub mod mail;
 mod matrix;
@@ -105,6 +107,9 @@ pub struct ScenarioReport {
     /// Where its build was interrupted, and what came of that, if it was swept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<Sweep>,
+    /// What random edits of it showed, if it was fuzzed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuzz: Option<Fuzz>,
 }
 
 /// What is to be said of one build.
@@ -186,6 +191,7 @@ fn scenario(record: &ScenarioRecord, judgement: &Judgement) -> ScenarioReport {
         again: record.again.clone(),
         audit: None,
         sweep: None,
+        fuzz: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What `audit` and `sweep` are made of: runs of scenarios that are made for it, one after the other, and one report.
+//! What `audit`, `sweep` and `fuzz` are made of: runs of scenarios that are made for it, one after the other, and one report.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -38,7 +38,31 @@ impl<'a> Stages<'a> {
         ready: Vec<Ready>,
         session: &mut Session<'_>,
     ) -> Result<Report, CliError> {
+        self.run_as(self.how.clone(), name, done, parts, ready, session)
+    }
+
+    /// The same, of which nothing is said where it is not asked for: one of very many.
+    pub(super) fn run_quietly(
+        &self,
+        name: &str,
+        parts: Parts,
+        ready: Vec<Ready>,
+        session: &mut Session<'_>,
+    ) -> Result<Report, CliError> {
         let mut how = self.how.clone();
+        how.output.quiet = !how.output.verbose;
+        self.run_as(how, name, Some("done"), parts, ready, session)
+    }
+
+    fn run_as(
+        &self,
+        mut how: HowArgs,
+        name: &str,
+        done: Option<&'static str>,
+        parts: Parts,
+        ready: Vec<Ready>,
+        session: &mut Session<'_>,
+    ) -> Result<Report, CliError> {
         how.out = Some(self.dir.join(name));
         how.output.json = None;
         let mut run = Run::new(self.host.clone(), &how, self.scenarios, parts, None)?;
@@ -50,6 +74,11 @@ impl<'a> Stages<'a> {
     /// The record of a scenario in a stage.
     pub(super) fn record(&self, name: &str, id: &str) -> Result<ScenarioRecord, CliError> {
         ScenarioRecord::read(&self.dir.join(name).join(id)).map_err(CliError::internal)
+    }
+
+    /// Removes the record of a stage.
+    pub(super) fn forget(&self, name: &str) -> Result<(), CliError> {
+        crate::sandbox::remove_tree(&self.dir.join(name)).map_err(CliError::internal)
     }
 
     /// Writes and shows the report.
@@ -75,6 +104,11 @@ pub(super) fn chosen(
     let sources = load::sources(&host, how.cache.as_deref());
     let ready = load::read(load::select(&select, &host.cwd)?, &sources)?;
     Ok((host, sources, ready))
+}
+
+/// A word of a scenario on the command line.
+pub(super) fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
 /// Has a scenario's report say that nothing can be done with it, and why.

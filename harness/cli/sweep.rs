@@ -16,13 +16,14 @@ use clap::Args;
 
 use super::load::Ready;
 use super::progress::note;
-use super::stages::{Stages, chosen, reason, refusal, refuse};
+use super::stages::{Stages, chosen, reason, refusal, refuse, word};
 use super::traced::is_named;
 use super::{CliError, HowArgs, Session};
 use crate::artifact::record::BuildRecord;
 use crate::report::ScenarioReport;
 use crate::runner::Parts;
 use crate::scenario::{Change, Edit, Expect, Fault, Interrupt, Moment, Signal, Whom};
+use crate::verdict::random::mixed;
 use crate::verdict::sweep::{LISTED, Outcome, Point, Sweep, Ways, differing, outcome, points, recipes};
 use crate::verdict::{ATTENTION, Finding, Standing, Verdict};
 
@@ -99,11 +100,6 @@ pub(super) struct SweepArgs {
     scenarios: Option<PathBuf>,
     #[command(flatten)]
     how: HowArgs,
-}
-
-/// A word of a scenario on the command line.
-fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
 /// What every part is run with.
@@ -279,14 +275,6 @@ fn sample(all: Vec<Interrupt>, limit: usize, seed: u64) -> Vec<Interrupt> {
     let mut chosen: Vec<usize> = order.into_iter().take(limit).map(|(_, at)| at).collect();
     chosen.sort_unstable();
     chosen.into_iter().map(|at| all[at].clone()).collect()
-}
-
-/// By splitmix64 (<https://prng.di.unimi.it/splitmix64.c>).
-fn mixed(seed: u64, number: u64) -> u64 {
-    let mut mixed = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 impl Work {

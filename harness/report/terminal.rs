@@ -146,7 +146,7 @@ impl Sink<'_> {
     }
 
     fn scenario(&mut self, scenario: &ScenarioReport) -> io::Result<()> {
-        let asked = scenario.audit.is_some() || scenario.sweep.is_some();
+        let asked = scenario.audit.is_some() || scenario.sweep.is_some() || scenario.fuzz.is_some();
         let quiet = matches!(scenario.verdict, Verdict::Passed) && !self.options.verbose && !asked;
         // Of what 7.2 and later do by design (they link every module again) there is a line only.
         let needless = |finding: &&Finding| finding.name == FindingName::RebuildNeedless;
@@ -199,6 +199,9 @@ impl Sink<'_> {
             writeln!(self.out, "  {known} known finding{plural}; --verbose shows them")?;
         }
         for line in scenario.sweep.iter().flat_map(|sweep| super::sweep::lines(sweep, self.options.verbose)) {
+            writeln!(self.out, "  {}", clean(&line))?;
+        }
+        for line in scenario.fuzz.iter().flat_map(super::fuzz::lines) {
             writeln!(self.out, "  {}", clean(&line))?;
         }
         for line in scenario.audit.iter().flat_map(|audit| super::audit::lines(audit, self.options.verbose)) {

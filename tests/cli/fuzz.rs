@@ -1,0 +1,131 @@
+//! Random edits: the same from the same seed, what they find, and the scenario that is left of it.
+
+use std::fs;
+
+use kbuild_repro::report::Report;
+use kbuild_repro::scenario::FindingName;
+
+use crate::lab::{Lab, Ran, has_make, of, read_report};
+
+/// A tree of files that are put together, one of which is no prerequisite if `fault`.
+fn lab(fault: bool) -> Lab {
+    let lab = Lab::new();
+    let tree = lab.path("scenarios/t/tree");
+    fs::create_dir_all(&tree).unwrap();
+    for name in ["a", "b", "c", "d"] {
+        fs::write(tree.join(name), format!("{name}\n")).unwrap();
+    }
+    let needs = if fault { "a" } else { "a b" };
+    let makefile = format!("all: first second\nfirst: {needs}\n\tcat a b >first\nsecond: c d\n\tcat c d >second\n");
+    fs::write(tree.join("Makefile"), makefile).unwrap();
+    lab.scenario(
+        "tree",
+        "tier = \"quick\"\n[tree]\nsrctree = \"./tree\"\nkind = \"make\"\n[compare]\nartifacts = [\"first\", \"second\"]\n",
+    );
+    lab
+}
+
+fn fuzz(lab: &Lab, arguments: &[&str]) -> (Ran, Report) {
+    let ran = lab.run(&[&["fuzz", "tree", "--json", "report.json"], arguments].concat());
+    let report = read_report(&lab.path("report.json")).unwrap_or_else(|| panic!("no report: {ran}"));
+    (ran, report)
+}
+
+#[test]
+fn a_seed_gives_the_same_sequences_each_time() {
+    if !has_make() {
+        return;
+    }
+    let lab = lab(false);
+    let listed = |seed: &str| {
+        let (ran, report) = fuzz(&lab, &["--list", "--sequences", "5", "--seed", seed]);
+        let fuzz = of(&report, "tree").fuzz.clone().expect("fuzzed");
+        assert_eq!((ran.code, fuzz.listed.len(), fuzz.tried), (0, 5, 0), "{ran}");
+        assert!(ran.out.contains("sequence 4"), "{ran}");
+        fuzz.listed
+    };
+    let one = listed("7");
+    assert_eq!(one, listed("7"));
+    assert_ne!(one, listed("8"));
+    // One of them by its number.
+    let (_, report) = fuzz(&lab, &["--list", "--only", "3", "--seed", "7"]);
+    assert_eq!(of(&report, "tree").fuzz.as_ref().expect("fuzzed").listed, [one[3].clone()]);
+    // Another directory has the same tree.
+    let other = self::lab(false);
+    let (_, report) = fuzz(&other, &["--list", "--sequences", "5", "--seed", "7"]);
+    assert_eq!(of(&report, "tree").fuzz.as_ref().expect("fuzzed").listed, one);
+}
+
+#[test]
+fn a_missing_dependency_is_found_and_shrunk_to_one_edit_and_the_scenario_that_is_written_passes() {
+    if !has_make() {
+        return;
+    }
+    let lab = lab(true);
+    let kinds = ["--kinds", "touch,comment,change,mode,undo", "--edits", "6", "--sequences", "4", "--write", "found"];
+    let (ran, report) = fuzz(&lab, &kinds);
+    let scenario = of(&report, "tree");
+    let fuzz = scenario.fuzz.as_ref().expect("fuzzed");
+    assert_eq!((ran.code, fuzz.tried, fuzz.broke), (1, 4, 0), "{ran}");
+    let [found] = fuzz.found.as_slice() else { panic!("{:#?} {ran}", fuzz.found) };
+    assert_eq!((found.finding, found.edits, found.confirmed), (FindingName::RebuildStale, 1, true), "{ran}");
+    assert!(found.of > 0 && !found.sequences.is_empty() && found.runs > 0, "{found:?}");
+    let file = found.file.as_deref().expect("written");
+    assert!(file.starts_with("found/rebuild-stale-"), "{file}");
+    let text = fs::read_to_string(lab.path(file)).expect("it is there");
+    for words in [
+        "file = \"b\"",
+        "finding = \"rebuild.stale\"",
+        "target = \"first\"",
+        "--seed 0 --edits 6 --kinds touch,comment,change,mode,undo --only",
+    ] {
+        assert!(text.contains(words), "`{words}`: {text}");
+    }
+    assert_eq!(text.matches("[[edit]]").count(), 1, "{text}");
+    lab.run(&["run", file]).exits(0).says(&["the planted fault was found"]);
+    // Without the fault it says that there is none any more.
+    let makefile = lab.path("scenarios/t/tree/Makefile");
+    fs::write(&makefile, fs::read_to_string(&makefile).unwrap().replace("first: a\n", "first: a b\n")).unwrap();
+    lab.run(&["run", file]).exits(1).reports(&["expect.unmet"]);
+    assert_eq!(lab.left_over(), [""; 0].map(std::path::PathBuf::from));
+}
+
+#[test]
+fn a_tree_without_a_fault_shows_nothing() {
+    if !has_make() {
+        return;
+    }
+    let lab = lab(false);
+    let (ran, report) = fuzz(&lab, &["--sequences", "3", "--edits", "6", "--every"]);
+    let fuzz = of(&report, "tree").fuzz.clone().expect("fuzzed");
+    assert_eq!((ran.code, fuzz.tried, fuzz.wrong, fuzz.found.len()), (0, 3, 0, 0), "{ran}");
+    assert!(fuzz.made >= 12, "{fuzz:?}");
+}
+
+#[test]
+fn what_is_wrong_without_an_edit_is_found_before_the_first() {
+    if !has_make() {
+        return;
+    }
+    let lab = lab(false);
+    let tree = lab.path("scenarios/t/tree");
+    fs::write(tree.join("Makefile"), "all: first second\nfirst: a\n\tdate +%N >first\nsecond: b\n\tcat b >second\n")
+        .unwrap();
+    let (ran, report) = fuzz(&lab, &["--sequences", "1", "--edits", "3", "--kinds", "change"]);
+    let fuzz = of(&report, "tree").fuzz.clone().expect("fuzzed");
+    let [found] = fuzz.found.as_slice() else { panic!("{:#?} {ran}", fuzz.found) };
+    assert_eq!((ran.code, found.finding, found.edits, fuzz.wrong), (1, FindingName::ReproMismatch, 0, 0), "{ran}");
+    assert!(found.confirmed, "{ran}");
+}
+
+#[test]
+fn options_that_mean_nothing_are_told() {
+    let lab = lab(false);
+    lab.run(&["fuzz", "tree", "--kinds", "header,headers"]).exits(2).says(&["headers", "interrupt"]);
+    lab.run(&["fuzz", "tree", "--edits", "0"]).exits(2).says(&["--edits"]);
+    lab.run(&["fuzz", "tree", "--sequences", "0"]).exits(2).says(&["--sequences"]);
+    lab.run(&["fuzz", "tree", "--only", "3", "--for", "1m"]).exits(2).says(&["--only"]);
+    lab.run(&["fuzz", "tree", "--for", "soon"]).exits(2).says(&["a time such as"]);
+    lab.run(&["fuzz"]).exits(2).says(&["SCENARIO"]);
+    lab.run(&["fuzz", "nosuch"]).exits(4).says(&["nosuch"]);
+}
