@@ -295,6 +295,7 @@ fn keep(
     scenario.title = format!("{}: {about}{after}", found.finding).replace('\n', " ");
     scenario.why = Some(why(whole, work, found, &original));
     scenario.extends = Default::default();
+    scenario.matrix = Default::default();
     scenario.link.clear();
     scenario.compare.oracle = None;
     for edit in &mut scenario.edit {
@@ -309,6 +310,8 @@ fn keep(
         target: target(finding),
         edit: finding.edit.clone(),
         at_least: None,
+        kernels: Vec::new(),
+        tools: BTreeMap::new(),
     };
     scenario.expect.finding = vec![expected(&case.finding)];
     fs::create_dir_all(&whole.write).map_err(|error| unwritten(&whole.write, &error))?;

@@ -628,6 +628,8 @@ impl Sequence<'_> {
             change: None,
             signal: Some(signal).filter(|signal| *signal != Signal::default()),
             to: Some(to).filter(|to| *to != Whom::default()),
+            fault: None,
+            write: None,
         }
     }
 }

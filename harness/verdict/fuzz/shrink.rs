@@ -1,5 +1,8 @@
 //! Delta debugging: what is left when everything is taken away that a failure does not need.
 
+/// Tries several lists of items: which of them, if one, still shows it.
+pub type Try<'t, T, E> = dyn FnMut(&[Vec<T>]) -> Result<Option<usize>, E> + 't;
+
 /// The fewest items, in their order, with which something still shows. `test` is given several trials at once and says which of
 /// them shows it, if one does. That all of `items` show it is taken for granted.
 ///
@@ -8,10 +11,7 @@
 ///
 /// # Errors
 /// What `test` answers.
-pub fn minimise<T: Clone, E>(
-    mut items: Vec<T>,
-    test: &mut dyn FnMut(&[Vec<T>]) -> Result<Option<usize>, E>,
-) -> Result<Vec<T>, E> {
+pub fn minimise<T: Clone, E>(mut items: Vec<T>, test: &mut Try<'_, T, E>) -> Result<Vec<T>, E> {
     let mut parts = 2;
     while items.len() > 1 {
         parts = parts.min(items.len());

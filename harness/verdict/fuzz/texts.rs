@@ -89,12 +89,9 @@ pub fn numbers(kind: Kind, text: &str) -> Vec<Replaced> {
         let preprocessor = trimmed.starts_with('#') && !trimmed.starts_with("#define ");
         let macro_of_arguments = trimmed.starts_with("#define ") && trimmed.contains('(');
         // A number in brackets is a length or an index, which bounds others; one in quotes is a text.
-        !comment(trimmed)
-            && !(preprocessor && kind != Kind::Script)
-            && !macro_of_arguments
-            && !line.contains(['"', '[', '\''])
-            && !line.contains("<<")
-            && !line.contains("asm")
+        let bounds = line.contains(['"', '[', '\'']) || line.contains("<<") || line.contains("asm");
+        let is_code = kind == Kind::Script || !preprocessor;
+        is_code && !bounds && !macro_of_arguments && !comment(trimmed)
     };
     let mut found = Vec::new();
     for line in lines(text).filter(plain) {
