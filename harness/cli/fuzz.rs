@@ -49,7 +49,7 @@ smallest configuration that show it, and written as a scenario.
 
   kbuild-repro fuzz scenarios/headers/missing-dep.toml
   kbuild-repro fuzz scenarios/build/clean.toml --for 10m --seed 3
-  kbuild-repro fuzz graft/noop-7.3 --kinds change,header,undo,interrupt --sequences 50 --write found
+  kbuild-repro fuzz graft/noop@7.3 --kinds change,header,undo,interrupt --sequences 50 --write found
   kbuild-repro fuzz scenarios/build/clean.toml --seed 3 --list          the sequences, without making them
   kbuild-repro fuzz scenarios/build/clean.toml --seed 3 --only 17       one of them
 
