@@ -27,6 +27,7 @@ mod fuzz;
 pub mod host;
 mod judge;
 pub mod load;
+mod new;
 mod progress;
 mod replay;
 mod report;
@@ -79,6 +80,8 @@ enum Command {
     List(SelectArgs),
     /// Validate scenarios without building: syntax, keys, and every edit against its tree
     Check(CheckArgs),
+    /// Write a scenario to begin with: from a tree and an edit, a patch, or what git says of a change
+    New(new::NewArgs),
     /// Recompute verdict and report of a recorded run, without building
     Judge(JudgeArgs),
     /// Print the digest of every toolchain file that a run's builds used, or how two runs differ in that
@@ -438,6 +441,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::Run(args) => run::run(&args, session),
         Command::List(args) => check::list(&args, session),
         Command::Check(args) => check::check(&args.select, args.cache.as_deref(), args.format, session),
+        Command::New(args) => new::new(&args, session),
         Command::Judge(args) => judge::judge(args.run.as_deref(), args.snapshots.as_deref(), &args.output, session),
         Command::Fingerprint(args) => fingerprint::fingerprint(&args, session),
         Command::Report(args) => report::report(&args, session),

@@ -23,6 +23,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub use error::SourceError;
+pub use git::GitChange;
 pub use part::needed as needed_by_graft;
 pub use spec::{DebianSource, GitSource, SourceSpec, SpecError};
 pub use store::{Entry, Hold, Marker};
@@ -213,6 +214,21 @@ impl Sources {
     #[must_use]
     pub fn new(cache: PathBuf, env: BTreeMap<OsString, OsString>) -> Self {
         Self { store: Store::new(&cache), programs: Programs::new(env), part: Part::Whole, cache }
+    }
+
+    /// What changed in the repository that `dir` is in: from one commit to another (`A..B`), or from one to the work tree
+    /// (`A`).
+    ///
+    /// # Errors
+    /// There is no git, no repository, no such commit.
+    pub fn change(&self, dir: &Path, range: &str) -> Result<GitChange, SourceError> {
+        git::change(&self.programs, dir, range)
+    }
+
+    /// Whether a revision is there and has this file.
+    #[must_use]
+    pub fn has(&self, source: &GitSource, file: &str) -> bool {
+        git::has(&self.programs, source, file)
     }
 
     /// The same for so much of each source.

@@ -19,6 +19,7 @@ mod interrupted;
 mod lab;
 mod mail;
 mod matrix;
+mod new;
 mod records;
 mod replay;
 mod signals;

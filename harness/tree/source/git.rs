@@ -1,6 +1,6 @@
 //! One revision of a local repository, without its `.git`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::program::{Programs, run};
@@ -48,4 +48,59 @@ pub(super) fn archive(programs: &Programs, repo: &Path, commit: &str) -> Result<
     command.args(["-c", "core.attributesFile=/dev/null", "-c", "tar.umask=0022"]);
     command.args(["archive", "--format=tar", "--prefix=linux/", commit]);
     Ok(command)
+}
+
+/// Whether a revision is there and has this file.
+pub(super) fn has(programs: &Programs, source: &GitSource, file: &str) -> bool {
+    let object = |id: String| run(git(programs, &source.repo)?.args(["cat-file", "-e"]).arg(format!("{id}:{file}")));
+    commit(programs, source).and_then(object).is_ok_and(|said| said.success)
+}
+
+/// What git says of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitChange {
+    /// The top of the work tree, or the bare repository.
+    pub repo: PathBuf,
+    /// The commit that is changed.
+    pub base: String,
+    /// The change, as `git diff` writes it.
+    pub patch: String,
+    /// The subject of the commit that makes it, where it is one commit.
+    pub subject: Option<String>,
+}
+
+/// The change from one commit to another (`A..B`), or from one to the work tree (`A`). Nothing of a user's settings counts.
+pub(super) fn change(programs: &Programs, dir: &Path, range: &str) -> Result<GitChange, SourceError> {
+    let (from, to) = match range.split_once("..") {
+        Some((from, to)) => (from, Some(to)),
+        None => (range, None),
+    };
+    let or_head = |rev: &str| if rev.is_empty() { "HEAD".to_owned() } else { rev.to_owned() };
+    let id = |rev: &str| commit(programs, &GitSource { repo: dir.to_owned(), rev: or_head(rev) });
+    let base = id(from)?;
+    let to = to.map(id).transpose()?;
+    let failed = |output: String| SourceError::GitRevision { repo: dir.to_owned(), rev: range.to_owned(), output };
+    let top = run(git(programs, dir)?.args(["rev-parse", "--show-toplevel"]))?;
+    let repo = if top.success { PathBuf::from(top.stdout.trim_end_matches('\n')) } else { dir.to_owned() };
+    let mut command = git(programs, &repo)?;
+    command.args([
+        "-c",
+        "core.quotePath=false",
+        "diff",
+        "--no-color",
+        "--no-ext-diff",
+        "--no-textconv",
+        "--no-renames",
+    ]);
+    command.args(["--src-prefix=a/", "--dst-prefix=b/", "--unified=3"]).arg(&base).args(&to).arg("--");
+    let said = run(&mut command)?;
+    if !said.success {
+        return Err(failed(said.stderr));
+    }
+    let parent = to.as_ref().map(|to| run(git(programs, &repo)?.args(["log", "-1", "--format=%P%n%s"]).arg(to)));
+    let subject = parent.transpose()?.and_then(|said| {
+        let (parents, subject) = said.stdout.split_once('\n')?;
+        (parents == base).then(|| subject.trim().to_owned())
+    });
+    Ok(GitChange { repo, base, patch: said.stdout, subject })
 }
