@@ -11,6 +11,7 @@
 //! by side, as many as there are job slots. The plan is a list that can be looked at without running.
 //! What is to be seen of a build is the business of an [`Observer`].
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,7 @@ pub(crate) use preparing::millis;
 pub use replaying::{Replayed, TIMES as REPLAYS};
 pub use status::Status;
 pub use traces::Traced;
+pub use varying::MOST as MOST_VARIED;
 
 /// The tree a build is made in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -267,6 +269,9 @@ pub trait Observer: Sync {
     /// Whether the artifacts of two builds differ; `None` if not both worked, or there is nothing to compare.
     fn differ(&self, build: &str, other: &str) -> Option<bool>;
 
+    /// The artifacts that one of two builds has otherwise than the other, or alone; `None` as for `differ`.
+    fn differing(&self, build: &str, other: &str) -> Option<BTreeSet<String>>;
+
     /// Whether a build that was looked at failed.
     fn failed(&self, build: &str) -> bool;
 
@@ -333,7 +338,9 @@ pub struct Variable {
 #[must_use]
 pub fn not_varied(scenario: &Scenario, host: Variable) -> Vec<&'static str> {
     let Some(experiment) = &scenario.experiment else { return Vec::new() };
+    let jobs = experiment.jobs.or(scenario.make.jobs).map_or(host.processors, |jobs| jobs as usize);
     let wanted = [
+        ("the order of jobs, of which there is one", experiment.shuffle.is_some() && jobs < 2),
         ("the place of the source tree", experiment.srctree.is_some() && !host.places),
         ("the place of the object tree", experiment.objtree.is_some() && !host.places),
         ("the host name", experiment.hostname.is_some() && !host.host_name),

@@ -184,7 +184,7 @@ fn run(
     } else {
         args.artifact.clone()
     };
-    let scenario = Scenario {
+    let mut scenario = Scenario {
         title: format!("{what}: {}", args.command.join(" ")).replace('\n', " "),
         why: None,
         link: Vec::new(),
@@ -218,6 +218,9 @@ fn run(
         known: Vec::new(),
         snapshots: None,
     };
+    if !args.how.variations.is_empty() {
+        scenario.experiment = super::variations::experiment(&scenario, &args.how.variations);
+    }
     let text = toml::to_string_pretty(&scenario).map_err(CliError::internal)?;
     if let Some(path) = &args.write {
         let path = host.cwd.join(path);

@@ -66,7 +66,7 @@ pub(super) struct FuzzArgs {
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
     /// How many sequences of each scenario; by default 20
-    #[arg(long, value_name = "N", conflicts_with = "only", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with = "only", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     sequences: Option<u64>,
     /// For how long sequences are begun, e.g. 90s, 10m, 1h; without --sequences as many as fit
     #[arg(long = "for", value_name = "TIME", value_parser = parse_time, conflicts_with = "only")]
@@ -155,6 +155,8 @@ struct Work {
     fuzz: Fuzz,
     queue: VecDeque<Try>,
     next: u64,
+    /// Whether a sequence was begun.
+    begun: bool,
     wrong: BTreeSet<u64>,
     cases: Vec<Case>,
     /// Why it came to no end.
@@ -173,6 +175,14 @@ pub(super) fn fuzz(args: &FuzzArgs, session: &mut Session<'_>) -> Result<u8, Cli
     let kinds = kinds.into_iter().filter(|kind| *kind != EditKind::Interrupt || !args.how.no_trace).collect();
     let wanted = Wanted { seed: args.seed, edits: usize::from(args.edits), kinds };
     let write = args.write.as_ref().map_or(stages.dir.join("scenarios"), |dir| stages.host.cwd.join(dir));
+    if args.write.is_some() && !args.list {
+        std::fs::create_dir_all(&write).and_then(|()| tempfile::tempfile_in(&write).map(drop)).map_err(|error| {
+            CliError::host(format!("cannot write to `{}`: {error}", write.display()), "--write DIR")
+        })?;
+    }
+    if wanted.kinds.is_empty() {
+        return Err(CliError::usage("what interrupts builds is their tracer", "leave `--no-trace` away"));
+    }
     let mut whole = Whole { args, stages, wanted, write, began: Instant::now(), options: options(args) };
     let parts = if args.list {
         Parts { experiment: false, noops: false, oracles: false }
@@ -295,6 +305,7 @@ fn begin(
         fuzz,
         queue: VecDeque::new(),
         next: args.only.unwrap_or(0),
+        begun: false,
         wrong: BTreeSet::new(),
         cases: Vec::new(),
         broken: None,
@@ -303,7 +314,7 @@ fn begin(
         notes: Vec::new(),
     };
     if args.list {
-        let numbers = work.next..work.next + asked.unwrap_or(SEQUENCES);
+        let numbers = (work.next..=u64::MAX).take(usize::try_from(asked.unwrap_or(SEQUENCES)).unwrap_or(usize::MAX));
         work.fuzz.listed =
             numbers.map(|number| listed(number, &sequence(&work.population, &whole.wanted, number))).collect();
         return Ok(Ok(work));
@@ -382,11 +393,13 @@ impl Work {
             let first = whole.args.only.unwrap_or(0);
             let enough = whole.args.first && !self.cases.is_empty();
             let late = enough || whole.args.time.is_some_and(|time| whole.began.elapsed() >= time);
-            if late || self.fuzz.asked.is_some_and(|asked| self.next - first >= asked) {
+            let one = whole.args.only.is_some() && self.begun;
+            if late || one || self.fuzz.asked.is_some_and(|asked| self.next - first >= asked) {
                 break;
             }
             let number = self.next;
-            self.next += 1;
+            self.next = number.saturating_add(1);
+            self.begun = true;
             let edits = sequence(&self.population, &whole.wanted, number);
             taken.push(Try { number, edits: self.possible(edits), again: (AGAIN, SKIPPED), first: true });
         }
@@ -437,6 +450,11 @@ impl Work {
             Interrupted => return,
             // A host that cannot trace cannot interrupt.
             Skipped if tried.edits.iter().any(|edit| edit.interrupt.is_some()) => {
+                let note =
+                    format!("{ATTENTION}nothing was interrupted: {}", scenario.reason.as_deref().unwrap_or_default());
+                if !self.notes.contains(&note) {
+                    self.notes.push(note);
+                }
                 let whole = |edit: &Edit| Edit { interrupt: None, ..edit.clone() };
                 let edits = tried.edits.iter().map(whole).collect();
                 self.queue.push_back(Try { edits, ..tried.clone() });
@@ -612,8 +630,9 @@ fn conclude(args: &FuzzArgs, mut work: Work, interrupted: bool, scenarios: &mut 
         }
         None if interrupted => Verdict::Interrupted,
         None if !work.fuzz.found.is_empty() => Verdict::Failed,
-        None if work.fuzz.tried == 0 && !args.list => {
-            report.reason = Some("no sequence came to an end that could be compared".into());
+        None if work.fuzz.made == 0 && !args.list => {
+            let why = "no edit of the kinds that are wanted could be made and compared; --list shows the sequences";
+            report.reason = Some(why.into());
             Verdict::Inconclusive
         }
         None => Verdict::Passed,

@@ -181,13 +181,9 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
     let file = |found: &Found| found.file.canonicalize().unwrap_or_else(|_| found.file.clone());
     let mut chosen = cells::merge(chosen, &file);
     // Two files outside the directory of scenarios can have one name.
-    let mut names: BTreeMap<String, usize> = BTreeMap::new();
-    for found in &mut chosen {
-        let count = names.entry(found.id.clone()).or_default();
-        *count += 1;
-        if *count > 1 {
-            found.id = format!("{}-{count}", found.id);
-        }
+    let names = scenario::told_apart(chosen.iter().map(|found| found.id.clone()).collect());
+    for (found, name) in chosen.iter_mut().zip(names) {
+        found.id = name;
     }
     Ok(chosen)
 }

@@ -75,13 +75,13 @@ pub(super) struct SweepArgs {
     #[arg(long, value_delimiter = ',', value_parser = word::<Fault>)]
     fault: Vec<Fault>,
     /// How many of a step's writes are the first to fail, one after the other
-    #[arg(long, value_name = "N", default_value = "2", requires = "fault")]
+    #[arg(long, value_name = "N", default_value = "2", requires = "fault", value_parser = clap::value_parser!(u32).range(1..))]
     writes: u32,
     /// Who gets them
     #[arg(long, value_delimiter = ',', value_parser = word::<Whom>, default_value = "group")]
     to: Vec<Whom>,
     /// At how many of its changes of files a step is interrupted, from the first on
-    #[arg(long, value_name = "N", default_value = "2")]
+    #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(1..))]
     changes: u32,
     /// The most interruptions: a sample of all, chosen by --seed
     #[arg(long, value_name = "N")]
@@ -140,7 +140,8 @@ pub(super) fn sweep(args: &SweepArgs, session: &mut Session<'_>) -> Result<u8, C
     let mut work = Vec::new();
     for (at, scenario) in report.scenarios.iter_mut().enumerate() {
         let Some((ready, edit)) = ready.iter().find(|(ready, _)| ready.found.id == scenario.id) else { continue };
-        scenario.again = format!("kbuild-repro sweep {}", ready.found.name);
+        let words: Vec<String> = std::iter::once(ready.found.name.clone()).chain(options(args)).collect();
+        scenario.again = format!("kbuild-repro sweep {}", crate::runner::pasted(&words));
         match begin(&whole, at, ready, edit, scenario)? {
             Ok(begun) => work.push(begun),
             Err(why) => refuse(scenario, why),
@@ -161,6 +162,36 @@ pub(super) fn sweep(args: &SweepArgs, session: &mut Session<'_>) -> Result<u8, C
         conclude(args, work, interrupted, &found, &mut report.scenarios);
     }
     whole.stages.finish(report, session)
+}
+
+/// The options by which it sweeps the same another time.
+fn options(args: &SweepArgs) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut say = |name: &str, value: String| words.extend([format!("--{name}"), value]);
+    args.edit.iter().for_each(|edit| say("edit", edit.clone()));
+    args.step.iter().for_each(|step| say("step", step.clone()));
+    let lists = [("when", named(&args.when)), ("signal", named(&args.signal)), ("fault", named(&args.fault))];
+    lists
+        .into_iter()
+        .chain([("to", named(&args.to))])
+        .filter(|(_, list)| !list.is_empty())
+        .for_each(|(n, l)| say(n, l));
+    say("changes", args.changes.to_string());
+    if !args.fault.is_empty() {
+        say("writes", args.writes.to_string());
+    }
+    if let Some(limit) = args.limit {
+        say("limit", limit.to_string());
+        say("seed", args.seed.to_string());
+    }
+    words.extend(args.all_steps.then(|| "--all-steps".to_owned()));
+    words
+}
+
+/// Words of a scenario as a list on the command line.
+fn named<T: serde::Serialize>(list: &[T]) -> String {
+    let word = |one: &T| serde_json::to_value(one).ok().and_then(|word| word.as_str().map(str::to_owned));
+    list.iter().filter_map(word).collect::<Vec<_>>().join(",")
 }
 
 /// The scenario up to the edit whose build is swept, and that edit.

@@ -51,10 +51,16 @@ pub(crate) fn vary(mut ready: Ready, wanted: &[VariationArg]) -> Ready {
     }
     let scenario = &mut ready.loaded.scenario;
     scenario.experiment = experiment(scenario, wanted);
+    if !ready.found.again.contains("--variations") {
+        let names: Vec<String> =
+            wanted.iter().filter_map(|one| Some(one.to_possible_value()?.get_name().to_owned())).collect();
+        ready.found.again.push_str(&format!(" --variations {}", names.join(",")));
+    }
     ready
 }
 
-fn experiment(scenario: &Scenario, wanted: &[VariationArg]) -> Option<Experiment> {
+/// What is varied of a scenario, if these are asked for.
+pub(crate) fn experiment(scenario: &Scenario, wanted: &[VariationArg]) -> Option<Experiment> {
     use VariationArg::{
         Addresses, All, DirectoryOrder, Environment, Home, HostName, JobOrder, Jobs, Locale, None, ObjectPath,
         Processors, SourcePath, TimeZone, Umask, User,
@@ -82,7 +88,8 @@ fn experiment(scenario: &Scenario, wanted: &[VariationArg]) -> Option<Experiment
     Some(Experiment {
         srctree: (has(SourcePath) && !fixed).then(|| "/build/elsewhere/src".to_owned()),
         objtree: (has(ObjectPath) && !fixed).then(|| "/build/elsewhere/obj".to_owned()),
-        jobs: has(Jobs).then_some(match scenario.make.jobs {
+        // One job has one order.
+        jobs: (has(Jobs) || shuffles && scenario.make.jobs == Some(1)).then_some(match scenario.make.jobs {
             Some(1) => 2,
             Some(jobs) if shuffles => jobs + 1,
             Option::None if shuffles => 3,

@@ -92,7 +92,7 @@ pub fn explanation(name: FindingName) -> Explanation {
             example: None,
             how: "`audit` saw a step read a file, changed that file, built, and the step was not run again; the result is not that of \
                   a clean build.",
-            next: "As for `rebuild.stale`: make has to be told. `audit` writes a scenario of each, to keep.",
+            next: "As for `rebuild.stale`: make has to be told. `audit` tells of each the edit that shows it, to keep as a scenario.",
         },
         StepNotIdempotent => it(
             "modules/sorted-twice",

@@ -142,12 +142,15 @@ impl Mail<'_> {
         };
         let text = match (mode, self.finding.name) {
             (Some(Mode::Clean), FindingName::ReproMismatch) => {
-                let varied = if self.record.scenario.experiment.is_some() {
-                    "with what is listed below varied in the second"
-                } else {
-                    "the second some seconds later"
+                let ids = [Some(&self.finding.build), self.finding.against.as_ref()];
+                let of = |id: &String| self.record.builds.iter().find(|build| build.id == *id);
+                let varied = ids.into_iter().flatten().filter_map(of).flat_map(|build| &build.varied);
+                let varied: Vec<&str> = varied.map(String::as_str).collect();
+                let varied = match varied.as_slice() {
+                    [] => "the second some seconds later".to_owned(),
+                    varied => format!("the second with other: {}", varied.join(", ")),
                 };
-                format!("The same sources were built twice from clean{first}, in the same place, {varied}.")
+                format!("The same sources were built twice from clean{first}, {varied}.")
             }
             (Some(Mode::Clean), FindingName::StepNotIdempotent) => format!(
                 "The sources were built from clean{first}. Then one step of that was run again by itself, on what it had made."

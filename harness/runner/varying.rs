@@ -1,7 +1,8 @@
 //! Which of the things that the experiment varies makes the difference: further clean builds, each with a part of them.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
 use super::execute::{RunError, Runner, lock};
@@ -9,7 +10,7 @@ use super::{Chain, Event, Mode, PlannedBuild, Role};
 use crate::scenario::{Experiment, Scenario};
 
 /// How many builds are made for it at most.
-const MOST: usize = 24;
+pub const MOST: usize = 24;
 
 type Variation = (String, Experiment);
 /// Whether a build with these variations differs from the control; `None` where that cannot be told.
@@ -17,15 +18,18 @@ type Differs<'d, E> = dyn Fn(&[Variation]) -> Result<Option<bool>, E> + 'd;
 
 impl Runner<'_> {
     /// Makes the builds, if control and experiment differ. What they show is for the verdict to say: one without any variation
-    /// that differs as well is a difference that comes without them.
+    /// that differs as well is a difference that comes without them. Each artifact is asked for by itself, for one thing may be
+    /// in one and another in another; a build tells of all of them.
     pub(super) fn find_variation(&self) -> Result<(), RunError> {
         let Some(experiment) = &self.scenario.experiment else { return Ok(()) };
-        if self.observer.differ("control/clean", "experiment/clean") != Some(true) {
-            return Ok(());
-        }
-        let made = AtomicUsize::new(0);
-        let differs = |of: &[Variation]| -> Result<Option<bool>, RunError> {
-            let number = made.fetch_add(1, Ordering::Relaxed) + 1;
+        let differing = self.observer.differing("control/clean", "experiment/clean").unwrap_or_default();
+        let made: RefCell<BTreeMap<Vec<String>, Option<BTreeSet<String>>>> = RefCell::default();
+        let build = |of: &[Variation]| -> Result<Option<BTreeSet<String>>, RunError> {
+            let names: Vec<String> = of.iter().map(|(name, _)| name.clone()).collect();
+            if let Some(known) = made.borrow().get(&names) {
+                return Ok(known.clone());
+            }
+            let number = made.borrow().len() + 1;
             if number > MOST {
                 return Ok(None);
             }
@@ -34,9 +38,17 @@ impl Runner<'_> {
             // Where it is varied at all, builds without it have their addresses fixed.
             let some = Experiment { random_addresses: some.random_addresses.or(fixed), ..some };
             let id = self.variation(number, some)?;
-            Ok(self.observer.differ("control/clean", &id))
+            let told = self.observer.differing("control/clean", &id);
+            made.borrow_mut().insert(names, told.clone());
+            Ok(told)
         };
-        guilty(experiment.variations(), &differs).map(drop)
+        for artifact in &differing {
+            let differs = |of: &[Variation]| -> Result<Option<bool>, RunError> {
+                Ok(build(of)?.map(|differing| differing.contains(artifact)))
+            };
+            guilty(experiment.variations(), &differs)?;
+        }
+        Ok(())
     }
 
     /// Makes a clean build with these variations, and tells its name.

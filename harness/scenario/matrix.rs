@@ -294,14 +294,22 @@ fn labels(values: &[String], words: &dyn Fn(&str) -> Vec<String>) -> Vec<String>
     while alike(&all) {
         all.iter_mut().for_each(|words| _ = words.pop());
     }
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    let one = |words: Vec<String>| {
-        let label = safe(words.last().map_or("", String::as_str));
-        let count = seen.entry(label.clone()).or_default();
-        *count += 1;
-        if *count > 1 { format!("{label}-{count}") } else { label }
+    told_apart(all.into_iter().map(|words| safe(words.last().map_or("", String::as_str))).collect())
+}
+
+/// The names, with a number behind each that is there already. None becomes one that another has by itself.
+#[must_use]
+pub fn told_apart(names: Vec<String>) -> Vec<String> {
+    let own: BTreeSet<String> = names.iter().cloned().collect();
+    let mut taken = BTreeSet::new();
+    let one = |name: String| {
+        let numbered =
+            (2..).map(|n| format!("{name}-{n}")).find(|other| !own.contains(other) && !taken.contains(other));
+        let name = if taken.contains(&name) { numbered.unwrap_or(name) } else { name };
+        taken.insert(name.clone());
+        name
     };
-    all.into_iter().map(one).collect()
+    names.into_iter().map(one).collect()
 }
 
 /// What a kernel can be called, best last: `6.12` of `debian:6.12`, `v6.12` of `git:linux@v6.12`, `7.0` of `linux-7.0.tar.xz`.
@@ -331,6 +339,10 @@ fn tool_words(name: &str, value: &str) -> Vec<String> {
     let mut words = path_words(value);
     while words.len() > 1 && words.last().is_some_and(|last| last == name || last == "bin" || last == "build") {
         words.pop();
+    }
+    // The word is that of the system's own tool.
+    if let Some(last) = words.last_mut().filter(|last| *last == SYSTEM) {
+        last.push_str("-dir");
     }
     words
 }
@@ -436,6 +448,15 @@ mod tests {
         assert_eq!(paholes(&["/a/build/pahole", "/b/build/pahole", "1.24"]), ["a", "b", "1.24"]);
         assert_eq!(paholes(&["/opt/dwarves/bin/pahole"]), ["dwarves"]);
         assert_eq!(paholes(&["/pahole"]), ["pahole"]);
+    }
+
+    #[test]
+    fn a_number_makes_no_name_that_another_has() {
+        let apart = |names: &[&str]| told_apart(names.iter().map(ToString::to_string).collect());
+        assert_eq!(apart(&["a", "a", "a"]), ["a", "a-2", "a-3"]);
+        assert_eq!(apart(&["a-2", "a", "a"]), ["a-2", "a", "a-3"]);
+        assert_eq!(apart(&["a", "a", "a-2", "a-2"]), ["a", "a-3", "a-2", "a-2-2"]);
+        assert_eq!(tool_words("make", "/opt/system/make"), ["opt", "system-dir"]);
     }
 
     #[test]

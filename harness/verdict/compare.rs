@@ -5,6 +5,7 @@ use wildmatch::WildMatch;
 use super::{ATTENTION, Finding, Standing};
 use crate::artifact::record::{BuildRecord, Mode, Role, ScenarioRecord, Status};
 use crate::artifact::{Artifact, diff_parts};
+use crate::runner::MOST_VARIED;
 use crate::scenario::{Edit, FindingName, nearest};
 
 mod btf;
@@ -522,9 +523,21 @@ fn varies_with(record: &ScenarioRecord, control: &BuildRecord, experiment: &Buil
         Some(_) => {
             let alone = made().filter(|build| build.varied.len() == 1).filter(differs);
             let with: Vec<&str> = alone.flat_map(|build| &build.varied).map(String::as_str).collect();
+            let others: Vec<&String> = all.iter().filter(|one| !with.contains(&one.as_str())).collect();
+            let without = |build: &BuildRecord| build.varied.iter().collect::<Vec<_>>() == others && !differs(&build);
+            let ended = record.builds.iter().filter(|build| build.role == Role::Variation).count() >= MOST_VARIED;
             match with.as_slice() {
+                [] if ended => {
+                    format!("varied: by which of these was not found out by {MOST_VARIED} builds: {}", all.join(", "))
+                }
                 [] => format!("varied: it comes with several together of: {}", all.join(", ")),
-                with => format!("varied: it comes with {}, and without what else is varied", with.join(", and with ")),
+                with if others.is_empty() => format!("varied: it comes with {}, each alone", with.join(", and with ")),
+                with if made().any(without) => {
+                    format!("varied: it comes with {}, and without what else is varied", with.join(", and with "))
+                }
+                with => {
+                    format!("varied: it comes with {}; what else does it was not found out", with.join(", and with "))
+                }
             }
         }
     })
@@ -542,7 +555,8 @@ fn shortened(heading: &str, lines: &[impl AsRef<str>]) -> Vec<String> {
 /// A step that the pattern may have meant, as the end of a sentence.
 fn nearest_step<'a>(pattern: &str, steps: impl Iterator<Item = &'a String>) -> String {
     let plain = pattern.trim_matches('*');
-    let nearest = nearest(plain, steps.map(String::as_str)).filter(|_| plain.len() > 2);
+    // It was meant if it is there.
+    let nearest = nearest(plain, steps.map(String::as_str)).filter(|step| plain.len() > 2 && *step != plain);
     nearest.map(|step| format!("; did you mean `{step}`?")).unwrap_or_default()
 }
 

@@ -46,13 +46,31 @@ fn what_comes_by_itself_is_no_variation_s() {
 }
 
 #[test]
+fn each_artifact_is_asked_for_by_itself() {
+    let lab = lab("echo same");
+    let rules = "all: out other random\nout: in\n\techo $$TZ >out\nother: in\n\tuname -n >other\n\
+                 random: in\n\tcat /proc/sys/kernel/random/uuid >random\n";
+    lab.write("scenarios/t/tree/Makefile", rules);
+    let text = fs::read_to_string(lab.path("scenarios/t/varied.toml")).unwrap();
+    lab.write("scenarios/t/varied.toml", text.replace("[\"out\"]", "[\"out\", \"other\", \"random\"]"));
+    lab.run(&["run", "varied"]).exits(1).reports(&[
+        "repro.mismatch other",
+        "varied: it comes with the host name, and without what else is varied",
+        "repro.mismatch out",
+        "varied: it comes with TZ=XXX-5, and without what else is varied",
+        "repro.mismatch random",
+        "transient: a further build differs",
+    ]);
+}
+
+#[test]
 fn what_is_varied_can_be_chosen_on_the_command_line() {
     let zone = lab("echo $$TZ");
     zone.run(&["run", "varied", "--variations", "none"]).exits(0);
     zone.run(&["run", "varied", "--variations", "locale,jobs"]).exits(0);
     zone.run(&["run", "varied", "--variations", "umask,time-zone"])
         .exits(1)
-        .reports(&["varied: it comes with TZ=XXX-5"]);
+        .reports(&["varied: it comes with TZ=XXX-5", "--keep --variations umask,time-zone"]);
     let umask = lab("umask");
     umask.run(&["run", "varied", "--variations", "all"]).exits(1).reports(&["varied: it comes with umask 077"]);
     // Modes are others by design then.

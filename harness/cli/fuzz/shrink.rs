@@ -15,7 +15,7 @@ use crate::tree::kconfig::Type;
 use crate::tree::source::SourceSpec;
 use crate::verdict::fuzz::shrink::minimise;
 use crate::verdict::fuzz::{Found, Shown, groups};
-use crate::verdict::{Finding, Standing, Verdict};
+use crate::verdict::{ATTENTION, Finding, Standing, Verdict};
 
 /// How many characters of a name come into the name of a file.
 const NAME: usize = 60;
@@ -58,8 +58,13 @@ pub(super) fn all(whole: &Whole<'_>, work: &mut Work, session: &mut Session<'_>)
         if session.cancel.load(Ordering::Relaxed) {
             break;
         }
-        let kept = keep(whole, work, case, small, number + 1, session)?;
-        case.found.file = kept;
+        // What was found is told in any case.
+        match keep(whole, work, case, small, number + 1, session) {
+            Ok(kept) => case.found.file = kept,
+            Err(error) => {
+                work.notes.push(format!("{ATTENTION}{}: no scenario was written: {error}", case.finding.id()))
+            }
+        }
     }
     cases.retain(|case| case.found.runs != usize::MAX);
     work.cases = cases;
@@ -303,7 +308,6 @@ fn keep(
             edit.title = Some(words(edit));
         }
     }
-    absolute(&mut scenario, &work.ready);
     let target = |finding: &Finding| Some(finding.target.clone()).filter(|target| !target.is_empty());
     let expected = |finding: &Finding| ExpectFinding {
         finding: finding.name,
@@ -316,6 +320,7 @@ fn keep(
     scenario.expect.finding = vec![expected(&case.finding)];
     fs::create_dir_all(&whole.write).map_err(|error| unwritten(&whole.write, &error))?;
     let file = free(&whole.write, &name_of(found, &about));
+    absolute(&mut scenario, &work.ready, &file);
     let (mut confirmed, mut told) = (false, None);
     // What comes along with it is demanded too.
     for attempt in 0..3 {
@@ -377,7 +382,7 @@ fn why(whole: &Whole<'_>, work: &Work, found: &Found, original: &str) -> String 
 }
 
 /// The scenario's paths are relative to where it is, and this one is elsewhere.
-fn absolute(scenario: &mut Scenario, ready: &Ready) {
+fn absolute(scenario: &mut Scenario, ready: &Ready, file: &Path) {
     match &ready.source {
         SourceSpec::Directory(_) | SourceSpec::Tarball(_) | SourceSpec::Git(_) => {
             let source = ready.source.to_string();
@@ -385,6 +390,22 @@ fn absolute(scenario: &mut Scenario, ready: &Ready) {
         }
         _ => {}
     }
+    let there = load::beside(&ready.found);
+    let here = load::beside(&load::Found { file: file.to_owned(), ..ready.found.clone() });
+    let in_any = |dirs: &[PathBuf], name: &str| {
+        let paths = dirs.iter().map(|dir| dir.join(name));
+        paths.filter_map(|path| path.canonicalize().ok()).next()
+    };
+    let places = |name: &mut String| {
+        // A patch can be its own text.
+        let old = in_any(&there.0, name).filter(|_| !name.contains('\n'));
+        if let Some(old) = old.filter(|old| in_any(&here.0, name).as_ref() != Some(old)) {
+            *name = old.display().to_string();
+        }
+    };
+    let tree = &mut scenario.tree;
+    let named = tree.config.iter_mut().chain(&mut tree.patches).chain(&mut tree.overlay);
+    named.chain(tree.file.iter_mut().filter_map(|file| file.from.as_mut())).for_each(places);
 }
 
 /// A file's name of a finding and what it is about.
