@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::host::Host;
 use super::load::{self, Ready};
@@ -21,12 +22,13 @@ pub(super) struct Stages<'a> {
     scenarios: Option<&'a Path>,
     /// Where the stages leave their records.
     pub(super) dir: PathBuf,
+    began: Instant,
 }
 
 impl<'a> Stages<'a> {
     pub(super) fn new(host: Host, how: &'a HowArgs, scenarios: Option<&'a Path>) -> Result<Self, CliError> {
         let dir = audit_dir(&host, how.out.as_deref())?;
-        Ok(Self { host, how, scenarios, dir })
+        Ok(Self { host, how, scenarios, dir, began: Instant::now() })
     }
 
     /// Runs scenarios as one stage. `done` is what is said of each that is through, in place of a verdict.
@@ -84,6 +86,10 @@ impl<'a> Stages<'a> {
     /// Writes and shows the report.
     pub(super) fn finish(&self, mut report: Report, session: &mut Session<'_>) -> Result<u8, CliError> {
         report.record = Some(self.dir.display().to_string());
+        // Stages run side by side: of one scenario that is asked for, what counts is how long it took.
+        if let [scenario] = report.scenarios.as_mut_slice() {
+            scenario.seconds = self.began.elapsed().as_secs_f64();
+        }
         report.conclude(session.cancel.load(Ordering::Relaxed));
         let mut json = Vec::new();
         crate::report::json::write(&report, &mut json)?;

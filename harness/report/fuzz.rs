@@ -27,7 +27,12 @@ pub(super) fn lines(fuzz: &Fuzz) -> Vec<String> {
         fuzz.seed,
         fuzz.wrong
     )];
-    lines.push(format!("  a clean build fails as well with {}; {} could not be made", fuzz.broke, fuzz.void));
+    let of_edits = [(fuzz.broke, "broke clean builds as well"), (fuzz.void, "could not be made")];
+    let told: Vec<String> =
+        of_edits.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if !told.is_empty() {
+        lines.push(format!("  of the edits {}", told.join(", ")));
+    }
     if fuzz.known > 0 {
         lines.push(format!("  {} showed what is known", number(fuzz.known, "sequence")));
     }
