@@ -343,7 +343,11 @@ fn listed(number: u64, edits: &[Edit]) -> Listed {
     let one = |edit: &Edit| {
         let what = edit.title.clone().unwrap_or_default();
         let interrupt = edit.interrupt.as_ref().map_or(String::new(), |it| {
-            format!("; {}{}", it.words(&it.step), it.nth.map_or(String::new(), |nth| format!(" (number {nth} of these)")))
+            format!(
+                "; {}{}",
+                it.words(&it.step),
+                it.nth.map_or(String::new(), |nth| format!(" (number {nth} of these)"))
+            )
         });
         (edit.id.clone().unwrap_or_default(), format!("{what}{interrupt}"))
     };

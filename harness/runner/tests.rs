@@ -52,5 +52,7 @@ fn what_the_host_cannot_vary_is_named() {
                 random_addresses = true\ndirectories = 'reversed'\n";
     let scenario = self::scenario(text);
     assert_eq!(not_varied(&scenario, all), [""; 0]);
-    assert_eq!(not_varied(&scenario, none).len(), 4);
+    assert_eq!(not_varied(&scenario, none).len(), 5);
+    let one = Scenario { make: crate::scenario::Make { jobs: Some(1), ..scenario.make.clone() }, ..scenario };
+    assert_eq!(not_varied(&one, all), ["the order of jobs, of which there is one"]);
 }
