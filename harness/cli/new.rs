@@ -178,7 +178,7 @@ fn skeleton(args: &NewArgs, sources: &Sources, cwd: &Path) -> Result<Skeleton, C
     }
     let plain = match &spec {
         SourceSpec::Directory(dir) if !graft => !dir.join("Kconfig").is_file(),
-        SourceSpec::Git(source) if !graft => source.repo.is_dir() && !has_kconfig(source, sources),
+        SourceSpec::Git(source) if !graft => source.repo.is_dir() && !sources.has(source, "Kconfig"),
         _ => false,
     };
     let whole = !graft && !plain && !matches!(spec, SourceSpec::Mini);
@@ -198,11 +198,6 @@ fn skeleton(args: &NewArgs, sources: &Sources, cwd: &Path) -> Result<Skeleton, C
     let about = files.first().map_or("an edit", String::as_str);
     let title = args.title.clone().or(title).unwrap_or_else(|| format!("a change of {about}: as a clean build"));
     Ok(Skeleton { title: title.replace(['\n', '\r'], " "), tree, goals: args.goals.clone(), edit, files, plain })
-}
-
-/// Whether a commit has a Kconfig at its top.
-fn has_kconfig(source: &crate::tree::source::GitSource, sources: &Sources) -> bool {
-    sources.has(source, "Kconfig")
 }
 
 /// The edit that the options say, and its file.

@@ -51,10 +51,7 @@ pub(crate) fn run(args: &RunArgs, session: &mut Session<'_>) -> Result<u8, CliEr
     let over = args.matrix.matrix(&host.cwd)?;
     let (mut ready, unfit) = load::read_over(found, &over, &load::sources(&host, args.how.cache.as_deref()))?;
     if !args.how.output.quiet {
-        for (reason, count) in unfit {
-            let plural = if count == 1 { "" } else { "s" };
-            note(&format!("left out: {count} scenario{plural}: {reason}"));
-        }
+        ready::tell_left_out(unfit);
     }
     // Without a selection every file was read, also those that the tiers leave out.
     let everything = args.select.what.is_empty() && tiers.is_empty() && over.is_empty();

@@ -469,14 +469,19 @@ impl Runner<'_> {
         self.experiment(varied)?.processors
     }
 
+    /// By which seed the order of jobs is another one, if it is.
+    pub(super) fn shuffle(&self, varied: bool) -> Option<u32> {
+        self.experiment(varied)?.shuffle
+    }
+
     /// What a build's tracer does to it, beside telling of it.
     fn disturbs(&self, build: &PlannedBuild, varied: bool) -> Disturb {
         let edit = build.edit.filter(|_| build.mode == Mode::Interrupted);
-        let experiment = self.experiment(varied);
+        let directories = self.experiment(varied).and_then(|experiment| experiment.directories);
         Disturb {
             interrupt: edit.and_then(|n| self.scenario.edit[n].interrupt.clone()),
-            delays: experiment.and_then(|experiment| experiment.shuffle),
-            reversed: experiment.is_some_and(|experiment| experiment.directories.is_some()),
+            delays: self.shuffle(varied),
+            reversed: directories.is_some(),
         }
     }
 

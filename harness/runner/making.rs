@@ -529,13 +529,11 @@ impl<'m> Making<'m> {
 
     /// What a make that can change the order of goals is told besides, to vary it; make has it since 4.4.
     fn shuffled(&self) -> String {
-        let scenario = self.runner.scenario;
-        let can = scenario.toolchain.make.as_deref().is_some_and(|version| {
+        let can = self.runner.scenario.toolchain.make.as_deref().is_some_and(|version| {
             let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
             (numbers.next(), numbers.next()) >= (Some(4), Some(4))
         });
-        let seed = scenario.experiment.as_ref().and_then(|experiment| experiment.shuffle);
-        let wanted = seed.filter(|_| self.varied && can && !self.is_preparation());
+        let wanted = self.runner.shuffle(self.varied).filter(|_| can && !self.is_preparation());
         wanted.map_or(String::new(), |seed| format!(" --shuffle={seed}"))
     }
 

@@ -1,6 +1,6 @@
 //! What goes wrong, made small: fewer edits, smaller ones, a smaller configuration; and written as a scenario that is run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -23,6 +23,8 @@ const NAME: usize = 60;
 /// Makes every fault of a scenario small, writes it, and runs what was written.
 pub(super) fn all(whole: &Whole<'_>, work: &mut Work, session: &mut Session<'_>) -> Result<(), CliError> {
     let mut cases = std::mem::take(&mut work.cases);
+    // Those that are told with an earlier one.
+    let mut told = BTreeSet::new();
     for number in 0..cases.len() {
         if session.cancel.load(Ordering::Relaxed) {
             break;
@@ -43,9 +45,7 @@ pub(super) fn all(whole: &Whole<'_>, work: &mut Work, session: &mut Session<'_>)
                     cases[twin].found.sequences.push(sequence);
                 }
             }
-            // It is told with the other.
-            cases[number].edits.clear();
-            cases[number].found.runs = usize::MAX;
+            told.insert(number);
             continue;
         }
         let case = &mut cases[number];
@@ -66,8 +66,8 @@ pub(super) fn all(whole: &Whole<'_>, work: &mut Work, session: &mut Session<'_>)
             }
         }
     }
-    cases.retain(|case| case.found.runs != usize::MAX);
-    work.cases = cases;
+    let left = cases.into_iter().enumerate().filter(|(number, _)| !told.contains(number));
+    work.cases = left.map(|(_, case)| case).collect();
     Ok(())
 }
 

@@ -97,10 +97,7 @@ impl Run<'_> {
         errors.into_result().map_err(CliError::Scenario)?;
         self.tell_missing(&work);
         if !self.how.output.quiet {
-            for (reason, count) in left_out {
-                let plural = if count == 1 { "" } else { "s" };
-                note(&format!("left out: {count} scenario{plural}: {reason}"));
-            }
+            tell_left_out(left_out);
         }
         if work.is_empty() {
             return Err(CliError::Nothing {
@@ -208,6 +205,14 @@ impl Run<'_> {
             (!failed.contains(&found.id), work[at].ready.loaded.scenario.tier(), at)
         });
         order
+    }
+}
+
+/// Says how many scenarios are no part of a run, by the reason.
+pub(super) fn tell_left_out(reasons: BTreeMap<String, usize>) {
+    for (reason, count) in reasons {
+        let plural = if count == 1 { "" } else { "s" };
+        note(&format!("left out: {count} scenario{plural}: {reason}"));
     }
 }
 
