@@ -25,6 +25,7 @@ mod caps;
 mod foreign;
 pub mod helper;
 pub mod listen;
+pub mod memory;
 mod mounts;
 mod namespaces;
 mod ops;

@@ -260,6 +260,9 @@ pub struct Disturb {
     /// Its own directories list their names the other way round.
     #[serde(default)]
     pub reversed: bool,
+    /// The descriptors of a group that it joins, whose memory is limited: see [`crate::sandbox::memory::Group::fds`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<[i32; 2]>,
 }
 
 impl Disturb {

@@ -28,8 +28,8 @@ use crate::runner::recipe::recipe;
 use crate::runner::slots::Pool;
 use crate::runner::{Context, Event, Parts, Source, Variable, not_varied};
 use crate::sandbox::scratch::{Scratch, sweep};
-use crate::sandbox::{Capabilities, Isolation, Sandbox};
-use crate::scenario::Tier;
+use crate::sandbox::{Capabilities, Isolation, Refusal, Sandbox, memory};
+use crate::scenario::{Interrupt, Scenario, Tier};
 use crate::tree::TreePlan;
 use crate::verdict::{self, Judgement};
 use crate::{Job, run_scenario};
@@ -156,6 +156,7 @@ impl<'a> Run<'a> {
         }
         // What an earlier run left when it was killed.
         let _ = sweep(&scratch_base);
+        let _ = memory::sweep();
         let scratch =
             Scratch::create(&scratch_base).map_err(|error| CliError::host(error.to_string(), error.hint()))?;
         let capabilities = self.sandbox.probe(scratch.path()).map_err(CliError::sandbox)?;
@@ -430,6 +431,11 @@ impl<'a> Run<'a> {
         if let (true, Some(why)) = (interrupts, cannot) {
             return Err(Ended::Skipped { reason: format!("a build is interrupted by its tracer, and {why}") });
         }
+        if let Some(refusal) = memory_refused(scenario) {
+            let Refusal { reason, hint } = refusal;
+            let reason = format!("not tested: an out-of-memory kill takes a memory cgroup: {reason}; hint: {hint}");
+            return Err(Ended::Skipped { reason });
+        }
         if direct && !chosen.unpacked.is_empty() {
             let reason = "unpacked tools have a fixed place, which takes mount namespaces";
             return Err(Ended::Skipped { reason: reason.into() });
@@ -583,6 +589,13 @@ pub(crate) fn show(report: &Report, output: &super::OutputArgs, session: &mut Se
     session.out.write_all(&text)?;
     session.out.flush()?;
     Ok(())
+}
+
+/// Why this host does not permit a memory limit that the scenario sets, if so.
+fn memory_refused(scenario: &Scenario) -> Option<Refusal> {
+    let interrupts = scenario.edit.iter().filter_map(|edit| edit.interrupt.as_ref());
+    let bytes = interrupts.filter_map(Interrupt::memory_bytes).min()?;
+    memory::Group::create(bytes).and_then(|group| group.admits()).err()
 }
 
 /// Whether the build's words name the tree by its own path (`M=$PWD`): they would lead out of a copy of it.

@@ -17,8 +17,9 @@ use super::preparing::{Prepares, Start};
 use super::slots::{Pool, SlotError};
 use super::traces::Traces;
 use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, Parts, PlannedBuild, Preparation, Role, Seen, Status};
+use crate::sandbox::memory::Group;
 use crate::sandbox::{self, Isolation, Sandbox, SandboxError};
-use crate::scenario::{Experiment, OracleWhen, Scenario, Tier};
+use crate::scenario::{Experiment, Interrupt, OracleWhen, Scenario, Tier};
 use crate::trace::Disturb;
 use crate::tree::kconfig::Unmet;
 use crate::tree::source::tools::Unpacked;
@@ -482,6 +483,7 @@ impl Runner<'_> {
             interrupt: edit.and_then(|n| self.scenario.edit[n].interrupt.clone()),
             delays: self.shuffle(varied),
             reversed: directories.is_some(),
+            group: None,
         }
     }
 
@@ -558,7 +560,13 @@ impl Runner<'_> {
                 let looks = chain.role == Role::Control && build.mode == Mode::Clean;
                 let made = Traces::all(dir, self.context.sandbox.program(), tree.maker, looks)
                     .map_err(|error| RunError::harness("make a directory for traces", error))?;
-                Some(Traces { disturb: self.disturbs(build, varied), ..made })
+                let disturb = self.disturbs(build, varied);
+                let group = disturb.interrupt.as_ref().and_then(Interrupt::memory_bytes).map(Group::create);
+                let group = group.transpose().map_err(|refusal| {
+                    RunError::new(RunErrorKind::HostCannot, format!("cannot limit memory: {}", refusal.reason))
+                        .hint(refusal.hint)
+                })?;
+                Some(made.disturbing(disturb, group))
             }
             false => None,
         };

@@ -409,6 +409,7 @@ impl<'m> Making<'m> {
         if let Some(traces) = self.traces {
             spec.mounts.extend(traces.mounts());
             spec.listen = traces.listen();
+            spec.inherit_fds.extend(traces.fds());
             for (number, command) in (first..).zip(&mut spec.commands) {
                 command.argv = traces.command(number, &command.argv);
             }

@@ -244,7 +244,8 @@ impl Runner<'_> {
         fs::create_dir(&traces_dir).map_err(failed("make a directory for traces"))?;
         let own = OWN.into_iter().map(PathBuf::from).chain([PathBuf::from(&tree.maker.obj)]).collect();
         let tracer = self.context.sandbox.program();
-        let traces = Traces { dir: traces_dir, tracer, what: What::Looks, own, disturb: Disturb::default() };
+        let traces =
+            Traces { dir: traces_dir, tracer, what: What::Looks, own, disturb: Disturb::default(), group: None };
         let making = Making::new(
             self,
             Tree { instance: &instance, state: &state, ..tree },

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::command::{Maker, TOOLS};
+use crate::sandbox::memory::Group;
 use crate::sandbox::{Mount, overlay};
 use crate::trace::{self, Disturb, End, Fold, Looked, Root, Trace, TraceError, What};
 
@@ -27,6 +28,8 @@ pub(super) struct Traces<'t> {
     pub(super) own: Vec<PathBuf>,
     /// What is done to the build.
     pub(super) disturb: Disturb,
+    /// The group of processes whose memory is limited.
+    pub(super) group: Option<Group>,
 }
 
 impl<'t> Traces<'t> {
@@ -36,7 +39,18 @@ impl<'t> Traces<'t> {
         fs::create_dir_all(&dir)?;
         let own = roots(maker).into_iter().map(|root| root.dir).collect();
         let what = if looks { What::Build } else { What::BuildContents };
-        Ok(Self { dir, tracer, what, own, disturb: Disturb::default() })
+        Ok(Self { dir, tracer, what, own, disturb: Disturb::default(), group: None })
+    }
+
+    /// The same, and this is done to the build.
+    pub(super) fn disturbing(self, disturb: Disturb, group: Option<Group>) -> Self {
+        let fds = group.as_ref().map(Group::fds);
+        Self { disturb: Disturb { group: fds, ..disturb }, group, ..self }
+    }
+
+    /// The descriptors that a traced command needs.
+    pub(super) fn fds(&self) -> impl Iterator<Item = i32> {
+        self.group.iter().flat_map(Group::fds)
     }
 
     /// Whether the sandbox of the commands should listen for the tracer.

@@ -380,6 +380,16 @@ impl Checker<'_> {
 
     fn interrupt(&mut self, at: &[Key], interrupt: &Interrupt) {
         let key = |name: &str| [at, &key_path![name]].concat();
+        if interrupt.memory.is_some() {
+            if interrupt.memory_bytes().is_none() {
+                self.fault(&key("memory"), "no amount of memory", "a number with K, M or G, e.g. `64M`");
+            }
+            if *interrupt != (Interrupt { memory: interrupt.memory.clone(), ..Interrupt::default() }) {
+                let help = "leave the other keys away: which process is killed, and when, is for the kernel to say";
+                self.fault(&key("memory"), "`memory` is in place of a step and a signal", help);
+            }
+            return;
+        }
         if interrupt.step.trim().is_empty() {
             self.fault(&key("step"), "the pattern is empty", "quote a line of make's output, e.g. `LD [M] *.ko`");
         }

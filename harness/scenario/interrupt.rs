@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Interrupt {
-    /// Pattern of the step, as make prints it (`"BTF [M] *.ko"`), or of its command where make prints nothing.
+    /// Pattern of the step, as make prints it (`"BTF [M] *.ko"`), or of its command where make prints nothing. Needed but with
+    /// `memory`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub step: String,
     /// Which of the steps that fit, in the order in which they begin; by default the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,6 +36,10 @@ pub struct Interrupt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub write: Option<u32>,
+    /// In place of everything else: all processes of the build together may use so much memory (`"64M"`), and of those that want
+    /// more the kernel kills the largest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
 }
 
 /// When a step is interrupted.
@@ -125,15 +131,39 @@ impl Interrupt {
         format!("interrupt = {{ {} }}", keys.lines().collect::<Vec<_>>().join(", "))
     }
 
+    /// How many bytes of memory the build may use; none if that is not limited, or by no number that makes sense.
+    #[must_use]
+    pub fn memory_bytes(&self) -> Option<u64> {
+        let text = self.memory.as_deref()?;
+        let unit = match text.bytes().last()? {
+            b'K' => 10,
+            b'M' => 20,
+            b'G' => 30,
+            _ => return None,
+        };
+        let number = &text[..text.len() - 1];
+        let digits = !number.starts_with('0') && number.bytes().all(|byte| byte.is_ascii_digit());
+        number.parse::<u64>().ok().filter(|_| digits)?.checked_mul(1 << unit)
+    }
+
     /// What it is done by, in a word: a signal or an error.
     #[must_use]
     pub fn by(&self) -> &'static str {
+        if self.memory.is_some() {
+            return "an out-of-memory kill";
+        }
         self.fault.map_or_else(|| self.signal.unwrap_or_default().name(), Fault::name)
     }
 
     /// In words, of the step that it came to: "SIGKILL to everything before `LD a.o`".
     #[must_use]
     pub fn words(&self, step: &str) -> String {
+        if let Some(memory) = &self.memory {
+            return match step {
+                "" => format!("an out-of-memory kill, as below `systemd-run --scope -p MemoryMax={memory}`"),
+                step => format!("an out-of-memory kill in `{step}`, with {memory} for all processes"),
+            };
+        }
         if let Some(fault) = self.fault {
             return self.failing(fault, step);
         }

@@ -16,7 +16,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -131,7 +131,7 @@ pub(super) struct Ran {
 /// # Errors
 /// When no process can be had.
 pub(super) fn looks(own: Vec<PathBuf>, command: &[OsString]) -> Result<(Looked, Ran), TraceError> {
-    let (looks, ran) = run(calls::looking, |_| Looks::new(own), command, Some(GRACE))?;
+    let (looks, ran) = run(calls::looking, |_| Looks::new(own), None, command, Some(GRACE))?;
     Ok((looks.finish(), ran))
 }
 
@@ -160,6 +160,13 @@ pub(super) fn all(
         (_, Some(Does::List)) if reversed => Stops::Always,
         _ => stops(call),
     };
+    let taken =
+        |fd| sys::take(fd).map_err(|source| TraceError::Process { what: "take the descriptors of a group", source });
+    let [join, counts] = match disturb.group {
+        Some(fds) => fds.map(Some),
+        None => [None, None],
+    };
+    let (join, counts) = (join.map(taken).transpose()?, counts.map(taken).transpose()?);
     let watch = |main| {
         if disturb.delays.is_some() {
             let _ = sys::tick(LATE);
@@ -167,16 +174,18 @@ pub(super) fn all(
             // Without it a command that only reads would fill the queue: without an end, as long as it makes no stop.
             let _ = sys::tick(LISTEN);
         }
-        Recorder::new(main, own, what.wants_looks(), listener).disturbing(disturb)
+        Recorder::new(main, own, what.wants_looks(), listener).disturbing(disturb, counts)
     };
-    let (recorder, ran) = run(stops, watch, command, (!what.waits()).then_some(GRACE))?;
+    let (recorder, ran) = run(stops, watch, join, command, (!what.waits()).then_some(GRACE))?;
     Ok((recorder.finish(), ran))
 }
 
-/// Stopped at the calls that `stops` says, and watched by what `watch` makes for the process that will become the command.
+/// Stopped at the calls that `stops` says, and watched by what `watch` makes for the process that will become the command;
+/// that joins a group of processes first, if it is to.
 fn run<W: Watch>(
     stops: impl Fn(&Call) -> Stops,
     watch: impl FnOnce(pid_t) -> W,
+    join: Option<File>,
     command: &[OsString],
     grace: Option<Duration>,
 ) -> Result<(W, Ran), TraceError> {
@@ -186,7 +195,7 @@ fn run<W: Watch>(
     let (mut here, there) = UnixStream::pair().map_err(failed("make a pair of sockets"))?;
     let Some(main) = sys::fork().map_err(failed("fork"))? else {
         drop(here);
-        child(there, &argv, stops)
+        child(there, &argv, stops, join)
     };
     drop(there);
     // What is sent to the whole process group is for the command to take, and the status comes from there.
@@ -250,7 +259,7 @@ fn understand(complaint: &[u8]) -> Option<(u8, io::Error)> {
 }
 
 /// The child: becomes the command.
-fn child(mut tracer: UnixStream, argv: &[CString], stops: impl Fn(&Call) -> Stops) -> ! {
+fn child(mut tracer: UnixStream, argv: &[CString], stops: impl Fn(&Call) -> Stops, join: Option<File>) -> ! {
     // Without a tracer nothing else would end it when this one is killed.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let mut go = [0];
@@ -264,6 +273,11 @@ fn child(mut tracer: UnixStream, argv: &[CString], stops: impl Fn(&Call) -> Stop
         if let Err(error) = filtered {
             complain(&mut tracer, NO_FILTER, &error);
         }
+    }
+    // The writer itself joins (cgroups(7)). What it has of the tracer's memory is not counted.
+    if let Some(Err(error)) = join.map(|mut procs| procs.write_all(b"0")) {
+        complain(&mut tracer, NOT_STARTED, &error);
+        sys::exit(c_int::from(u8::MAX));
     }
     // Rust's runtime ignores it, and what is ignored stays so.
     sys::dispose(libc::SIGPIPE, libc::SIG_DFL);

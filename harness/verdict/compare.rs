@@ -402,6 +402,12 @@ impl Comparison {
     /// A build that was to be interrupted.
     fn interrupted(&mut self, record: &ScenarioRecord, edit: &Edit, build: &BuildRecord) {
         let Some(interrupt) = &edit.interrupt else { return };
+        if let (None, Some(memory)) = (&build.interrupted, &interrupt.memory) {
+            let mut finding = finding(record, FindingName::ExpectUnmet, "memory", build);
+            finding.summary = format!("`interrupt.memory = \"{memory}\"`: nothing was killed, for that was enough");
+            finding.detail = vec![format!("the whole log: {}", build.log)];
+            return self.findings.push(finding);
+        }
         let Some(step) = &build.interrupted else {
             let pattern = &interrupt.step;
             let mut finding = finding(record, FindingName::ExpectUnmet, pattern, build);

@@ -116,6 +116,7 @@ pub fn points(steps: &Steps, ways: &Ways, wanted: &dyn Fn(&Step) -> bool) -> Vec
             to: Some(to).filter(|to| *to != Whom::default()),
             fault: None,
             write: None,
+            memory: None,
         };
         let changes = u32::try_from(step.outputs.len() + step.removed.len()).unwrap_or(u32::MAX).min(ways.changes);
         for (&when, &signal, &to) in ways

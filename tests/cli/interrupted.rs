@@ -96,6 +96,9 @@ fn a_pattern_that_no_step_fits_is_told_and_so_is_a_key_that_means_nothing() {
         ("step = \"x\", fault = \"ENOSPC\", to = \"make\"", "make itself writes no file"),
         ("step = \"x\", fault = \"EPIPE\", to = \"group\"", "to the same output"),
         ("step = \"x\", fault = \"EPERM\"", "EPERM"),
+        ("memory = \"64\"", "no amount of memory"),
+        ("memory = \"64M\", step = \"x\"", "`memory` is in place of a step and a signal"),
+        ("signal = \"INT\"", "the pattern is empty"),
     ] {
         lab.scenario("wrong", &format!("{TREE}interrupt = {{ {keys} }}\n"));
         lab.run(&["check", "wrong"]).exits(2).says(&[says]);

@@ -19,6 +19,7 @@ mod interrupted;
 mod lab;
 mod mail;
 mod matrix;
+mod memory;
 mod new;
 mod records;
 mod replay;

@@ -51,7 +51,8 @@ impl Interrupter {
 
     /// A child of make runs its first program: this is what make gave to the shell, or started.
     pub(super) fn began(&mut self, process: usize, command: &str) {
-        if self.step.is_some() {
+        // For want of memory the kernel picks.
+        if self.step.is_some() || self.what.memory.is_some() {
             return;
         }
         let label = label(command);

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -88,6 +88,8 @@ pub(super) struct Recorder {
     late: Option<Duration>,
     /// Whether its own directories list their names the other way round.
     reversed: bool,
+    /// Where the kernel counts what it kills for want of memory.
+    counts: Option<File>,
 }
 
 impl Watch for Recorder {
@@ -236,6 +238,9 @@ impl Watch for Recorder {
         };
         self.usage[process] = micros(usage.ru_utime) + micros(usage.ru_stime);
         self.done[process] = HashMap::new();
+        if libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL {
+            self.was_killed(process);
+        }
     }
 
     fn strike(&mut self) -> Vec<(pid_t, c_int)> {
@@ -275,6 +280,7 @@ impl Recorder {
             delays: None,
             late: None,
             reversed: false,
+            counts: None,
         };
         recorder.trace.looks_left_out = !looks;
         recorder.trace.heard = recorder.listener.is_some();

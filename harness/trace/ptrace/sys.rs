@@ -2,6 +2,7 @@
 //! makes fork(2) harmless and is what ptrace(2) wants: only the thread that attached may ask.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -50,6 +51,19 @@ pub(super) fn fork() -> io::Result<Option<pid_t>> {
         0 => Ok(None),
         pid => Ok(Some(pid)),
     }
+}
+
+/// A descriptor that was handed to this process, as a file that closes it, and that no other program gets.
+///
+/// # Errors
+/// It is not open.
+pub(super) fn take(fd: c_int) -> io::Result<File> {
+    // SAFETY: asking for its flags changes nothing.
+    check(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
+    // SAFETY: it is open, and whoever started this process meant it for this one use.
+    let file = unsafe { File::from_raw_fd(fd) };
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(file)
 }
 
 /// Ends this process without running destructors or exit handlers, which belong to its parent.

@@ -630,6 +630,7 @@ impl Sequence<'_> {
             to: Some(to).filter(|to| *to != Whom::default()),
             fault: None,
             write: None,
+            memory: None,
         }
     }
 }

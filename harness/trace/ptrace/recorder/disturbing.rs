@@ -1,6 +1,7 @@
 //! What a recorder does to the command beside telling of it: steps begin late, and directories list their names the other way
 //! round. Interruptions are next door.
 
+use std::fs::File;
 use std::time::Duration;
 
 use libc::{c_int, pid_t};
@@ -15,11 +16,11 @@ use crate::trace::Disturb;
 const LATEST: u64 = 50;
 
 impl Recorder {
-    /// The same, and this is done to the command.
-    pub(in super::super) fn disturbing(mut self, disturb: Disturb) -> Self {
-        let Disturb { interrupt, delays, reversed } = disturb;
+    /// The same, and this is done to the command, of whose group what is killed for want of memory is counted there.
+    pub(in super::super) fn disturbing(mut self, disturb: Disturb, counts: Option<File>) -> Self {
+        let Disturb { interrupt, delays, reversed, group: _ } = disturb;
         self.interrupter = interrupt.map(Interrupter::new);
-        (self.delays, self.reversed) = (delays, reversed);
+        (self.delays, self.reversed, self.counts) = (delays, reversed, counts);
         self
     }
 

@@ -10,8 +10,9 @@ use super::super::names::directory;
 use super::super::{Next, sys};
 use super::disturbing::delay;
 use super::{Recorder, inode};
+use crate::sandbox::memory;
 use crate::scenario::{Fault, Moment, Signal, Whom};
-use crate::trace::steps::{command, is_make};
+use crate::trace::steps::{command, is_make, live_name};
 
 impl Recorder {
     /// The processes that are to get a signal now, which is told.
@@ -73,6 +74,18 @@ impl Recorder {
                 interrupter.began(process, &command);
             }
         }
+    }
+
+    /// A process was killed. If that was the kernel, for want of memory, the build was interrupted there.
+    pub(super) fn was_killed(&mut self, process: usize) {
+        let killed = self.counts.as_ref().and_then(memory::kills).is_some_and(|kills| kills > 0);
+        if !killed || self.trace.interrupted.is_some() {
+            return;
+        }
+        let program = |at: usize| self.trace.processes[at].programs.first();
+        let step = self.step_of(process).and_then(program);
+        let name = step.or_else(|| program(process)).map(|it| live_name(&command(&it.argv)));
+        self.trace.interrupted = Some(name.unwrap_or_else(|| "?".to_owned()));
     }
 
     /// Whether somebody has to know that a step ends before make does.
