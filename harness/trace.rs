@@ -48,6 +48,7 @@ mod image;
 mod place;
 mod processes;
 mod ptrace;
+pub mod splitmix;
 mod steps;
 
 pub use processes::{Action, Deed, End, Environment, Process, Program, Trace};

@@ -16,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use kbuild_repro::report::{Report, ScenarioReport};
 use kbuild_repro::scenario::{Class, FindingName};
+use kbuild_repro::verdict::random::mixed;
 use kbuild_repro::verdict::{Fault, Finding, Standing};
 
 /// Both ways of making modules: that of before 6.13, and that of 7.2 and later.
@@ -33,20 +34,22 @@ fn seed() -> u64 {
 }
 
 /// What the seed chooses for one fault, each call another.
-struct Choice(u64);
+struct Choice {
+    seed: u64,
+    number: u64,
+}
 
 impl Choice {
     fn of(fault: &str) -> Self {
-        Self(fault.bytes().fold(seed(), |state, byte| state.wrapping_mul(31).wrapping_add(byte.into())))
+        let seed = fault.bytes().fold(seed(), |state, byte| state.wrapping_mul(31).wrapping_add(byte.into()));
+        Self { seed, number: 0 }
     }
 
-    /// One of these. By splitmix64 (<https://prng.di.unimi.it/splitmix64.c>).
+    /// One of these.
     fn among<'t>(&mut self, list: &[&'t str]) -> &'t str {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        list[usize::try_from((mixed ^ (mixed >> 31)) % list.len() as u64).expect("an index")]
+        let drawn = mixed(self.seed, self.number);
+        self.number += 1;
+        list[usize::try_from(drawn % list.len() as u64).expect("an index")]
     }
 }
 

@@ -140,6 +140,15 @@ fn nothing_is_left_to_do_and_the_library_does_not_print() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What is drawn by chance has to come from one row of numbers, of which there is a test.
+#[test]
+fn the_finaliser_of_splitmix64_stands_once() {
+    let factor = concat!("0xbf58_476d", "_1ce4_e5b9");
+    let all = ["harness", "tests", "benches"].into_iter().flat_map(sources);
+    let with: Vec<String> = all.filter(|(_, text)| text.contains(factor)).map(|(file, _)| file).collect();
+    assert_eq!(with, ["harness/trace/splitmix.rs"]);
+}
+
 #[test]
 fn files_can_be_read_on_their_own() {
     let all = sources("harness").into_iter().chain(sources("tests"));

@@ -1,12 +1,11 @@
 //! Numbers that are the same for the same seed on any machine.
 
-/// The `number`th number of a seed, by splitmix64 (<https://prng.di.unimi.it/splitmix64.c>).
+use crate::trace::splitmix::splitmix64;
+
+/// The `number`th number of a seed, by splitmix64.
 #[must_use]
 pub fn mixed(seed: u64, number: u64) -> u64 {
-    let mut mixed = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    splitmix64(seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
 
 /// Numbers one after the other.

@@ -1,5 +1,7 @@
 //! Numbers that look like chance and are the same at every run.
 
+use kbuild_repro::trace::splitmix::splitmix64;
+
 /// SplitMix64 (Steele, Lea, Flood, 2014): any seed will do.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(pub(crate) u64);
@@ -15,10 +17,7 @@ impl Random {
 
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        splitmix64(self.0)
     }
 
     /// Less than `limit`, or 0.

@@ -11,6 +11,7 @@ use super::super::names::directory;
 use super::super::{Next, memory, unreadable};
 use super::{Pending, Recorder};
 use crate::trace::Disturb;
+use crate::trace::splitmix::splitmix64;
 
 /// How late a step begins at most.
 const LATEST: u64 = 50;
@@ -71,9 +72,7 @@ pub(super) fn delay(seed: u32, command: &str) -> Duration {
     let hash = command.bytes().fold(0xcbf2_9ce4_8422_2325_u64 ^ u64::from(seed), |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
-    let mixed = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    Duration::from_millis((mixed ^ (mixed >> 31)) % (LATEST + 1))
+    Duration::from_millis(splitmix64(hash) % (LATEST + 1))
 }
 
 #[cfg(test)]
