@@ -439,7 +439,7 @@ pub struct Known {
     /// Pattern of the artifact it is about; any if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// The kbuild command to blame, greps to `cmd_...`.
+    /// The kbuild command to blame, greps to `cmd_...`: what another one did is not this fault. Where that is not known, any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cmd: Option<String>,
     /// The edit after which it appears; any build if left out.

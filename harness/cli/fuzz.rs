@@ -27,7 +27,7 @@ use crate::runner::{Parts, Status};
 use crate::scenario::{Edit, Expect, FindingName, OracleWhen, When};
 use crate::tree;
 use crate::verdict::fuzz::generate::{Population, Wanted, sequence, things};
-use crate::verdict::fuzz::{EditKind, Found, Fuzz, Listed, Shown, counts, groups, tolerated};
+use crate::verdict::fuzz::{EditKind, Found, Fuzz, Listed, Shown, counts, groups};
 use crate::verdict::{ATTENTION, Finding, Standing, Verdict};
 
 mod population;
@@ -487,9 +487,8 @@ impl Work {
             self.fuzz.tried += 1;
             self.fuzz.made += names.iter().filter(|name| made(name).is_some()).count() as u64;
         }
-        let known = &self.ready.loaded.scenario.known;
-        let (listed, new): (Vec<&Finding>, Vec<&Finding>) =
-            wrong(scenario, whole).partition(|finding| tolerated(finding, known));
+        let tolerated = |finding: &&Finding| matches!(finding.standing, Standing::Known { .. });
+        let (listed, new): (Vec<&Finding>, Vec<&Finding>) = wrong(scenario, whole).partition(tolerated);
         self.fuzz.known += u64::from(!listed.is_empty());
         let mut guilty: Vec<String> = listed.iter().filter_map(|finding| finding.edit.clone()).take(1).collect();
         for shown in groups(new.iter().copied()) {

@@ -22,7 +22,8 @@ pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
             let fits = finding.name == known.finding
                 && fits_target(finding, known.target.as_deref())
                 // Strictly: what began at an earlier edit is not known because it lasts until this one.
-                && known.edit.as_ref().is_none_or(|edit| finding.edit.as_ref() == Some(edit));
+                && known.edit.as_ref().is_none_or(|edit| finding.edit.as_ref() == Some(edit))
+                && fits_cmd(finding, known.cmd.as_deref());
             if fits {
                 seen = true;
                 if matches!(finding.standing, Standing::New | Standing::Latent) {
@@ -85,7 +86,10 @@ pub(super) fn weigh(record: &ScenarioRecord, comparison: &mut Comparison) {
 pub(super) fn weigh_audit(record: &ScenarioRecord, findings: &mut [Finding]) {
     let listed = |known: &&Known| known.finding == FindingName::DepMissing && is_known_here(record, known);
     for known in record.scenario.known.iter().filter(listed) {
-        for finding in findings.iter_mut().filter(|finding| fits_target(finding, known.target.as_deref())) {
+        let fits = |finding: &&mut Finding| {
+            fits_target(finding, known.target.as_deref()) && fits_cmd(finding, known.cmd.as_deref())
+        };
+        for finding in findings.iter_mut().filter(fits) {
             finding.standing = Standing::Known { why: known.why.clone() };
         }
     }
@@ -119,6 +123,15 @@ fn absent(
 /// Whether a finding, or one of its name that was folded under it, is about such an artifact.
 fn fits_target(finding: &Finding, pattern: Option<&str>) -> bool {
     targets(finding, finding.name).any(|target| pattern.is_none_or(|pattern| pattern_matches(pattern, target)))
+}
+
+/// Whether a finding can come from such a `cmd_X`: where its step, or the name of its command, is not known, it can.
+fn fits_cmd(finding: &Finding, wanted: Option<&str>) -> bool {
+    fn bare(name: &str) -> &str {
+        name.strip_prefix("cmd_").unwrap_or(name)
+    }
+    let known = finding.cause.as_ref().and_then(|cause| cause.cmd.as_ref());
+    wanted.zip(known).is_none_or(|(wanted, known)| bare(wanted) == bare(&known.name))
 }
 
 /// What a finding is about if it has this name, and those of this name that were folded under it; one of another name is

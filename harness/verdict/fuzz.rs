@@ -8,14 +8,12 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, Standing};
-use crate::scenario::{Class, FindingName, Known};
+use super::Finding;
+use crate::scenario::{Class, FindingName};
 
 pub mod generate;
 pub mod shrink;
 pub mod texts;
-
-use super::compare::pattern_matches;
 
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $weight:literal;)+) => {
@@ -172,24 +170,6 @@ pub fn counts(finding: &Finding, costs: bool) -> bool {
     // What make runs again because a file is newer, it runs by design; a build with nothing changed has no such reason.
     let cost = costs && finding.name == FindingName::NoopRan;
     !own && (finding.name.class() == Class::Wrong || cost)
-}
-
-/// Whether a finding is tolerated: the scenario lists it, and with the step that is to blame where it names one.
-#[must_use]
-pub fn tolerated(finding: &Finding, known: &[Known]) -> bool {
-    if !matches!(finding.standing, Standing::Known { .. }) {
-        return false;
-    }
-    let Some(cmd) = finding.cause.as_ref().and_then(|cause| cause.cmd.as_ref()) else { return true };
-    let named = |entry: &&Known| {
-        entry.cmd.as_ref().is_some_and(|name| cmd.name.trim_start_matches("cmd_") == name.trim_start_matches("cmd_"))
-    };
-    let of = |entry: &&Known| {
-        entry.finding == finding.name
-            && entry.target.as_ref().is_none_or(|target| pattern_matches(target, &finding.target))
-    };
-    // Of entries that name no command every one fits.
-    known.iter().filter(of).any(|entry| entry.cmd.is_none() || named(&entry))
 }
 
 /// The faults that a run shows, each once: findings of one edit that are like each other are one.

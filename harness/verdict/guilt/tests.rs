@@ -322,3 +322,26 @@ fn what_an_edit_takes_away_is_not_made_for_nothing() {
     assert_eq!(["d/a.o", "d/.a.o.cmd", "d"].map(|file| needless(&deleted(file))), [0; 3]);
     assert_eq!(["d/b.o", "d/a.o.old"].map(|file| needless(&deleted(file))), [1; 2]);
 }
+
+#[test]
+fn a_known_fault_of_one_command_does_not_excuse_another() {
+    let by = |cmd: Option<&str>| {
+        let name = |name: &str| crate::trace::Cmd { name: name.into(), file: "src/Makefile".into(), line: 1 };
+        let link = |made: &str| Step { cmd: cmd.map(name), ..step("LD a.ko", "obj/a.o=o1", made) };
+        let known =
+            "[[known]]\nfinding = \"rebuild.diverged\"\ncmd = \"btf_ko\"\nwhy = \"a test\"\nwhen = \"sometimes\"\n";
+        let builds = [("control/clean", "1"), ("edit-1/incremental", "1"), ("edit-1/oracle", "2")];
+        let mut record =
+            record(&format!("{EDIT}{known}"), builds.iter().map(|(id, text)| build(id, &[("a.ko", text)])).collect());
+        record.traces = builds
+            .iter()
+            .map(|(id, text)| ((*id).to_owned(), steps(vec![link(&format!("obj/a.ko=l{text}"))])))
+            .collect();
+        judge(&record, &Accepted::default())
+    };
+    let verdict = |cmd| by(cmd).verdict;
+    assert_eq!(verdict(Some("cmd_btf_ko")), crate::verdict::Verdict::Passed, "{:#?}", by(Some("cmd_btf_ko")));
+    assert_eq!(verdict(Some("cmd_ld_ko_o")), crate::verdict::Verdict::Failed);
+    // Where the step's command has no name, it can be this one.
+    assert_eq!(verdict(None), crate::verdict::Verdict::Passed);
+}
