@@ -87,7 +87,7 @@ impl<'t, 'r> Search<'t, 'r> {
         let key = self.have.key(at);
         let right = self.want.runs(&key).last().copied();
         let own = |input: &&Content| step.in_place.iter().any(|path| **path == *input.path);
-        let differs = right.map(|right| differing(&step.inputs, &self.want.step(right).inputs)).unwrap_or_default();
+        let differs = right.map(|right| self.differing(at, right)).unwrap_or_default();
         let cause = if let Some(path) = differs.iter().find(|path| self.had_made(path, at)) {
             let fault = Fault::OwnOutput;
             return Some(Cause {
@@ -193,7 +193,7 @@ impl<'t, 'r> Search<'t, 'r> {
     /// The same step made the file in both.
     fn step(&self, have: At, want: At, before: Option<At>) -> Option<Cause> {
         let (mine, right) = (self.have.step(have), self.want.step(want));
-        let differs = differing(&mine.inputs, &right.inputs);
+        let differs = self.differing(have, want);
         let met = self.met.replace(false);
         for input in differs.iter().filter(|input| !self.had_made(input, have)) {
             let stale = || self.is_as_wanted(input, have, right, before).then(|| self.stale(input, have));
@@ -274,6 +274,30 @@ impl<'t, 'r> Search<'t, 'r> {
         Some(with_command(cause, first.map(|(ran, _)| ran.command.as_str())))
     }
 
+    /// What a step got otherwise than in the other tree: what holds something else, then what one of them alone read. What was
+    /// there for it as the other got it, and was not read, is not among it: it ended before it came to that.
+    fn differing(&self, have: At, want: At) -> Vec<String> {
+        let (mine, right) = (digests(&self.have.step(have).inputs), digests(&self.want.step(want).inputs));
+        let unread = |path: &String| {
+            let there = || match self.have.writer(path, None) {
+                Some(_) => self.have.made(path, Some(have)).as_deref() == right.get(path.as_str()).copied().flatten(),
+                None => have.0 >= self.edited(),
+            };
+            !mine.contains_key(path.as_str()) && there()
+        };
+        let mut differs = differing(&mine, &right);
+        differs.retain(|path| !unread(path));
+        differs.sort_by_key(|path| !(mine.contains_key(path.as_str()) && right.contains_key(path.as_str())));
+        differs
+    }
+
+    /// The first build after the last edit of the sources.
+    fn edited(&self) -> usize {
+        let last = self.have.builds.last().and_then(|(build, _)| build.edit);
+        let first = self.have.builds.iter().position(|(build, _)| build.edit == last);
+        last.and(first).unwrap_or_else(|| self.have.last())
+    }
+
     /// Whether the outputs of two runs differ, as far as the traces have them.
     fn repeated(&self, have: At, want: At) -> bool {
         digests(&self.have.step(have).outputs) != digests(&self.want.step(want).outputs)
@@ -287,7 +311,7 @@ impl<'t, 'r> Search<'t, 'r> {
         match (now, wanted) {
             (Some(now), Some(wanted)) => now == wanted || then.is_some_and(|then| then == wanted),
             // No build made it: it is of the sources, which were edited before the last build.
-            (None, _) => have.0 < self.have.last() && self.have.writer(path, None).is_none(),
+            (None, _) => have.0 < self.edited() && self.have.writer(path, None).is_none(),
             (Some(_), None) => false,
         }
     }
@@ -464,8 +488,7 @@ fn with_command(cause: Cause, command: Option<&str>) -> Cause {
 }
 
 /// Paths whose contents are not the same in both; one whose content is not known counts as the same.
-fn differing(mine: &[Content], right: &[Content]) -> Vec<String> {
-    let (mine, right) = (digests(mine), digests(right));
+fn differing(mine: &BTreeMap<&str, Option<&str>>, right: &BTreeMap<&str, Option<&str>>) -> Vec<String> {
     let all: BTreeSet<&&str> = mine.keys().chain(right.keys()).collect();
     let differs = |path: &&&&str| match (mine.get(**path), right.get(**path)) {
         (Some(Some(a)), Some(Some(b))) => a != b,

@@ -345,3 +345,31 @@ fn a_known_fault_of_one_command_does_not_excuse_another() {
     // Where the step's command has no name, it can be this one.
     assert_eq!(verdict(None), crate::verdict::Verdict::Passed);
 }
+
+#[test]
+fn what_a_step_never_came_to_read_is_not_what_went_wrong() {
+    let object = || step("CC a.o", "src/a.c=2", "obj/a.o=o2");
+    // A thin archive has its members by name: who reads a short one opens none of them.
+    let found = cause(vec![
+        ("control/clean", "1", vec![]),
+        (
+            "edit-1/incremental",
+            "1",
+            vec![
+                object(),
+                step("AR built-in.a", "", "obj/built-in.a=short"),
+                step("LD a.ko", "obj/built-in.a=short", "obj/a.ko=l1"),
+            ],
+        ),
+        (
+            "edit-1/oracle",
+            "2",
+            vec![
+                object(),
+                step("AR built-in.a", "obj/a.o=o2", "obj/built-in.a=whole"),
+                step("LD a.ko", "obj/a.o=o2 obj/built-in.a=whole", "obj/a.ko=l2"),
+            ],
+        ),
+    ]);
+    assert_eq!((found.fault, found.step.as_str()), (Fault::Irreproducible, "AR built-in.a"), "{}", found.why);
+}
