@@ -53,7 +53,9 @@ mod steps;
 
 pub use processes::{Action, Deed, End, Environment, Process, Program, Trace};
 
-pub use steps::{Cmd, Comparison, Content, Differs, Kind, Ran, Root, Saved, Step, compare, kbuild, live_name, steps};
+pub use steps::{
+    Cmd, Comparison, Content, Differs, Kind, Ran, Root, Saved, Step, compare, is_descent, kbuild, live_name, steps,
+};
 
 /// The hidden subcommand under which the harness's own executable traces a command.
 pub const SUBCOMMAND: &str = "__trace";

@@ -628,6 +628,18 @@ pub(super) fn label(command: &str) -> Option<String> {
     })
 }
 
+/// Whether a command does nothing but start another make, as far as its text tells: make's own steps are what is told then. One
+/// with a label is a step like others.
+#[must_use]
+pub fn is_descent(command: &str) -> bool {
+    let body = kbuild::body(command);
+    let sets = |word: &&str| word.split_once('=').is_some_and(|(name, _)| !name.contains(['/', '-', '\'', '"']));
+    let words: Vec<OsString> = body.split_whitespace().skip_while(sets).map(OsString::from).collect();
+    label(command).is_none()
+        && !body.contains([';', '|', '&'])
+        && words.first().is_some_and(|program| is_make(Path::new(program), &words))
+}
+
 /// What a step is called while it runs, when nothing is known but its command: its label, or what it does.
 #[must_use]
 pub fn live_name(command: &str) -> String {

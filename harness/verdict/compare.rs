@@ -6,7 +6,8 @@ use super::{ATTENTION, Finding, Standing};
 use crate::artifact::record::{BuildRecord, Mode, Role, ScenarioRecord, Status};
 use crate::artifact::{Artifact, diff_parts};
 use crate::runner::MOST_VARIED;
-use crate::scenario::{Edit, FindingName, nearest};
+use crate::scenario::{Edit, FindingName, Moment, nearest};
+use crate::trace::{Kind, Step, kbuild, live_name};
 
 mod btf;
 
@@ -89,7 +90,7 @@ pub(super) fn compare(record: &ScenarioRecord) -> Comparison {
         if let Some(before) = before
             && incremental.status.ok()
         {
-            comparison.expected_of_edit(record, edit, before, incremental);
+            comparison.expected_of_edit(record, edit, before, incremental, interrupted);
         }
         before = record.builds.iter().rfind(|b| b.role == Role::Control && b.edit == Some(n)).or(Some(incremental));
     }
@@ -412,11 +413,11 @@ impl Comparison {
             let pattern = &interrupt.step;
             let mut finding = finding(record, FindingName::ExpectUnmet, pattern, build);
             let nth = interrupt.nth.filter(|nth| *nth > 1);
-            let ran = build.labels.iter().any(|label| pattern_matches(pattern, label));
+            let ran = ran(record, build, pattern) >= nth.unwrap_or(1) as usize;
             let what = match nth {
+                _ if ran && interrupt.fault.is_some() => "it did not write so often".to_owned(),
+                _ if ran && interrupt.when == Some(Moment::During) => "it did not change files so often".to_owned(),
                 Some(nth) => format!("no {nth} such steps ran"),
-                None if ran && interrupt.fault.is_some() => "it did not write so often".to_owned(),
-                None if ran && interrupt.change.is_some() => "it did not change files so often".to_owned(),
                 None => "no such step ran".to_owned(),
             };
             let near = nearest_step(pattern, build.labels.iter());
@@ -450,7 +451,14 @@ impl Comparison {
     }
 
     /// What the scenario demands of the build after an edit.
-    fn expected_of_edit(&mut self, record: &ScenarioRecord, edit: &Edit, before: &BuildRecord, after: &BuildRecord) {
+    fn expected_of_edit(
+        &mut self,
+        record: &ScenarioRecord,
+        edit: &Edit,
+        before: &BuildRecord,
+        after: &BuildRecord,
+        interrupted: Option<&BuildRecord>,
+    ) {
         let mut unmet = |key: &str, pattern: &str, summary: String, detail: Vec<String>| {
             let mut finding = finding(record, FindingName::ExpectUnmet, pattern, after);
             finding.summary = format!("`{key} = \"{pattern}\"`: {summary}");
@@ -465,12 +473,12 @@ impl Comparison {
                     labels => shortened("make printed", labels),
                 };
                 detail.push(format!("the whole log: {}", after.log));
-                unmet(
-                    "runs",
-                    pattern,
-                    format!("no such step ran{}", nearest_step(pattern, after.labels.iter())),
-                    detail,
-                );
+                let earlier = interrupted.filter(|build| ran(record, build, pattern) > 0);
+                let summary = match earlier {
+                    Some(build) => format!("it ran in {}, and not in the build that this is about, the next", build.id),
+                    None => format!("no such step ran{}", nearest_step(pattern, after.labels.iter())),
+                };
+                unmet("runs", pattern, summary, detail);
             }
         }
         for pattern in &edit.skips {
@@ -547,6 +555,17 @@ fn varies_with(record: &ScenarioRecord, control: &BuildRecord, experiment: &Buil
             }
         }
     })
+}
+
+/// How many steps of a build fit: by what make printed, or where it printed nothing (`make -s`) by the trace.
+fn ran(record: &ScenarioRecord, build: &BuildRecord, pattern: &str) -> usize {
+    let printed = build.labels.iter().chain(&build.lines).filter(|line| pattern_matches(pattern, line)).count();
+    let fits = |step: &&Step| {
+        let names = [live_name(&step.command), kbuild::body(&step.command).to_owned()];
+        step.kind == Kind::Recipe && names.iter().any(|name| pattern_matches(pattern, name))
+    };
+    let traced = record.traces.get(&build.id).map_or(0, |steps| steps.steps.iter().filter(fits).count());
+    printed.max(traced)
 }
 
 /// The first of many lines under a heading; what is left out is counted.

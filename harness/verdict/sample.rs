@@ -45,6 +45,7 @@ pub(crate) fn build(id: &str, artifacts: &[(&str, &str)]) -> BuildRecord {
     let mode = match kind {
         "clean" | "oracle" => Mode::Clean,
         "incremental" => Mode::Incremental,
+        "interrupted" => Mode::Interrupted,
         _ => Mode::Noop,
     };
     let role = match (place, kind.starts_with("oracle")) {

@@ -9,7 +9,7 @@ use super::compare::pattern_matches;
 use crate::artifact::record::BuildRecord;
 use crate::artifact::steps::Steps;
 use crate::scenario::{Fault, Ignore, Interrupt, Moment, Signal, Whom};
-use crate::trace::{Kind, Step, live_name};
+use crate::trace::{Kind, Step, is_descent, live_name};
 
 /// Why nothing was tried of a sweep that only lists.
 pub const LISTED: &str = "listed alone";
@@ -104,8 +104,9 @@ pub fn points(steps: &Steps, ways: &Ways, wanted: &dyn Fn(&Step) -> bool) -> Vec
     let mut points = Vec::new();
     for (at, step) in recipes(steps, wanted) {
         let pattern = &names[at];
-        // As the tracer counts: every step that fits, queries aside.
-        let fits = |n: &usize| steps.steps[*n].kind != Kind::Query && pattern_matches(pattern, &names[*n]);
+        // As the tracer counts: every step that fits, queries and makes below make aside.
+        let counts = |step: &Step| step.kind != Kind::Query && !is_descent(&step.command);
+        let fits = |n: &usize| counts(&steps.steps[*n]) && pattern_matches(pattern, &names[*n]);
         let nth = u32::try_from((0..at).filter(fits).count()).unwrap_or(u32::MAX - 1) + 1;
         let one = |when: Moment, change: Option<u32>, signal: Signal, to: Whom| Interrupt {
             step: pattern.clone(),

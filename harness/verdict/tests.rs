@@ -507,3 +507,30 @@ fn findings_come_the_worst_first() {
     ];
     finds(&record(known, builds), Verdict::Failed, &found);
 }
+
+#[test]
+fn what_ran_before_the_interruption_is_told_so() {
+    let edit =
+        "[[edit]]\nfile = \"init/main.c\"\ntouch = true\ninterrupt = { step = \"LD a.ko\" }\nruns = [\"CC a.o\"]\n";
+    let mut interrupted = build("edit-1/interrupted", &[]).printed(&["CC a.o", "LD a.ko"]);
+    interrupted.interrupted = Some("LD a.ko".into());
+    let mut builds = edited(inc("2").printed(&["LD a.ko"]), oracle("2"));
+    builds.insert(2, interrupted);
+    let judgement = finds(&record(edit, builds), Verdict::Failed, &["expect.unmet@edit-1:CC a.o"]);
+    let said = &judgement.findings[0].summary;
+    assert!(said.contains("it ran in edit-1/interrupted, and not in the build that this is about"), "{said}");
+}
+
+#[test]
+fn a_step_that_ran_and_printed_nothing_is_no_step_that_did_not_run() {
+    let edit = "[[edit]]\nfile = \"init/main.c\"\ntouch = true\ninterrupt = { step = \"LD a.ko\", fault = \"EIO\" }\n";
+    let mut builds = edited(inc("2"), oracle("2"));
+    builds.insert(2, build("edit-1/interrupted", &[]));
+    let mut record = record(edit, builds);
+    let summary = |record: &ScenarioRecord| judged(record).findings[0].summary.clone();
+    assert!(summary(&record).contains("for no such step ran"), "{}", summary(&record));
+    let step = crate::trace::Step { command: "echo '  LD      a.ko'; ld -o a.ko".into(), ..Default::default() };
+    let steps = crate::artifact::steps::Steps { steps: vec![step], ..Default::default() };
+    record.traces.insert("edit-1/interrupted".into(), steps);
+    assert!(summary(&record).contains("for it did not write so often"), "{}", summary(&record));
+}

@@ -6,7 +6,7 @@
 use wildmatch::WildMatch;
 
 use crate::scenario::{Fault, Interrupt, Moment, Whom};
-use crate::trace::steps::{kbuild, label, live_name};
+use crate::trace::steps::{is_descent, kbuild, label, live_name};
 
 pub(super) struct Interrupter {
     pub(super) what: Interrupt,
@@ -52,7 +52,7 @@ impl Interrupter {
     /// A child of make runs its first program: this is what make gave to the shell, or started.
     pub(super) fn began(&mut self, process: usize, command: &str) {
         // For want of memory the kernel picks.
-        if self.step.is_some() || self.what.memory.is_some() {
+        if self.step.is_some() || self.what.memory.is_some() || is_descent(command) {
             return;
         }
         let label = label(command);
@@ -145,6 +145,21 @@ mod tests {
             it.changed(7);
             assert_eq!(it.is_due(), due);
         }
+    }
+
+    #[test]
+    fn a_make_below_make_is_none_of_the_steps_that_are_counted() {
+        let mut it = of(r#"{"step":"*","nth":2}"#);
+        for (number, command) in
+            ["make -f Makefile.build obj=lib", "A=1 /usr/bin/make -C tools", "gcc -c a.c"].iter().enumerate()
+        {
+            it.began(number, command);
+        }
+        assert!(!it.is_due());
+        // What does more than that, or says what it is, is a step.
+        it.began(4, "make -C tools; cp tools/out .");
+        assert_eq!((it.is_due(), it.step), (true, Some(4)));
+        assert!(!is_descent("echo '  DESCEND objtool'; make -C tools/objtool") && !is_descent("gcc -DMAKE=make a.c"));
     }
 
     /// Of writes by the step (`true`) and by others, which fail.
