@@ -622,7 +622,8 @@ fn conclude(args: &FuzzArgs, mut work: Work, interrupted: bool, scenarios: &mut 
         report.findings.push(Finding { confirmed: None, standing: Standing::New, ..case.finding.clone() });
         if !case.found.confirmed && case.found.file.is_some() {
             let id = case.finding.id();
-            report.notes.push(format!("{ATTENTION}{id}: the scenario that was written does not show it once more"));
+            let what = if interrupted { "was not run to its end" } else { "does not show it once more" };
+            report.notes.push(format!("{ATTENTION}{id}: the scenario that was written {what}"));
         }
     }
     work.fuzz.found = work.cases.into_iter().map(|case| case.found).collect();

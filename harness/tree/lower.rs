@@ -41,6 +41,11 @@ pub trait Lower: Sync {
     /// # Errors
     /// The directory could not be read.
     fn names(&self, dir: &str) -> io::Result<Vec<String>>;
+
+    /// Whether `path` is, by a symbolic link, a file outside of the tree: nothing that the tree's owner edits.
+    fn leads_out(&self, _path: &str) -> bool {
+        false
+    }
 }
 
 /// A source tree in a directory of the host.
@@ -77,6 +82,11 @@ impl Lower for DirLower {
             }
             Err(_) => Ok(Vec::new()),
         }
+    }
+
+    fn leads_out(&self, path: &str) -> bool {
+        let real = |path: &Path| path.canonicalize();
+        matches!((real(&self.0), real(&self.0.join(path))), (Ok(top), Ok(file)) if !file.starts_with(&top))
     }
 }
 

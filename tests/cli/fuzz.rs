@@ -1,9 +1,13 @@
 //! Random edits: the same from the same seed, what they find, and the scenario that is left of it.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
 
 use kbuild_repro::report::Report;
 use kbuild_repro::scenario::FindingName;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::{Lab, Ran, has_make, of, read_report};
 
@@ -128,4 +132,49 @@ fn options_that_mean_nothing_are_told() {
     lab.run(&["fuzz", "tree", "--for", "soon"]).exits(2).says(&["a time such as"]);
     lab.run(&["fuzz"]).exits(2).says(&["SCENARIO"]);
     lab.run(&["fuzz", "nosuch"]).exits(4).says(&["nosuch"]);
+}
+
+#[test]
+fn what_was_found_is_written_when_it_is_stopped() {
+    if !has_make() {
+        return;
+    }
+    let lab = lab(true);
+    let arguments = ["fuzz", "tree", "--kinds", "touch,change", "--edits", "6", "--sequences", "4", "--write", "found"];
+    let mut command = lab.command(&[&arguments[..], &["--json", "report.json"]].concat());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let said = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let mut all = String::new();
+    for line in said.map_while(Result::ok) {
+        // Before the first run that makes it small, and once: a second signal ends it at once.
+        if line.contains("faults: 1") && !all.contains("faults: 1") {
+            kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
+        }
+        all.push_str(&line);
+        all.push('\n');
+    }
+    assert_eq!(child.wait().expect("it ends").code(), Some(130), "{all}");
+    let report = read_report(&lab.path("report.json")).expect("a report");
+    let fuzz = of(&report, "tree").fuzz.clone().expect("fuzzed");
+    let [found] = fuzz.found.as_slice() else { panic!("{:#?} {all}", fuzz.found) };
+    let file = found.file.as_deref().expect("written");
+    assert!(!found.confirmed && lab.path(file).is_file(), "{found:?} {all}");
+    lab.run(&["check", file]).exits(0);
+}
+
+#[test]
+fn a_link_out_of_the_tree_is_nothing_to_edit() {
+    let lab = lab(false);
+    lab.write("outside", "text\n");
+    let files = || {
+        let (_, report) = fuzz(&lab, &["--list", "--sequences", "1"]);
+        of(&report, "tree").fuzz.as_ref().expect("fuzzed").files
+    };
+    let own = files();
+    let link = lab.path("scenarios/t/tree/link");
+    symlink(lab.path("outside"), &link).unwrap();
+    assert_eq!(files(), own);
+    fs::remove_file(&link).unwrap();
+    symlink("a", &link).unwrap();
+    assert_eq!(files(), own + 1);
 }

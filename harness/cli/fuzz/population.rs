@@ -42,6 +42,7 @@ pub(super) fn of(
         let bytes = match plan.base.files.get(path) {
             Some(FileState::Present { bytes, .. }) => bytes.to_vec(),
             Some(FileState::Deleted) => return None,
+            None if lower.leads_out(path) => return None,
             None => lower.read(path).ok().flatten()?.bytes,
         };
         String::from_utf8(bytes).ok().filter(|text| text.len() <= LARGEST)

@@ -25,10 +25,8 @@ pub(super) fn all(whole: &Whole<'_>, work: &mut Work, session: &mut Session<'_>)
     let mut cases = std::mem::take(&mut work.cases);
     // Those that are told with an earlier one.
     let mut told = BTreeSet::new();
+    // Who stops it gets what was found all the same: written as far as it was made small, and not run.
     for number in 0..cases.len() {
-        if session.cancel.load(Ordering::Relaxed) {
-            break;
-        }
         let before = &cases[..number];
         // What was found in pieces can turn out to be one fault, once it is small.
         let mut shrinking =
@@ -54,9 +52,6 @@ pub(super) fn all(whole: &Whole<'_>, work: &mut Work, session: &mut Session<'_>)
         if let Some((shown, finding)) = last {
             case.found.about.extend(shown.about);
             (case.edit, case.finding) = (shown.edit, finding);
-        }
-        if session.cancel.load(Ordering::Relaxed) {
-            break;
         }
         // What was found is told in any case.
         match keep(whole, work, case, small, number + 1, session) {
@@ -326,11 +321,17 @@ fn keep(
     for attempt in 0..3 {
         let text = toml::to_string_pretty(&scenario).map_err(CliError::internal)?;
         fs::write(&file, tidied(&text)).map_err(|error| unwritten(&file, &error))?;
+        if session.cancel.load(Ordering::Relaxed) {
+            break;
+        }
         let select = SelectArgs { what: vec![file.display().to_string()], tier: Vec::new(), scenarios: None };
         let sources = load::sources(&whole.stages.host, whole.args.how.cache.as_deref());
         let ready = load::read(load::select(&select, &whole.stages.host.cwd)?, &sources)?;
         let name = format!("found-{number}-{}", attempt + 1);
-        let report = whole.stages.run_quietly(&name, Parts::ALL, ready, session)?;
+        let report = match whole.stages.run_quietly(&name, Parts::ALL, ready, session) {
+            Err(_) if session.cancel.load(Ordering::Relaxed) => break,
+            ran => ran?,
+        };
         let Some(run) = report.scenarios.into_iter().next() else { break };
         work.seconds += run.seconds;
         confirmed = run.verdict == Verdict::Passed;
