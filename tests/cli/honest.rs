@@ -224,3 +224,19 @@ fn files_beside_a_scenario_are_files() {
     let lab = lab("o.txt: a.c\n\tcp a.c o.txt\n", "artifacts = [\"*\"]\n[[edit]]\npatch = \"/dev/zero\"\n");
     lab.run(&["check"]).exits(2).says(&["cannot read the patch `/dev/zero`: it is no regular file"]);
 }
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a skipped test says why")]
+fn what_is_left_out_for_its_kernel_is_not_asked_for_its_tools() {
+    let lab = Lab::new();
+    lab.scenario(
+        "tools",
+        "tier = \"graft\"\n[tree]\nsrctree = \"graft\"\nkernel = \"debian:6.12\"\n[toolchain]\npahole = \"1.29\"\n",
+    );
+    let ran = lab.run(&["run"]);
+    if ran.out.contains("missing:") {
+        eprintln!("skipped: {ran}");
+        return;
+    }
+    ran.exits(4).says(&["`debian:6.12` is not in the cache"]);
+}

@@ -58,14 +58,24 @@ impl MatrixArgs {
     pub(crate) fn matrix(&self, cwd: &Path) -> Result<Matrix, CliError> {
         let Self { kernel, pahole, make, compiler, make_jobs } = self;
         Ok(Matrix {
-            kernel: kernel.iter().map(|text| kernel_of(text, cwd)).collect::<Result<_, _>>()?,
-            pahole: pahole.iter().map(|text| tool_of("pahole", text, cwd)).collect::<Result<_, _>>()?,
-            make: make.iter().map(|text| tool_of("make", text, cwd)).collect::<Result<_, _>>()?,
-            compiler: compiler.clone(),
-            jobs: make_jobs.clone(),
+            kernel: once(kernel.iter().map(|text| kernel_of(text, cwd)).collect::<Result<_, _>>()?),
+            pahole: once(pahole.iter().map(|text| tool_of("pahole", text, cwd)).collect::<Result<_, _>>()?),
+            make: once(make.iter().map(|text| tool_of("make", text, cwd)).collect::<Result<_, _>>()?),
+            compiler: once(compiler.clone()),
+            jobs: once(make_jobs.clone()),
             except: Vec::new(),
         })
     }
+}
+
+/// A list without what it has already: a cell is run once.
+fn once<T: PartialEq>(list: Vec<T>) -> Vec<T> {
+    list.into_iter().fold(Vec::new(), |mut kept, one| {
+        if !kept.contains(&one) {
+            kept.push(one);
+        }
+        kept
+    })
 }
 
 fn kernel_of(text: &str, cwd: &Path) -> Result<String, CliError> {
@@ -278,6 +288,14 @@ mod tests {
         assert_eq!(args("", "system,1.30").expect("paholes").pahole, [SYSTEM, "1.30"]);
         assert_eq!(args("", "newest"), Err("`newest` is no pahole".into()));
         assert_eq!(args("", "./no/pahole"), Err("there is no program `./no/pahole`".into()));
+    }
+
+    #[test]
+    fn what_a_list_has_twice_is_one_cell() {
+        let kernel = ["6.12", "7.3", "debian:6.12"].map(str::to_owned).to_vec();
+        let args = MatrixArgs { kernel, make_jobs: vec![1, 4, 1], ..MatrixArgs::default() };
+        let matrix = args.matrix(Path::new("/here")).expect("lists");
+        assert_eq!((matrix.kernel, matrix.jobs), (vec!["debian:6.12".into(), "debian:7.3".into()], vec![1, 4]));
     }
 
     #[test]

@@ -37,6 +37,15 @@ impl Run<'_> {
             }
             let wished = asked || ready.found.by_name;
             let fetch = (wished || self.how.bootstrap) && !self.how.no_fetch;
+            let mut hand = load::at_hand(&ready, &sources);
+            // A kernel that the command line lists is asked for, whatever scenario it is for.
+            let listed = fetch && ready.cell.has_own_kernel();
+            let absent = || format!("`{}` is not in the cache", ready.source);
+            if let (Err(Absent::Fetch(how)), false) = (&hand, wished || listed) {
+                // No tool is unpacked for what is not built.
+                *left_out.entry(format!("{}; get it by `{how}`", absent())).or_default() += 1;
+                continue;
+            }
             let chosen = match shelf.choose(&self.host, &ready.loaded.scenario, fetch) {
                 Ok(chosen) => chosen,
                 Err(error) => {
@@ -56,16 +65,9 @@ impl Run<'_> {
                     continue;
                 }
             };
-            let mut hand = load::at_hand(&ready, &sources);
             if let Err(Absent::Fetch(how)) = &hand {
-                let reason = format!("`{}` is not in the cache; get it by `{how}`", ready.source);
-                // A kernel that the command line lists is asked for, whatever scenario it is for.
-                let listed = fetch && ready.cell.has_own_kernel();
-                if !(wished || listed) {
-                    *left_out.entry(reason).or_default() += 1;
-                    continue;
-                }
                 if self.how.no_fetch {
+                    let reason = format!("{}; get it by `{how}`", absent());
                     work.push(Work { ready, state: Err(Ended::Skipped { reason }) });
                     continue;
                 }
