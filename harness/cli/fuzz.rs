@@ -41,19 +41,24 @@ const AGAIN: usize = 3;
 const SKIPPED: usize = 4;
 
 const AFTER_HELP: &str = "\
-Builds the scenario's tree, and then makes sequences of edits in it: comments, other numbers, new functions, headers that get
-another name, flags and order of objects, Kconfig symbols, variables, lost objects, other goals, interruptions; and some are taken
-back. After the last edit of each the incremental build has to be what a clean build is, or halving finds the edit at which it
-was not. The scenario's own edits are not made. A fault is told once: it is shrunk to the fewest and smallest edits and the
-smallest configuration that show it, and written as a scenario.
+Builds the scenario's tree, and then makes sequences of edits in it: comments,
+other numbers, new functions, headers that get another name, flags and order of
+objects, Kconfig symbols, variables, lost objects, other goals, interruptions;
+and some are taken back. The scenario's own edits are not made.
+
+After the last edit of each the incremental build has to be what a clean build
+is, or halving finds the edit at which it was not. A fault is told once: it is
+shrunk to the fewest and smallest edits and the smallest configuration that show
+it, and written as a scenario.
 
   kbuild-repro fuzz scenarios/headers/missing-dep.toml
   kbuild-repro fuzz scenarios/build/clean.toml --for 10m --seed 3
-  kbuild-repro fuzz graft/noop@7.3 --kinds change,header,undo,interrupt --sequences 50 --write found
-  kbuild-repro fuzz scenarios/build/clean.toml --seed 3 --list          the sequences, without making them
-  kbuild-repro fuzz scenarios/build/clean.toml --seed 3 --only 17       one of them
+  kbuild-repro fuzz graft/noop@7.3 --kinds header,interrupt --write found
+  kbuild-repro fuzz scenarios/build/clean.toml --seed 3 --list
+  kbuild-repro fuzz scenarios/build/clean.toml --seed 3 --only 17
 
-The same seed gives the same sequences of the same tree, on any machine.";
+The same seed gives the same sequences of the same tree, on any machine: --list
+shows them without making them, --only makes one of them.";
 
 /// What to fuzz.
 #[derive(Debug, Clone, Args)]

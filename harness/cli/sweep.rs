@@ -35,19 +35,24 @@ const MOST_IN_TREE: usize = 60;
 const ROUNDS: usize = 400;
 
 const AFTER_HELP: &str = "\
-Makes the build after the scenario's first edit (--edit: another one; without edits: after `make clean`) once under
-the tracer, and then once more for each of its steps, interrupted there: before the step does anything, as it changes
-its first files, and when it has ended and make does not know. After each interruption make is run again, and what it
-gives has to be what a clean build gives. What is not is confirmed in a run of its own, which names the cause.
+Makes the build after the scenario's first edit (--edit: another one; without
+edits: after `make clean`) once under the tracer, and then once more for each of
+its steps, interrupted there: before the step does anything, as it changes its
+first files, and when it has ended and make does not know. After each
+interruption make is run again, and what it gives has to be what a clean build
+gives. What is not is confirmed in a run of its own, which names the cause.
 
-With --fault nothing is killed: writes fail, of a step and of what comes after it. ENOSPC is a disk that is full until
-the build has ended, EIO one write error, EPIPE an output that nobody reads any more (`make 2>&1 | head`).
+With --fault nothing is killed: writes fail, of a step and of what comes after
+it. ENOSPC is a disk that is full until the build has ended, EIO one write
+error, EPIPE an output that nobody reads any more (`make 2>&1 | head`).
 
   kbuild-repro sweep scenarios/resume/kill-window.toml
-  kbuild-repro sweep graft/noop@7.3 --step 'BTF*' --step 'LD*' --signal KILL,TERM
+  kbuild-repro sweep graft/noop@7.3 --step 'BTF*' --signal KILL,TERM
   kbuild-repro sweep graft/noop@7.3 --fault ENOSPC,EIO
   kbuild-repro sweep scenarios/resume/clean.toml --edit terminated --list
-  kbuild-repro sweep tinyconfig.toml --limit 50 --seed 7          a sample, the same each time";
+  kbuild-repro sweep tinyconfig.toml --limit 50 --seed 7
+
+The last is a sample, the same each time.";
 
 /// What to sweep.
 #[derive(Debug, Clone, Args)]

@@ -178,3 +178,21 @@ fn a_link_out_of_the_tree_is_nothing_to_edit() {
     symlink("a", &link).unwrap();
     assert_eq!(files(), own + 1);
 }
+
+#[test]
+fn the_help_of_what_takes_long_fits_a_terminal() {
+    let lab = Lab::new();
+    for (command, first) in [("fuzz", "Builds the scenario's tree"), ("sweep", "Makes the build after")] {
+        let ran = lab.run(&[command, "--help"]).exits(0);
+        let end: Vec<&str> = ran.out.lines().skip_while(|line| !line.starts_with(first)).collect();
+        assert!(end.len() > 10, "{ran}");
+        let long: Vec<&&str> = end.iter().filter(|line| line.len() > 80).collect();
+        assert!(long.is_empty(), "{long:#?}");
+        // Nothing was broken anew: but for the last of a paragraph, lines are filled.
+        let short = end.windows(2).find(|two| {
+            let plain = two.iter().all(|line| !line.is_empty() && !line.starts_with(' '));
+            plain && two[0].len() + 1 + two[1].split(' ').next().map_or(0, str::len) <= 78
+        });
+        assert_eq!(short, None);
+    }
+}
