@@ -221,6 +221,7 @@ impl Comparison {
     /// Two clean builds of the same sources.
     fn reproducible(&mut self, record: &ScenarioRecord, control: &BuildRecord, experiment: &BuildRecord) {
         let same = same_but_for(record);
+        let modes = record.scenario.experiment.as_ref().is_none_or(|experiment| experiment.umask.is_none());
         for (path, a, b) in pairs(record, control, experiment) {
             if a.is_some_and(|a| a.shipped) && b.is_some_and(|b| b.shipped) {
                 self.notes.push(format!(
@@ -234,9 +235,13 @@ impl Comparison {
             match (a, b) {
                 (Some(a), Some(b)) if same(a, b) => continue,
                 (Some(a), Some(b)) => {
-                    let diff = diff_parts(a, b);
+                    let b = Artifact { mode: if modes { b.mode } else { a.mode }, ..b.clone() };
+                    let diff = diff_parts(a, &b);
                     finding.summary = diff.summary.clone();
                     finding.parts = Some(diff);
+                    if !modes {
+                        finding.detail.push("the umask is varied: modes are not compared".to_owned());
+                    }
                 }
                 (Some(_), None) => finding.summary = "only the first build made it".into(),
                 _ => finding.summary = "only the second build made it".into(),

@@ -534,3 +534,17 @@ fn a_step_that_ran_and_printed_nothing_is_no_step_that_did_not_run() {
     record.traces.insert("edit-1/interrupted".into(), steps);
     assert!(summary(&record).contains("for it did not write so often"), "{}", summary(&record));
 }
+
+#[test]
+fn modes_are_not_told_where_the_umask_is_varied() {
+    let mut builds = twice(&[("a.ko", "1")]);
+    builds[1] = build("experiment/clean", &[("a.ko", "2")]);
+    builds[1].artifacts[0].mode = 0o600;
+    let told = |text: &str| {
+        let found = judged(&record(text, builds.clone())).findings[0].clone();
+        format!("{} {:?}", found.summary, found.detail)
+    };
+    assert!(told("").contains("mode 644 in A, 600 in B"), "{}", told(""));
+    let varied = told("[experiment]\numask = \"077\"\n");
+    assert!(!varied.contains("600") && varied.contains("modes are not compared"), "{varied}");
+}
