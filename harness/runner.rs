@@ -266,10 +266,7 @@ pub trait Observer: Sync {
     /// As [`Observer::built`].
     fn replayed(&self, replayed: &Replayed<'_>) -> Result<(), RunError>;
 
-    /// Whether the artifacts of two builds differ; `None` if not both worked, or there is nothing to compare.
-    fn differ(&self, build: &str, other: &str) -> Option<bool>;
-
-    /// The artifacts that one of two builds has otherwise than the other, or alone; `None` as for `differ`.
+    /// The artifacts of the other build that this one has otherwise, or lacks; `None` if not both worked, or the other has none.
     fn differing(&self, build: &str, other: &str) -> Option<BTreeSet<String>>;
 
     /// Whether a build that was looked at failed.

@@ -488,23 +488,13 @@ impl Observer for Recorder<'_> {
         Ok(())
     }
 
-    fn differ(&self, build: &str, other: &str) -> Option<bool> {
-        let state = self.state();
-        let find = |id: &str| state.builds.iter().find(|record| record.id == id && record.status.ok());
-        let (a, b) = find(build).zip(find(other))?;
-        let differs = |want: &Artifact| a.artifact(&want.path).is_none_or(|have| have.sha256 != want.sha256);
-        (!b.artifacts.is_empty()).then(|| b.artifacts.iter().any(differs))
-    }
-
     fn differing(&self, build: &str, other: &str) -> Option<BTreeSet<String>> {
         let state = self.state();
         let find = |id: &str| state.builds.iter().find(|record| record.id == id && record.status.ok());
-        let (a, b) = find(build).zip(find(other))?;
-        let only = |a: &BuildRecord, b: &BuildRecord| -> Vec<String> {
-            let differs = |one: &&Artifact| b.artifact(&one.path).is_none_or(|have| have.sha256 != one.sha256);
-            a.artifacts.iter().filter(differs).map(|one| one.path.clone()).collect()
-        };
-        (!b.artifacts.is_empty()).then(|| only(a, b).into_iter().chain(only(b, a)).collect())
+        let (have, want) = find(build).zip(find(other))?;
+        let differs = |one: &&Artifact| have.artifact(&one.path).is_none_or(|mine| mine.sha256 != one.sha256);
+        (!want.artifacts.is_empty())
+            .then(|| want.artifacts.iter().filter(differs).map(|one| one.path.clone()).collect())
     }
 
     fn failed(&self, build: &str) -> bool {

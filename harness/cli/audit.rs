@@ -19,7 +19,7 @@ use clap::Args;
 
 use super::load::{self, Ready};
 use super::progress::note;
-use super::stages::{Stages, chosen, reason, refusal, refuse};
+use super::stages::{First, Stages, chosen, reason};
 use super::traced::is_named;
 use super::{CliError, HowArgs, Session};
 use crate::artifact::database::Database;
@@ -136,21 +136,20 @@ pub(super) fn audit(args: &AuditArgs, session: &mut Session<'_>) -> Result<u8, C
     let ready: Vec<Ready> = ready.into_iter().map(|ready| plain(ready, args.host_tools)).collect();
     let stages = Stages::new(host, &args.how, args.scenarios.as_deref())?;
     let whole = Whole { args, stages };
-    let first: Vec<Ready> = ready.iter().map(asking).collect();
-    let parts = Parts { experiment: false, oracles: false, ..Parts::ALL };
-    let mut report = whole.stages.run("reads", Some("what its steps read is known"), parts, first, session)?;
-    let mut work = Vec::new();
-    for (at, scenario) in report.scenarios.iter_mut().enumerate() {
-        let Some(ready) = ready.iter().find(|ready| ready.found.id == scenario.id) else { continue };
+    let first = First {
+        name: "reads",
+        done: "what its steps read is known",
+        parts: Parts { experiment: false, oracles: false, ..Parts::ALL },
+        scenarios: ready.iter().map(asking).collect(),
+        of: |ready| ready,
+    };
+    let again = |ready: &Ready| {
         let steps = args.step.iter().flat_map(|step| ["--step".to_owned(), step.clone()]);
         let words: Vec<String> = std::iter::once(ready.found.name.clone()).chain(steps).collect();
-        scenario.again = format!("kbuild-repro audit {}", crate::runner::pasted(&words));
-        match begin(&whole, at, ready, &sources, scenario)? {
-            Ok(begun) => work.push(begun),
-            Err(why) => refuse(scenario, why),
-        }
-    }
-    report.findings.clear();
+        format!("kbuild-repro audit {}", crate::runner::pasted(&words))
+    };
+    let mut known = |at: usize, ready: &Ready, scenario: &ScenarioReport| begin(&whole, at, ready, &sources, scenario);
+    let (mut report, mut work) = whole.stages.begin(first, &ready, &again, &mut known, session)?;
     if !args.list {
         for round in 1..=ROUNDS {
             if !try_edits(&whole, round, &mut work, session)? {
@@ -203,9 +202,6 @@ fn begin(
     sources: &crate::tree::source::Sources,
     scenario: &ScenarioReport,
 ) -> Result<Result<Work, (Verdict, String)>, CliError> {
-    if let Some(refusal) = refusal(scenario) {
-        return Ok(Err(refusal));
-    }
     let nothing = |why: String| Ok(Err((Verdict::Inconclusive, why)));
     let args = whole.args;
     let dir = whole.stages.dir.join("reads").join(&ready.found.id);

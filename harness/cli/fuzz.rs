@@ -20,7 +20,7 @@ use clap::Args;
 use super::amounts::parse_time;
 use super::load::{self, AtHand, Ready};
 use super::progress::note;
-use super::stages::{Stages, chosen, reason, refusal, refuse, word};
+use super::stages::{First, Stages, chosen, reason, word};
 use super::{CliError, HowArgs, Session};
 use crate::report::ScenarioReport;
 use crate::runner::{Parts, Status};
@@ -194,17 +194,11 @@ pub(super) fn fuzz(args: &FuzzArgs, session: &mut Session<'_>) -> Result<u8, Cli
     } else {
         Parts { oracles: false, ..Parts::ALL }
     };
-    let mut report = whole.stages.run("clean", Some("its clean builds are known"), parts, ready.clone(), session)?;
-    let mut work = Vec::new();
-    for (at, scenario) in report.scenarios.iter_mut().enumerate() {
-        let Some(ready) = ready.iter().find(|ready| ready.found.id == scenario.id) else { continue };
-        scenario.again = format!("kbuild-repro fuzz {} {}", ready.found.name, whole.options);
-        match begin(&whole, at, ready, &sources, scenario)? {
-            Ok(begun) => work.push(begun),
-            Err(why) => refuse(scenario, why),
-        }
-    }
-    report.findings.clear();
+    let again = |ready: &Ready| format!("kbuild-repro fuzz {} {}", ready.found.name, whole.options);
+    let first =
+        First { name: "clean", done: "its clean builds are known", parts, scenarios: ready.clone(), of: |ready| ready };
+    let mut known = |at: usize, ready: &Ready, scenario: &ScenarioReport| begin(&whole, at, ready, &sources, scenario);
+    let (mut report, mut work) = whole.stages.begin(first, &ready, &again, &mut known, session)?;
     if !args.list {
         whole.began = Instant::now();
         let mut round = 0;
@@ -269,9 +263,6 @@ fn begin(
     sources: &crate::tree::source::Sources,
     scenario: &ScenarioReport,
 ) -> Result<Result<Work, (Verdict, String)>, CliError> {
-    if let Some(refusal) = refusal(scenario) {
-        return Ok(Err(refusal));
-    }
     let nothing = |why: String| Ok(Err((Verdict::Inconclusive, why)));
     let args = whole.args;
     let record = whole.stages.record("clean", &ready.found.id)?;

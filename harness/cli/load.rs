@@ -159,6 +159,9 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
                 if fits(&found.id) {
                     return Some(found);
                 }
+                if !cells::can_name(what, &found.id) {
+                    return None;
+                }
                 let cells: Vec<String> =
                     cells::names(&found).into_iter().filter(|cell| fits(&cell_id(&found.id, cell))).collect();
                 (!cells.is_empty()).then_some(Found { cells, ..found })

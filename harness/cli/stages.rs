@@ -25,6 +25,19 @@ pub(super) struct Stages<'a> {
     began: Instant,
 }
 
+/// What is to be done with a scenario, or why nothing can be.
+pub(super) type Begun<W> = Result<Result<W, (Verdict, String)>, CliError>;
+
+/// The first stage: what it is called, what is said of each scenario that is through, what is built, and of whom.
+pub(super) struct First<R> {
+    pub(super) name: &'static str,
+    pub(super) done: &'static str,
+    pub(super) parts: Parts,
+    pub(super) scenarios: Vec<Ready>,
+    /// The scenario that a report's is found by.
+    pub(super) of: fn(&R) -> &Ready,
+}
+
 impl<'a> Stages<'a> {
     pub(super) fn new(host: Host, how: &'a HowArgs, scenarios: Option<&'a Path>) -> Result<Self, CliError> {
         let dir = audit_dir(&host, how.out.as_deref())?;
@@ -73,6 +86,34 @@ impl<'a> Stages<'a> {
         run.all(ready, true, session)
     }
 
+    /// Runs the first stage, and makes of each scenario what is to be done with it, if anything can be.
+    pub(super) fn begin<R, W>(
+        &self,
+        first: First<R>,
+        all: &[R],
+        again: &dyn Fn(&R) -> String,
+        begin: &mut dyn FnMut(usize, &R, &ScenarioReport) -> Begun<W>,
+        session: &mut Session<'_>,
+    ) -> Result<(Report, Vec<W>), CliError> {
+        let First { name, done, parts, scenarios, of } = first;
+        let mut report = self.run(name, Some(done), parts, scenarios, session)?;
+        let mut work = Vec::new();
+        for (at, scenario) in report.scenarios.iter_mut().enumerate() {
+            let Some(one) = all.iter().find(|one| of(one).found.id == scenario.id) else { continue };
+            scenario.again = again(one);
+            let begun = match refusal(scenario) {
+                Some(why) => Err(why),
+                None => begin(at, one, scenario)?,
+            };
+            match begun {
+                Ok(begun) => work.push(begun),
+                Err(why) => refuse(scenario, why),
+            }
+        }
+        report.findings.clear();
+        Ok((report, work))
+    }
+
     /// The record of a scenario in a stage.
     pub(super) fn record(&self, name: &str, id: &str) -> Result<ScenarioRecord, CliError> {
         ScenarioRecord::read(&self.dir.join(name).join(id)).map_err(CliError::internal)
@@ -118,13 +159,13 @@ pub(super) fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Stri
 }
 
 /// Has a scenario's report say that nothing can be done with it, and why.
-pub(super) fn refuse(scenario: &mut ScenarioReport, (verdict, reason): (Verdict, String)) {
+fn refuse(scenario: &mut ScenarioReport, (verdict, reason): (Verdict, String)) {
     scenario.findings.clear();
     (scenario.verdict, scenario.reason) = (verdict, Some(reason));
 }
 
 /// Why nothing can be done with a scenario after its first stage, if so.
-pub(super) fn refusal(scenario: &ScenarioReport) -> Option<(Verdict, String)> {
+fn refusal(scenario: &ScenarioReport) -> Option<(Verdict, String)> {
     use Verdict::{HarnessError, HostCannot, Interrupted, ScenarioError, Skipped};
     let ended = matches!(scenario.verdict, HarnessError | HostCannot | ScenarioError | Interrupted | Skipped);
     ended.then(|| (scenario.verdict, reason(scenario)))

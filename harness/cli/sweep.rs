@@ -16,7 +16,7 @@ use clap::Args;
 
 use super::load::Ready;
 use super::progress::note;
-use super::stages::{Stages, chosen, reason, refusal, refuse, word};
+use super::stages::{First, Stages, chosen, reason, word};
 use super::traced::is_named;
 use super::{CliError, HowArgs, Session};
 use crate::artifact::record::BuildRecord;
@@ -141,18 +141,20 @@ pub(super) fn sweep(args: &SweepArgs, session: &mut Session<'_>) -> Result<u8, C
     let whole = Whole { args, stages };
     let first = ready.iter().map(|(ready, edit)| with(ready, vec![edit.clone()], "")).collect();
     let parts = Parts { experiment: false, noops: false, oracles: true };
-    let mut report = whole.stages.run("steps", Some("its steps are known"), parts, first, session)?;
-    let mut work = Vec::new();
-    for (at, scenario) in report.scenarios.iter_mut().enumerate() {
-        let Some((ready, edit)) = ready.iter().find(|(ready, _)| ready.found.id == scenario.id) else { continue };
+    let again = |(ready, _): &(Ready, Edit)| {
         let words: Vec<String> = std::iter::once(ready.found.name.clone()).chain(options(args)).collect();
-        scenario.again = format!("kbuild-repro sweep {}", crate::runner::pasted(&words));
-        match begin(&whole, at, ready, edit, scenario)? {
-            Ok(begun) => work.push(begun),
-            Err(why) => refuse(scenario, why),
-        }
-    }
-    report.findings.clear();
+        format!("kbuild-repro sweep {}", crate::runner::pasted(&words))
+    };
+    let first = First {
+        name: "steps",
+        done: "its steps are known",
+        parts,
+        scenarios: first,
+        of: |(ready, _): &(Ready, Edit)| ready,
+    };
+    let mut known =
+        |at: usize, (ready, edit): &(Ready, Edit), scenario: &ScenarioReport| begin(&whole, at, ready, edit, scenario);
+    let (mut report, mut work) = whole.stages.begin(first, &ready, &again, &mut known, session)?;
     let mut found = Vec::new();
     if !args.list {
         for round in 1..=ROUNDS {
@@ -247,9 +249,6 @@ fn begin(
     edit: &Edit,
     scenario: &ScenarioReport,
 ) -> Result<Result<Work, (Verdict, String)>, CliError> {
-    if let Some(refusal) = refusal(scenario) {
-        return Ok(Err(refusal));
-    }
     let nothing = |why: String| Ok(Err((Verdict::Inconclusive, why)));
     let args = whole.args;
     let record = whole.stages.record("steps", &ready.found.id)?;

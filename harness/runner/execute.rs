@@ -269,7 +269,8 @@ impl Runner<'_> {
         }
         let differs = |n: usize| {
             let name = self.scenario.edit_name(n);
-            self.observer.differ(&format!("{name}/incremental"), &format!("{name}/oracle")) == Some(true)
+            let differing = self.observer.differing(&format!("{name}/incremental"), &format!("{name}/oracle"));
+            differing.is_some_and(|differing| !differing.is_empty())
         };
         if !differs(last) {
             return Ok(());

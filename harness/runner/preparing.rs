@@ -115,7 +115,7 @@ impl Runner<'_> {
     pub(super) fn prove_ways(&self) {
         let Some(store) = self.context.prepared else { return };
         for (way, build, other) in lock(&self.from_nothing).iter() {
-            if self.observer.differ(build, other) == Some(false) {
+            if self.observer.differing(build, other).is_some_and(|differing| differing.is_empty()) {
                 store.prove(way);
             }
         }

@@ -22,7 +22,13 @@ impl Runner<'_> {
     /// in one and another in another; a build tells of all of them.
     pub(super) fn find_variation(&self) -> Result<(), RunError> {
         let Some(experiment) = &self.scenario.experiment else { return Ok(()) };
-        let differing = self.observer.differing("control/clean", "experiment/clean").unwrap_or_default();
+        // Either of two builds can have what the other lacks.
+        let differing = |id: &str| {
+            let both = [("control/clean", id), (id, "control/clean")];
+            let told = both.map(|(build, other)| self.observer.differing(build, other));
+            told.iter().any(Option::is_some).then(|| told.into_iter().flatten().flatten().collect::<BTreeSet<String>>())
+        };
+        let artifacts = differing("experiment/clean").unwrap_or_default();
         let made: RefCell<BTreeMap<Vec<String>, Option<BTreeSet<String>>>> = RefCell::default();
         let build = |of: &[Variation]| -> Result<Option<BTreeSet<String>>, RunError> {
             let names: Vec<String> = of.iter().map(|(name, _)| name.clone()).collect();
@@ -38,11 +44,11 @@ impl Runner<'_> {
             // Where it is varied at all, builds without it have their addresses fixed.
             let some = Experiment { random_addresses: some.random_addresses.or(fixed), ..some };
             let id = self.variation(number, some)?;
-            let told = self.observer.differing("control/clean", &id);
+            let told = differing(&id);
             made.borrow_mut().insert(names, told.clone());
             Ok(told)
         };
-        for artifact in &differing {
+        for artifact in &artifacts {
             let differs = |of: &[Variation]| -> Result<Option<bool>, RunError> {
                 Ok(build(of)?.map(|differing| differing.contains(artifact)))
             };

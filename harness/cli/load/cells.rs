@@ -119,6 +119,15 @@ pub(super) fn names(found: &Found) -> Vec<String> {
     matrix.cells().iter().map(Cell::name).collect()
 }
 
+/// Whether a pattern of ids that does not fit this one can fit one of its cells: these have no slash in their names.
+pub(super) fn can_name(what: &str, id: &str) -> bool {
+    match what.split_once(AT) {
+        _ if what.contains(['*', '?']) => true,
+        Some((before, _)) => id.ends_with(before),
+        None => !what.contains('/'),
+    }
+}
+
 /// `FILE.toml@CELL`: the file, and the cell of it.
 pub(super) fn of_file<'w>(what: &'w str, cwd: &Path) -> Option<(&'w str, &'w str)> {
     let (file, cell) = what.rsplit_once(AT)?;
@@ -296,6 +305,20 @@ mod tests {
         let args = MatrixArgs { kernel, make_jobs: vec![1, 4, 1], ..MatrixArgs::default() };
         let matrix = args.matrix(Path::new("/here")).expect("lists");
         assert_eq!((matrix.kernel, matrix.jobs), (vec!["debian:6.12".into(), "debian:7.3".into()], vec![1, 4]));
+    }
+
+    #[test]
+    fn only_files_that_can_have_such_a_cell_are_read_for_it() {
+        for (what, id, can) in [
+            ("resume/stuck", "graft/noop", false),
+            ("noop@6.12", "graft/noop", true),
+            ("noop@6.12", "graft/noop-2", false),
+            ("6.12", "graft/noop", true),
+            ("pahole=1.30", "graft/noop", true),
+            ("*@6.12", "graft/noop", true),
+        ] {
+            assert_eq!(can_name(what, id), can, "{what} {id}");
+        }
     }
 
     #[test]
