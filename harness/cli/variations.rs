@@ -42,7 +42,13 @@ pub(crate) enum VariationArg {
     Addresses,
     /// The order of names in directories
     DirectoryOrder,
+    /// The times of the source tree's files, all by as much
+    FileTimes,
 }
+
+/// By how many seconds files are older: a day, an hour, a minute and a second, so that each part of a time that is
+/// told is another.
+const OLDER: u32 = 24 * 60 * 60 + 60 * 60 + 60 + 1;
 
 /// The scenario with these variations in place of its own; as it is if there are none. A tree that has to be where it is stays there.
 pub(crate) fn vary(mut ready: Ready, wanted: &[VariationArg]) -> Ready {
@@ -62,8 +68,8 @@ pub(crate) fn vary(mut ready: Ready, wanted: &[VariationArg]) -> Ready {
 /// What is varied of a scenario, if these are asked for.
 pub(crate) fn experiment(scenario: &Scenario, wanted: &[VariationArg]) -> Option<Experiment> {
     use VariationArg::{
-        Addresses, All, DirectoryOrder, Environment, Home, HostName, JobOrder, Jobs, Locale, None, ObjectPath,
-        Processors, SourcePath, TimeZone, Umask, User,
+        Addresses, All, DirectoryOrder, Environment, FileTimes, Home, HostName, JobOrder, Jobs, Locale, None,
+        ObjectPath, Processors, SourcePath, TimeZone, Umask, User,
     };
     if wanted.contains(&None) {
         return Option::None;
@@ -102,6 +108,7 @@ pub(crate) fn experiment(scenario: &Scenario, wanted: &[VariationArg]) -> Option
         processors: has(Processors).then_some(1),
         random_addresses: has(Addresses).then_some(true),
         directories: has(DirectoryOrder).then_some(ListOrder::Reversed),
+        file_times: has(FileTimes).then_some(OLDER),
     })
 }
 
@@ -118,7 +125,7 @@ mod tests {
     #[test]
     fn a_tree_that_has_to_be_where_it_is_stays_there() {
         let all = of("[tree]\nsrctree = 'mini'\n", &[VariationArg::All]).expect("an experiment");
-        assert_eq!(all.variations().len(), 14);
+        assert_eq!(all.variations().len(), 15);
         let there = of("[tree]\nsrctree = './x'\nat = '/x'\n[make]\njobs = 1\n", &[VariationArg::All]).expect("one");
         assert_eq!((there.srctree.as_ref(), there.objtree.as_ref(), there.jobs), (None, None, Some(2)));
         let order = of("[tree]\nsrctree = 'mini'\n", &[VariationArg::JobOrder, VariationArg::Jobs]).expect("one");

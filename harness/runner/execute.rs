@@ -21,6 +21,7 @@ use crate::sandbox::{self, Isolation, Sandbox, SandboxError};
 use crate::scenario::{Experiment, OracleWhen, Scenario, Tier};
 use crate::trace::Disturb;
 use crate::tree::kconfig::Unmet;
+use crate::tree::source::Part;
 use crate::tree::source::tools::Unpacked;
 use crate::tree::{State, TreePlan};
 
@@ -165,6 +166,7 @@ pub fn run(
         clean_started: Mutex::default(),
         experiment_begun: AtomicBool::new(!context.parts.experiment),
         from_nothing: Mutex::default(),
+        copies: scenario.experiment.as_ref().is_some_and(|experiment| experiment.file_times.is_some()),
     };
     runner.chains(&chains)?;
     if context.parts.oracles && scenario.compare.oracle == Some(OracleWhen::Last) {
@@ -208,6 +210,9 @@ pub(super) struct Runner<'a> {
     /// Clean builds that were made from nothing to see whether their goals come to what is prepared for them: the way, the
     /// build, and the one that it has to agree with.
     pub(super) from_nothing: Mutex<Vec<(String, String, String)>>,
+    /// Whether sources are copied. Files of others are never touched, so older ones are copies; and then all are, lest a copy
+    /// be another thing that is varied: the order of names in its directories, for one.
+    pub(super) copies: bool,
 }
 
 /// How a chain's first build came to what it starts from.
@@ -309,8 +314,8 @@ impl Runner<'_> {
         // Trees are laid down when their turn comes, so that waiting chains take no disk.
         let mut jobs = self.jobs(state, varied);
         let mut server = self.job_server(chain, state, varied)?;
-        let (dir, source) = (self.context.scratch.join(&chain.instance), self.context.source);
-        let mut instance = Instance::create(&dir, source, maker.in_tree, state, maker.hidden())
+        let (dir, older) = (self.context.scratch.join(&chain.instance), self.older(varied));
+        let mut instance = Instance::create(&dir, &self.source(), maker.in_tree, state, maker.hidden(), older)
             .map_err(|error| RunError::harness("lay the source tree down", error))?;
         if chain.role == Role::Control {
             lock(&self.control_started).get_or_insert_with(Instant::now);
@@ -467,6 +472,21 @@ impl Runner<'_> {
     /// How many processors a build sees, if not all.
     pub(super) fn processors(&self, varied: bool) -> Option<u32> {
         self.experiment(varied)?.processors
+    }
+
+    /// By how many seconds the sources of a build are older.
+    pub(super) fn older(&self, varied: bool) -> u32 {
+        self.experiment(varied).and_then(|experiment| experiment.file_times).unwrap_or(0)
+    }
+
+    /// What a tree is laid down from.
+    fn source(&self) -> Source {
+        match self.context.source {
+            Source::Overlay(dir) if self.copies => {
+                Source::Copy(dir.clone(), if self.scenario.is_graft() { Part::Graft } else { Part::Whole })
+            }
+            source => source.clone(),
+        }
     }
 
     /// By which seed the order of jobs is another one, if it is.

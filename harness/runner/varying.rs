@@ -53,7 +53,11 @@ impl Runner<'_> {
 
     /// Makes a clean build with these variations, and tells its name.
     fn variation(&self, number: usize, experiment: Experiment) -> Result<String, RunError> {
-        let scenario = Scenario { experiment: Some(experiment), ..self.scenario.clone() };
+        let mut scenario = Scenario { experiment: Some(experiment), ..self.scenario.clone() };
+        if self.copies {
+            // Nor do they start from a prepared state: nobody saw in this run that it will do.
+            scenario.tree.prepared = Some(false);
+        }
         let instance = format!("variation-{number}");
         let id = format!("{instance}/clean");
         let builds = vec![PlannedBuild { id: id.clone(), mode: Mode::Clean, edit: None }];
@@ -72,6 +76,7 @@ impl Runner<'_> {
             clean_started: Mutex::new(*lock(&self.clean_started)),
             experiment_begun: AtomicBool::new(true),
             from_nothing: Mutex::default(),
+            copies: self.copies,
         };
         self.observer.event(Event::Planned(1));
         runner.chains(&[Chain { role: Role::Variation, instance, builds }])?;

@@ -42,6 +42,10 @@ pub struct Experiment {
     /// `reversed`: directories of the trees list their names the other way round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directories: Option<ListOrder>,
+    /// Files and directories of the source tree are so many seconds older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub file_times: Option<u32>,
 }
 
 /// In which order a directory lists its names.
@@ -56,8 +60,19 @@ impl Experiment {
     /// Each thing that is varied by itself, with what it is called.
     #[must_use]
     pub fn variations(&self) -> Vec<(String, Self)> {
-        let Self { srctree, objtree, jobs, env, hostname, umask, shuffle, processors, random_addresses, directories } =
-            self;
+        let Self {
+            srctree,
+            objtree,
+            jobs,
+            env,
+            hostname,
+            umask,
+            shuffle,
+            processors,
+            random_addresses,
+            directories,
+            file_times,
+        } = self;
         let mut all: Vec<(String, Self)> = Vec::new();
         if srctree.is_some() {
             all.push(("the place of the source tree".into(), Self { srctree: srctree.clone(), ..Self::default() }));
@@ -95,6 +110,9 @@ impl Experiment {
                 Self { directories: *directories, ..Self::default() },
             ));
         }
+        if file_times.is_some() {
+            all.push(("the times of source files".into(), Self { file_times: *file_times, ..Self::default() }));
+        }
         all
     }
 
@@ -114,6 +132,7 @@ impl Experiment {
                 processors,
                 random_addresses,
                 directories,
+                file_times,
             } = part;
             whole.srctree = srctree.or(whole.srctree);
             whole.objtree = objtree.or(whole.objtree);
@@ -125,6 +144,7 @@ impl Experiment {
             whole.processors = processors.or(whole.processors);
             whole.random_addresses = random_addresses.or(whole.random_addresses);
             whole.directories = directories.or(whole.directories);
+            whole.file_times = file_times.or(whole.file_times);
         }
         whole
     }
@@ -136,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_is_varied_is_taken_apart_and_put_together_again() {
-        let text = "srctree = '/a'\nobjtree = '/b'\njobs = 1\nhostname = 'c'\numask = '077'\nshuffle = 7\nprocessors = 1\nrandom_addresses = true\ndirectories = 'reversed'\nenv = { TZ = 'X', LC_ALL = 'C.UTF-8' }\n";
+        let text = "srctree = '/a'\nobjtree = '/b'\njobs = 1\nhostname = 'c'\numask = '077'\nshuffle = 7\nprocessors = 1\nrandom_addresses = true\ndirectories = 'reversed'\nfile_times = 60\nenv = { TZ = 'X', LC_ALL = 'C.UTF-8' }\n";
         let whole: Experiment = toml::from_str(text).unwrap();
         let parts = whole.variations();
         let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
@@ -147,6 +167,7 @@ mod tests {
                 &places[..],
                 &["jobs = 1", "LC_ALL=C.UTF-8", "TZ=X", "the host name", "umask 077", "the order of jobs"],
                 &["the number of processors", "the layout of address spaces", "the order of names in directories"],
+                &["the times of source files"],
             ]
             .concat()
         );

@@ -264,6 +264,7 @@ table() {
 	LOCALE_LEAK differs - reproduce export LC_ALL=C.UTF-8
 	TZ_LEAK differs - reproduce export TZ=XXX-5
 	UMASK_LEAK differs - reproduce umask 077
+	FILE_TIME_LEAK differs - reproduce other_times
 	DIR_ORDER differs - reproduce other_order
 	ASLR_LEAK differs - reproduce :
 	JOBS_LEAK differs - reproduce jobs=1
@@ -307,6 +308,7 @@ table() {
 fake() { mkdir -p "$work/bin"; printf '#!/bin/sh\n%s\n' "$2" >"$work/bin/$1"; chmod +x "$work/bin/$1"; PATH=$work/bin:$PATH; }
 other_host() { fake uname 'echo elsewhere'; }
 other_order() { fake ls 'echo sched.c; echo printk.c'; }
+other_times() { find "$src" -exec touch -d '1999-01-01' {} +; }
 
 bad=0
 report() { printf '%-18s %-16s %-14s %s\n' "$1" "$2" "$3" "$4"; }
