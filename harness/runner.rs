@@ -231,6 +231,8 @@ pub enum Event {
     Waiting(String),
     /// A tree (its directory name) waits for another run, which prepares what it needs.
     Awaiting(String),
+    /// A tree (its directory name) waits until its build begins in another minute of the clock than the control's.
+    Later(String),
     /// A tree (its directory name) is prepared before its clean build; why, if another state was there.
     Preparing(String, Option<String>),
     /// A build has its job slot and starts.

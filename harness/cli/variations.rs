@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 
 use super::load::Ready;
-use crate::scenario::{Experiment, ListOrder, Scenario};
+use crate::scenario::{Experiment, ListOrder, Scenario, Start};
 
 /// A variation on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum VariationArg {
-    /// Everything below but the order of jobs, which one job has not
+    /// Everything below but the order of jobs, which one job has not, and a later start, which takes a minute
     All,
     /// Nothing, not even what the scenario says
     None,
@@ -44,6 +44,8 @@ pub(crate) enum VariationArg {
     DirectoryOrder,
     /// The times of the source tree's files, all by as much
     FileTimes,
+    /// The minute of the clock in which the build begins; it is waited for
+    LaterStart,
 }
 
 /// By how many seconds files are older: a day, an hour, a minute and a second, so that each part of a time that is
@@ -68,8 +70,8 @@ pub(crate) fn vary(mut ready: Ready, wanted: &[VariationArg]) -> Ready {
 /// What is varied of a scenario, if these are asked for.
 pub(crate) fn experiment(scenario: &Scenario, wanted: &[VariationArg]) -> Option<Experiment> {
     use VariationArg::{
-        Addresses, All, DirectoryOrder, Environment, FileTimes, Home, HostName, JobOrder, Jobs, Locale, None,
-        ObjectPath, Processors, SourcePath, TimeZone, Umask, User,
+        Addresses, All, DirectoryOrder, Environment, FileTimes, Home, HostName, JobOrder, Jobs, LaterStart, Locale,
+        None, ObjectPath, Processors, SourcePath, TimeZone, Umask, User,
     };
     if wanted.contains(&None) {
         return Option::None;
@@ -109,6 +111,7 @@ pub(crate) fn experiment(scenario: &Scenario, wanted: &[VariationArg]) -> Option
         random_addresses: has(Addresses).then_some(true),
         directories: has(DirectoryOrder).then_some(ListOrder::Reversed),
         file_times: has(FileTimes).then_some(OLDER),
+        start: wanted.contains(&LaterStart).then_some(Start::Later),
     })
 }
 

@@ -46,6 +46,20 @@ pub struct Experiment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub file_times: Option<u32>,
+    /// `later`: the second build begins a minute later than the first, or more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
+}
+
+/// What is varied by [`Start::Later`].
+pub const LATER: &str = "a start in another minute";
+
+/// When the second build begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// In another minute of the clock than the first.
+    Later,
 }
 
 /// In which order a directory lists its names.
@@ -72,6 +86,7 @@ impl Experiment {
             random_addresses,
             directories,
             file_times,
+            start,
         } = self;
         let mut all: Vec<(String, Self)> = Vec::new();
         if srctree.is_some() {
@@ -113,6 +128,9 @@ impl Experiment {
         if file_times.is_some() {
             all.push(("the times of source files".into(), Self { file_times: *file_times, ..Self::default() }));
         }
+        if start.is_some() {
+            all.push((LATER.into(), Self { start: *start, ..Self::default() }));
+        }
         all
     }
 
@@ -133,6 +151,7 @@ impl Experiment {
                 random_addresses,
                 directories,
                 file_times,
+                start,
             } = part;
             whole.srctree = srctree.or(whole.srctree);
             whole.objtree = objtree.or(whole.objtree);
@@ -145,6 +164,7 @@ impl Experiment {
             whole.random_addresses = random_addresses.or(whole.random_addresses);
             whole.directories = directories.or(whole.directories);
             whole.file_times = file_times.or(whole.file_times);
+            whole.start = start.or(whole.start);
         }
         whole
     }
@@ -156,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_is_varied_is_taken_apart_and_put_together_again() {
-        let text = "srctree = '/a'\nobjtree = '/b'\njobs = 1\nhostname = 'c'\numask = '077'\nshuffle = 7\nprocessors = 1\nrandom_addresses = true\ndirectories = 'reversed'\nfile_times = 60\nenv = { TZ = 'X', LC_ALL = 'C.UTF-8' }\n";
+        let text = "srctree = '/a'\nobjtree = '/b'\njobs = 1\nhostname = 'c'\numask = '077'\nshuffle = 7\nprocessors = 1\nrandom_addresses = true\ndirectories = 'reversed'\nfile_times = 60\nstart = 'later'\nenv = { TZ = 'X', LC_ALL = 'C.UTF-8' }\n";
         let whole: Experiment = toml::from_str(text).unwrap();
         let parts = whole.variations();
         let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
@@ -167,7 +187,7 @@ mod tests {
                 &places[..],
                 &["jobs = 1", "LC_ALL=C.UTF-8", "TZ=X", "the host name", "umask 077", "the order of jobs"],
                 &["the number of processors", "the layout of address spaces", "the order of names in directories"],
-                &["the times of source files"],
+                &["the times of source files", LATER],
             ]
             .concat()
         );

@@ -6,7 +6,7 @@ use super::{ATTENTION, Finding, Standing};
 use crate::artifact::record::{BuildRecord, Mode, Role, ScenarioRecord, Status};
 use crate::artifact::{Artifact, diff_parts};
 use crate::runner::MOST_VARIED;
-use crate::scenario::{Edit, FindingName, nearest};
+use crate::scenario::{Edit, FindingName, LATER, nearest};
 
 mod btf;
 
@@ -199,12 +199,14 @@ impl Comparison {
     fn unprepared(&mut self, record: &ScenarioRecord) {
         let scenario = &record.scenario;
         let clean = || record.builds.iter().filter(|build| build.mode == Mode::Clean);
+        let older = scenario.experiment.as_ref().is_some_and(|experiment| experiment.file_times.is_some());
         // Where none worked, the preparation itself may be what failed.
         if !scenario.is_graft() || !any_clean_worked(record) || clean().any(|build| build.preparation.is_some()) {
             return;
         }
         let why = scenario
             .prepares_itself()
+            .or(older.then_some("of sources with other times the second tells nothing of a prepared state"))
             .unwrap_or("the isolation, the configuration or the cache does not allow prepared states");
         self.notes.push(format!("each clean build prepared itself: {why}"));
     }
@@ -523,8 +525,16 @@ fn varies_with(record: &ScenarioRecord, control: &BuildRecord, experiment: &Buil
         Some(_) => {
             let alone = made().filter(|build| build.varied.len() == 1).filter(differs);
             let with: Vec<&str> = alone.flat_map(|build| &build.varied).map(String::as_str).collect();
+            // Whatever was built after that was built later: it tells of nothing else.
+            if with.contains(&LATER) {
+                return Some(format!("varied: it comes with {LATER}; what else does it was not found out"));
+            }
             let others: Vec<&String> = all.iter().filter(|one| !with.contains(&one.as_str())).collect();
-            let without = |build: &BuildRecord| build.varied.iter().collect::<Vec<_>>() == others && !differs(&build);
+            let here = |one: &&&String| one.as_str() != LATER;
+            let without = |build: &BuildRecord| {
+                build.varied.iter().filter(|one| here(&one)).eq(others.iter().copied().filter(|one| here(&one)))
+                    && !differs(&build)
+            };
             let ended = record.builds.iter().filter(|build| build.role == Role::Variation).count() >= MOST_VARIED;
             match with.as_slice() {
                 [] if ended => {

@@ -255,6 +255,7 @@ other_path() { mv "$src" "$work/src2"; src=$work/src2; }
 table() {
 	cat <<-'END'
 	TIMESTAMP differs - reproduce :
+	MINUTE differs - reproduce other_minute
 	RANDOM differs - reproduce :
 	BUILD_PATH differs - reproduce other_path
 	ENV_LEAK differs - reproduce export MINI_LEAK=1
@@ -307,6 +308,7 @@ table() {
 # Variations that need a hand: a `uname` and an `ls` that answer differently
 fake() { mkdir -p "$work/bin"; printf '#!/bin/sh\n%s\n' "$2" >"$work/bin/$1"; chmod +x "$work/bin/$1"; PATH=$work/bin:$PATH; }
 other_host() { fake uname 'echo elsewhere'; }
+other_minute() { fake date 'echo 99:99'; }
 other_order() { fake ls 'echo sched.c; echo printk.c'; }
 other_times() { find "$src" -exec touch -d '1999-01-01' {} +; }
 
