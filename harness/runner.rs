@@ -331,6 +331,8 @@ pub struct Variable {
     pub traced: bool,
     /// Whether address spaces are random (personality(2)).
     pub addresses: bool,
+    /// Whether a build can be of another group.
+    pub groups: bool,
     /// How many processors it has.
     pub processors: usize,
 }
@@ -349,6 +351,7 @@ pub fn not_varied(scenario: &Scenario, host: Variable) -> Vec<&'static str> {
         ("the order of jobs, which takes a tracer", experiment.shuffle.is_some() && !host.traced),
         ("the order of names in directories, which takes a tracer", experiment.directories.is_some() && !host.traced),
         ("the layout of address spaces", experiment.random_addresses.is_some() && !host.addresses),
+        ("the group, which takes root and no user namespace", experiment.group.is_some() && !host.groups),
         (
             "the number of processors, of which there are no more",
             experiment.processors.is_some_and(|wanted| wanted as usize >= host.processors),

@@ -537,6 +537,11 @@ impl Runner<'_> {
         }
     }
 
+    /// The group of a build's commands, if it is another than the harness's.
+    pub(super) fn group(&self, varied: bool) -> Option<u32> {
+        self.experiment(varied)?.group
+    }
+
     /// By which seed the order of jobs is another one, if it is.
     pub(super) fn shuffle(&self, varied: bool) -> Option<u32> {
         self.experiment(varied)?.shuffle

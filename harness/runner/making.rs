@@ -556,6 +556,7 @@ impl<'m> Making<'m> {
             randomize_addresses: self.runner.randomizes(self.varied),
             // What is prepared is prepared for builds that see all of them.
             processors: self.runner.processors(self.varied && !self.is_preparation()),
+            group: self.runner.group(self.varied),
             limits: Limits { file_size: self.disk_limit(), temporary: self.disk_limit(), ..Limits::default() },
             inherit_fds: jobs.fds(),
             ..Spec::default()

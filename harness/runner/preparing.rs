@@ -174,6 +174,7 @@ impl Runner<'_> {
             places: [&maker.src, &maker.obj],
             hostname: &self.hostname(varied),
             jobs: self.jobs(state, varied),
+            group: self.group(varied),
             tools: state.tools.iter().map(tool).collect(),
             toolchain: maker.toolchain.iter().map(|tool| (tool.place(), tool.marker.sha256.clone())).collect(),
             seen: (maker.sees_all(), maker.shown(state)),

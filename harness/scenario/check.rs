@@ -247,6 +247,10 @@ impl Checker<'_> {
                 let hint = "have `jobs` be two or more, or leave it away";
                 self.fault(&key_path!["experiment", "shuffle"], "one job has one order", hint);
             }
+            if experiment.group == Some(u32::MAX) {
+                let hint = "it stands for none (setresgid(2)); any smaller number";
+                self.fault(&key_path!["experiment", "group"], "no group has this number", hint);
+            }
             for (name, value) in &experiment.env {
                 self.environment(&key_path!["experiment", "env", name.as_str()], name, value);
             }

@@ -49,6 +49,10 @@ pub struct Experiment {
     /// `later`: the second build begins a minute later than the first, or more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Start>,
+    /// Another group, by number: builds are of this one alone. It takes root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 4_294_967_294_u32))]
+    pub group: Option<u32>,
 }
 
 /// What is varied by [`Start::Later`].
@@ -87,6 +91,7 @@ impl Experiment {
             directories,
             file_times,
             start,
+            group,
         } = self;
         let mut all: Vec<(String, Self)> = Vec::new();
         if srctree.is_some() {
@@ -128,6 +133,9 @@ impl Experiment {
         if file_times.is_some() {
             all.push(("the times of source files".into(), Self { file_times: *file_times, ..Self::default() }));
         }
+        if let Some(group) = *group {
+            all.push((format!("group {group}"), Self { group: Some(group), ..Self::default() }));
+        }
         if start.is_some() {
             all.push((LATER.into(), Self { start: *start, ..Self::default() }));
         }
@@ -152,6 +160,7 @@ impl Experiment {
                 directories,
                 file_times,
                 start,
+                group,
             } = part;
             whole.srctree = srctree.or(whole.srctree);
             whole.objtree = objtree.or(whole.objtree);
@@ -165,6 +174,7 @@ impl Experiment {
             whole.directories = directories.or(whole.directories);
             whole.file_times = file_times.or(whole.file_times);
             whole.start = start.or(whole.start);
+            whole.group = group.or(whole.group);
         }
         whole
     }
@@ -176,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_is_varied_is_taken_apart_and_put_together_again() {
-        let text = "srctree = '/a'\nobjtree = '/b'\njobs = 1\nhostname = 'c'\numask = '077'\nshuffle = 7\nprocessors = 1\nrandom_addresses = true\ndirectories = 'reversed'\nfile_times = 60\nstart = 'later'\nenv = { TZ = 'X', LC_ALL = 'C.UTF-8' }\n";
+        let text = "srctree = '/a'\nobjtree = '/b'\njobs = 1\nhostname = 'c'\numask = '077'\nshuffle = 7\nprocessors = 1\nrandom_addresses = true\ndirectories = 'reversed'\nfile_times = 60\nstart = 'later'\ngroup = 1\nenv = { TZ = 'X', LC_ALL = 'C.UTF-8' }\n";
         let whole: Experiment = toml::from_str(text).unwrap();
         let parts = whole.variations();
         let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
@@ -187,7 +197,7 @@ mod tests {
                 &places[..],
                 &["jobs = 1", "LC_ALL=C.UTF-8", "TZ=X", "the host name", "umask 077", "the order of jobs"],
                 &["the number of processors", "the layout of address spaces", "the order of names in directories"],
-                &["the times of source files", LATER],
+                &["the times of source files", "group 1", LATER],
             ]
             .concat()
         );

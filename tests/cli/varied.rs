@@ -79,6 +79,44 @@ fn what_is_varied_can_be_chosen_on_the_command_line() {
 }
 
 #[test]
+fn the_time_of_a_source_is_found_and_what_the_build_writes_is_no_source() {
+    let older = "file_times = 90061\nhostname = \"other\"\n";
+    let with = "varied: it comes with the times of source files, and without";
+    for leaks in ["stat -c %y Makefile", "stat -c %Y names", "tar -cf - names/one"] {
+        let rules = format!("out:\n\t{leaks} >out\n");
+        varied(&rules, older).run(&["run", "varied"]).exits(1).reports(&["repro.mismatch out", with]);
+    }
+    // The order stays, so make does the same; and the sources of the user are as they were.
+    let lab = varied("out: b\n\techo same >out\nb: Makefile\n\ttouch b\n", older);
+    let tree = lab.path("scenarios/t/tree");
+    fs::write(tree.join("b"), "").unwrap();
+    let time = || fs::metadata(tree.join("b")).unwrap().modified().unwrap();
+    let before = time();
+    lab.run(&["run", "varied"]).exits(0);
+    assert_eq!(time(), before);
+}
+
+#[test]
+fn a_group_is_found_by_root_and_not_varied_by_others() {
+    let lab = varied("out:\n\tid -G >out\n", "group = 1\nhostname = \"other\"\n");
+    let ran = lab.run(&["run", "varied"]);
+    if rustix::process::geteuid().is_root() {
+        ran.exits(1).reports(&["repro.mismatch out", "varied: it comes with group 1, and without"]);
+        let made = varied("out:\n\ttouch a; stat -c %g a >out\n", "group = 1\n").run(&["run", "varied"]);
+        made.exits(1).reports(&["varied: it comes with group 1"]);
+        varied("out:\n\tid -u >out\n", "group = 1\n").run(&["run", "varied"]).exits(0);
+    } else {
+        ran.exits(4).reports(&["cannot vary the group, which takes root"]);
+    }
+    lab.run(&["run", "varied", "--isolation", "user-ns"])
+        .exits(4)
+        .reports(&["cannot vary the group, which takes root"]);
+    lab.run(&["run", "varied", "--isolation", "user-ns", "--variations", "all"])
+        .exits(0)
+        .says(&["not varied: the group, which takes root"]);
+}
+
+#[test]
 fn a_stamp_without_seconds_is_found_by_a_start_in_another_minute() {
     // The one test that waits for a minute: so all that is to be said of it is said here.
     let lab = varied(

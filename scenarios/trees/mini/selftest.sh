@@ -261,6 +261,7 @@ table() {
 	ENV_LEAK differs - reproduce export MINI_LEAK=1
 	HOST_LEAK differs - reproduce other_host
 	USER_LEAK differs - reproduce export USER=other
+	GROUP_LEAK differs - reproduce other_group
 	HOME_LEAK differs - reproduce export HOME=/elsewhere
 	LOCALE_LEAK differs - reproduce export LC_ALL=C.UTF-8
 	TZ_LEAK differs - reproduce export TZ=XXX-5
@@ -309,6 +310,7 @@ table() {
 fake() { mkdir -p "$work/bin"; printf '#!/bin/sh\n%s\n' "$2" >"$work/bin/$1"; chmod +x "$work/bin/$1"; PATH=$work/bin:$PATH; }
 other_host() { fake uname 'echo elsewhere'; }
 other_minute() { fake date 'echo 99:99'; }
+other_group() { fake id 'echo 1234'; }
 other_order() { fake ls 'echo sched.c; echo printk.c'; }
 other_times() { find "$src" -exec touch -d '1999-01-01' {} +; }
 
