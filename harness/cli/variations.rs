@@ -119,6 +119,8 @@ pub(crate) fn experiment(scenario: &Scenario, wanted: &[VariationArg], groups: b
         file_times: has(FileTimes).then_some(OLDER),
         group: (if groups { has(Group) } else { wanted.contains(&Group) }).then_some(GROUP),
         start: wanted.contains(&LaterStart).then_some(Start::Later),
+        // It was about what the scenario varied.
+        changes: Vec::new(),
     })
 }
 

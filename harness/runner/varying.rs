@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
+use wildmatch::WildMatch;
+
 use super::execute::{RunError, Runner, lock};
 use super::{Chain, Event, Mode, PlannedBuild, Role};
 use crate::scenario::{Experiment, LATER, Scenario};
@@ -34,7 +36,10 @@ impl Runner<'_> {
     /// in one and another in another; a build tells of all of them.
     pub(super) fn find_variation(&self) -> Result<(), RunError> {
         let Some(experiment) = &self.scenario.experiment else { return Ok(()) };
-        let differing = self.observer.differing("control/clean", "experiment/clean").unwrap_or_default();
+        let mut differing = self.observer.differing("control/clean", "experiment/clean").unwrap_or_default();
+        // Of what is to differ it need not be found out.
+        let demanded: Vec<WildMatch> = experiment.changes.iter().map(|pattern| WildMatch::new(pattern)).collect();
+        differing.retain(|artifact| !demanded.iter().any(|pattern| pattern.matches(artifact)));
         let made: RefCell<BTreeMap<Vec<String>, Option<BTreeSet<String>>>> = RefCell::default();
         let mut all = experiment.variations();
         let later = all.iter().position(|(name, _)| name == LATER).map(|at| all.remove(at));

@@ -53,6 +53,9 @@ pub struct Experiment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 4_294_967_294_u32))]
     pub group: Option<u32>,
+    /// Patterns of the artifacts that must come out otherwise by this; all others must not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
 }
 
 /// What is varied by [`Start::Later`].
@@ -92,6 +95,7 @@ impl Experiment {
             file_times,
             start,
             group,
+            changes: _,
         } = self;
         let mut all: Vec<(String, Self)> = Vec::new();
         if srctree.is_some() {
@@ -161,6 +165,7 @@ impl Experiment {
                 file_times,
                 start,
                 group,
+                changes: _,
             } = part;
             whole.srctree = srctree.or(whole.srctree);
             whole.objtree = objtree.or(whole.objtree);

@@ -125,12 +125,11 @@ fn ignored(record: &ScenarioRecord, path: &str) -> bool {
     record.scenario.compare.ignore.iter().any(|ignore| pattern_matches(&ignore.artifact, path))
 }
 
+/// An artifact of two builds, where they have it: its path, and of each.
+type Pair<'a> = (&'a str, Option<&'a Artifact>, Option<&'a Artifact>);
+
 /// Artifacts of both builds side by side, by path.
-fn pairs<'a>(
-    record: &'a ScenarioRecord,
-    a: &'a BuildRecord,
-    b: &'a BuildRecord,
-) -> Vec<(&'a str, Option<&'a Artifact>, Option<&'a Artifact>)> {
+fn pairs<'a>(record: &'a ScenarioRecord, a: &'a BuildRecord, b: &'a BuildRecord) -> Vec<Pair<'a>> {
     let mut paths: Vec<&str> = a.artifacts.iter().chain(&b.artifacts).map(|artifact| artifact.path.as_str()).collect();
     paths.sort_unstable();
     paths.dedup();
@@ -222,6 +221,10 @@ impl Comparison {
     /// Two clean builds of the same sources.
     fn reproducible(&mut self, record: &ScenarioRecord, control: &BuildRecord, experiment: &BuildRecord) {
         let same = same_but_for(record);
+        let demanded = record.scenario.experiment.as_ref().map_or(&[][..], |varied| &varied.changes);
+        for pattern in demanded {
+            self.changed(record, experiment, pattern, pairs(record, control, experiment), &same);
+        }
         for (path, a, b) in pairs(record, control, experiment) {
             if a.is_some_and(|a| a.shipped) && b.is_some_and(|b| b.shipped) {
                 self.notes.push(format!(
@@ -234,6 +237,7 @@ impl Comparison {
             let mut finding = finding(record, FindingName::ReproMismatch, path, experiment);
             match (a, b) {
                 (Some(a), Some(b)) if same(a, b) => continue,
+                (Some(_), Some(_)) if demanded.iter().any(|pattern| pattern_matches(pattern, path)) => continue,
                 (Some(a), Some(b)) => {
                     let diff = diff_parts(a, b);
                     finding.summary = diff.summary.clone();
@@ -246,6 +250,29 @@ impl Comparison {
             finding.detail.extend(varies_with(record, control, experiment, path));
             self.findings.push(finding);
         }
+    }
+
+    /// What the scenario demands of the second build: that what is varied is in these artifacts.
+    fn changed(
+        &mut self,
+        record: &ScenarioRecord,
+        experiment: &BuildRecord,
+        pattern: &str,
+        mut pairs: Vec<Pair<'_>>,
+        same: &dyn Fn(&Artifact, &Artifact) -> bool,
+    ) {
+        pairs.retain(|(path, ..)| pattern_matches(pattern, path));
+        let equal = |(_, a, b): &&Pair<'_>| matches!((a, b), (Some(a), Some(b)) if same(a, b));
+        let unchanged: Vec<&str> = pairs.iter().filter(equal).map(|(path, ..)| *path).collect();
+        let summary = match unchanged.first() {
+            _ if pairs.is_empty() => "no artifact is called so".to_owned(),
+            Some(first) => format!("{} artifact(s) did not change, first `{first}`", unchanged.len()),
+            None => return,
+        };
+        let mut finding = finding(record, FindingName::ExpectUnmet, pattern, experiment);
+        finding.summary = format!("`experiment.changes = \"{pattern}\"`: {summary}");
+        finding.detail.push(format!("varied was {}", experiment.varied.join(", ")));
+        self.findings.push(finding);
     }
 
     /// A build with nothing changed.
