@@ -37,6 +37,7 @@ pub mod recipe;
 pub mod replay;
 mod replaying;
 pub mod reproduce;
+mod script;
 pub mod slots;
 mod status;
 mod traces;

@@ -503,7 +503,7 @@ impl Runner<'_> {
     /// The umask of a build's commands.
     pub(super) fn umask(&self, varied: bool) -> u32 {
         let umask = self.experiment(varied).and_then(|experiment| experiment.umask.as_deref());
-        umask.and_then(crate::scenario::parse_mode).unwrap_or(0o022)
+        umask.and_then(crate::scenario::parse_mode).unwrap_or(super::script::UMASK)
     }
 
     /// Whether address spaces of a build are random: where that is varied, only in builds that vary it.

@@ -117,6 +117,77 @@ fn a_group_is_found_by_root_and_not_varied_by_others() {
 }
 
 #[test]
+fn a_diff_of_the_scripts_of_two_builds_shows_what_was_varied_and_nothing_else() {
+    let lab = varied("out:\n\techo same >out\n", "jobs = 1\n");
+    lab.run(&["run", "varied", "--variations", "all,job-order", "--out", "run"]).exits(0);
+    let script = |build: &str| fs::read_to_string(lab.path(&format!("run/t/varied/{build}/clean/build.sh"))).unwrap();
+    let (control, experiment) = (script("control"), script("experiment"));
+    let only = |one: &str, other: &str| -> Vec<String> {
+        let lines = one.lines().filter(|line| !other.lines().any(|it| it == *line));
+        lines.map(|line| line.trim().trim_end_matches(" \\").to_owned()).collect()
+    };
+    assert_eq!(
+        only(&control, &experiment),
+        [
+            "src=/build/src",
+            "with=\"$with setarch -R\"",
+            "umask 022",
+            "HOME='/build/home'",
+            "LC_ALL='C'",
+            "LOGNAME='kbuild'",
+            "TZ='UTC'",
+            "USER='kbuild'",
+            "MAKEFLAGS=-j2",
+        ]
+    );
+    let mut wanted = vec![
+        "src=/build/elsewhere/src",
+        "with=\"$with taskset -c 0\"",
+        "with=\"$with setpriv --regid=1 --groups=1\"",
+        "# The host name was elsewhere: unshare --uts sh -c 'hostname elsewhere; sh build.sh ...'",
+        "find \"$src\" -exec sh -c 'for file; do touch -h -d \"@$(($(stat -c %Y \"$file\") - 90061))\" \"$file\"; done' - {} +",
+        "# A tracer had each step begin up to 50 ms late, by chance from seed 1.",
+        "# A tracer had directories list their names the other way round.",
+        "umask 077",
+        "HOME='/nonexistent'",
+        "KBUILD_REPRO_VARIED='1'",
+        "LC_ALL='C.UTF-8'",
+        "LOGNAME='somebody'",
+        "TZ='XXX-5'",
+        "USER='somebody'",
+        "MAKEFLAGS=-j3",
+    ];
+    if !rustix::process::geteuid().is_root() {
+        wanted.remove(2);
+    }
+    assert_eq!(only(&experiment, &control), wanted);
+}
+
+#[test]
+fn what_a_script_can_vary_it_varies() {
+    let rules = "out:\n\t{ umask; stat -c %Y in; echo $$TZ; nproc; } >out\n";
+    let experiment = "umask = \"077\"\nfile_times = 100\nenv = { TZ = \"XXX-5\" }\nrandom_addresses = true\n";
+    let lab = varied(rules, experiment);
+    lab.write("scenarios/t/tree/in", "");
+    lab.run(&["run", "varied", "--out", "run"]).exits(1);
+    let made = |build: &str| {
+        let tree = lab.path(build);
+        fs::create_dir(&tree).unwrap();
+        for name in ["Makefile", "in"] {
+            fs::copy(lab.path("scenarios/t/tree").join(name), tree.join(name)).unwrap();
+        }
+        let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        fs::File::open(tree.join("in")).unwrap().set_modified(old).unwrap();
+        let script = lab.path(&format!("run/t/varied/{build}/clean/build.sh"));
+        let ran = std::process::Command::new("sh").arg(script).arg(&tree).output().expect("sh");
+        assert!(ran.status.success(), "{ran:?}");
+        fs::read_to_string(tree.join("out")).unwrap().lines().take(3).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(made("control"), ["0022", "1000000", "UTC"]);
+    assert_eq!(made("experiment"), ["0077", "999900", "XXX-5"]);
+}
+
+#[test]
 fn a_stamp_without_seconds_is_found_by_a_start_in_another_minute() {
     // The one test that waits for a minute: so all that is to be said of it is said here.
     let lab = varied(
