@@ -112,6 +112,7 @@ pub(super) fn finding(record: &ScenarioRecord, name: FindingName, target: &str, 
         detail: Vec::new(),
         still: Vec::new(),
         folded: Vec::new(),
+        varied: None,
         standing: Standing::New,
     }
 }
@@ -247,7 +248,10 @@ impl Comparison {
                 _ => finding.summary = "only the second build made it".into(),
             }
             finding.against = Some(control.id.clone());
-            finding.detail.extend(varies_with(record, control, experiment, path));
+            if let Some((varied, said)) = varies_with(record, control, experiment, path) {
+                finding.varied = varied;
+                finding.detail.push(said);
+            }
             self.findings.push(finding);
         }
     }
@@ -532,8 +536,14 @@ impl Comparison {
     }
 }
 
-/// Which variation an artifact's difference between control and experiment comes with, as far as further builds tell.
-fn varies_with(record: &ScenarioRecord, control: &BuildRecord, experiment: &BuildRecord, path: &str) -> Option<String> {
+/// Which variation an artifact's difference between control and experiment comes with, as far as further builds tell: each that
+/// does it alone, and the same in a sentence.
+fn varies_with(
+    record: &ScenarioRecord,
+    control: &BuildRecord,
+    experiment: &BuildRecord,
+    path: &str,
+) -> Option<(Option<Vec<String>>, String)> {
     record.scenario.experiment.as_ref()?;
     let same = same_but_for(record);
     let differs = |build: &&BuildRecord| match (control.artifact(path), build.artifact(path)) {
@@ -546,15 +556,18 @@ fn varies_with(record: &ScenarioRecord, control: &BuildRecord, experiment: &Buil
         return None;
     }
     Some(match made().find(|build| build.varied.is_empty()) {
-        None => format!("the second build was varied by `[experiment]`: {}", all.join(", ")),
-        Some(plain) if differs(&plain) => "transient: a further build differs too, in which nothing is varied".into(),
-        Some(_) if all.len() == 1 => format!("varied: it comes with {}", all.join(", ")),
+        None => (None, format!("the second build was varied by `[experiment]`: {}", all.join(", "))),
+        Some(plain) if differs(&plain) => {
+            (Some(Vec::new()), "transient: a further build differs too, in which nothing is varied".into())
+        }
+        Some(_) if all.len() == 1 => (Some(all.clone()), format!("varied: it comes with {}", all.join(", "))),
         Some(_) => {
             let alone = made().filter(|build| build.varied.len() == 1).filter(differs);
             let with: Vec<&str> = alone.flat_map(|build| &build.varied).map(String::as_str).collect();
             // Whatever was built after that was built later: it tells of nothing else.
             if with.contains(&LATER) {
-                return Some(format!("varied: it comes with {LATER}; what else does it was not found out"));
+                let said = format!("varied: it comes with {LATER}; what else does it was not found out");
+                return Some((Some(vec![LATER.to_owned()]), said));
             }
             let others: Vec<&String> = all.iter().filter(|one| !with.contains(&one.as_str())).collect();
             let here = |one: &&&String| one.as_str() != LATER;
@@ -563,7 +576,7 @@ fn varies_with(record: &ScenarioRecord, control: &BuildRecord, experiment: &Buil
                     && !differs(&build)
             };
             let ended = record.builds.iter().filter(|build| build.role == Role::Variation).count() >= MOST_VARIED;
-            match with.as_slice() {
+            let said = match with.as_slice() {
                 [] if ended => {
                     format!("varied: by which of these was not found out by {MOST_VARIED} builds: {}", all.join(", "))
                 }
@@ -575,7 +588,9 @@ fn varies_with(record: &ScenarioRecord, control: &BuildRecord, experiment: &Buil
                 with => {
                     format!("varied: it comes with {}; what else does it was not found out", with.join(", and with "))
                 }
-            }
+            };
+            let with: Vec<String> = with.into_iter().map(str::to_owned).collect();
+            (Some(with).filter(|with| !with.is_empty()), said)
         }
     })
 }

@@ -112,6 +112,7 @@ fn absent(
         detail: Vec::new(),
         still: Vec::new(),
         folded: Vec::new(),
+        varied: None,
         standing: Standing::New,
     }
 }

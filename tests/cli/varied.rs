@@ -41,7 +41,7 @@ fn what_comes_by_itself_is_no_variation_s() {
     lab("cat /proc/sys/kernel/random/uuid")
         .run(&["run", "varied"])
         .exits(1)
-        .reports(&["transient: a further build differs"]);
+        .reports(&["transient: a further build differs", "confirmed by"]);
     lab("echo same").run(&["run", "varied", "--verbose"]).exits(0);
 }
 
@@ -72,7 +72,10 @@ fn what_is_varied_can_be_chosen_on_the_command_line() {
         .exits(1)
         .reports(&["varied: it comes with TZ=XXX-5", "--keep --variations umask,time-zone"]);
     let umask = lab("umask");
-    umask.run(&["run", "varied", "--variations", "all"]).exits(1).reports(&["varied: it comes with umask 077"]);
+    umask
+        .run(&["run", "varied", "--variations", "all"])
+        .exits(1)
+        .reports(&["varied: it comes with umask 077", "confirmed by"]);
     // Modes are others by design then.
     lab("echo same").run(&["run", "varied", "--variations", "all"]).exits(0);
     zone.run(&["run", "varied", "--variations", "weather"]).exits(2).says(&["time-zone"]);
@@ -185,6 +188,31 @@ fn what_a_script_can_vary_it_varies() {
     };
     assert_eq!(made("control"), ["0022", "1000000", "UTC"]);
     assert_eq!(made("experiment"), ["0077", "999900", "XXX-5"]);
+}
+
+#[test]
+fn cause_and_reproducer_go_by_the_one_variation_that_makes_the_difference() {
+    let lab = lab("{ echo $$TZ; echo $$HOME >/dev/null; }");
+    lab.run(&["run", "varied", "--out", "run"]).exits(1).reports(&[
+        "varied: it comes with TZ=XXX-5, and without what else is varied",
+        "its environment is another: TZ\n",
+        "confirmed by",
+    ]);
+    let beside = lab.path("run/t/varied");
+    let found = walkdir(&beside, "reproduce.sh");
+    let script = fs::read_to_string(&found[0]).unwrap();
+    assert!(script.contains("export TZ='XXX-5'") || script.contains("export TZ=XXX-5"), "{script}");
+    assert!(!script.contains("/nowhere") && !script.contains("C.UTF-8"), "{script}");
+}
+
+/// The files of this name below a directory.
+fn walkdir(dir: &std::path::Path, name: &str) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let below = |path: std::path::PathBuf| match path.is_dir() {
+        true => walkdir(&path, name),
+        false => Vec::from_iter(path.file_name().is_some_and(|it| it == name).then_some(path)),
+    };
+    entries.flat_map(below).collect()
 }
 
 #[test]
