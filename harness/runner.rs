@@ -37,6 +37,7 @@ pub mod recipe;
 pub mod replay;
 mod replaying;
 pub mod reproduce;
+mod script;
 pub mod slots;
 mod status;
 mod traces;
@@ -231,6 +232,8 @@ pub enum Event {
     Waiting(String),
     /// A tree (its directory name) waits for another run, which prepares what it needs.
     Awaiting(String),
+    /// A tree (its directory name) waits until its build begins in another minute of the clock than the control's.
+    Later(String),
     /// A tree (its directory name) is prepared before its clean build; why, if another state was there.
     Preparing(String, Option<String>),
     /// A build has its job slot and starts.
@@ -326,6 +329,8 @@ pub struct Variable {
     pub traced: bool,
     /// Whether address spaces are random (personality(2)).
     pub addresses: bool,
+    /// Whether a build can be of another group.
+    pub groups: bool,
     /// How many processors it has.
     pub processors: usize,
 }
@@ -344,6 +349,7 @@ pub fn not_varied(scenario: &Scenario, host: Variable) -> Vec<&'static str> {
         ("the order of jobs, which takes a tracer", experiment.shuffle.is_some() && !host.traced),
         ("the order of names in directories, which takes a tracer", experiment.directories.is_some() && !host.traced),
         ("the layout of address spaces", experiment.random_addresses.is_some() && !host.addresses),
+        ("the group, which takes root and no user namespace", experiment.group.is_some() && !host.groups),
         (
             "the number of processors, of which there are no more",
             experiment.processors.is_some_and(|wanted| wanted as usize >= host.processors),

@@ -81,6 +81,10 @@ pub struct Spec {
     /// How many of the processors that this process may use the commands may; all if `None` (sched_setaffinity(2)).
     #[serde(default)]
     pub processors: Option<u32>,
+    /// The group that the commands are of, and of no other; that of the harness if `None`. It takes root, and no user
+    /// namespace.
+    #[serde(default)]
+    pub group: Option<u32>,
     /// Resource limits of the commands.
     pub limits: Limits,
     /// Descriptors of the harness that stay open in the commands under the same number (job server pipes).
@@ -110,6 +114,7 @@ impl Default for Spec {
             umask: 0o022,
             randomize_addresses: true,
             processors: None,
+            group: None,
             limits: Limits::default(),
             inherit_fds: Vec::new(),
             listen: false,

@@ -29,7 +29,7 @@ pub(crate) use check::path_fault;
 pub use document::{Document, Key, Loader};
 pub use edit::{Change, Edit, Tool, True, WhichTree};
 pub use error::{Errors, Problem, Text};
-pub use experiment::{Experiment, ListOrder};
+pub use experiment::{Experiment, LATER, ListOrder, Start};
 pub use finding::{Class, FindingName};
 pub use graft::{GRAFT, GRAFT_KERNEL, GraftArch};
 pub use interrupt::{Fault, Interrupt, Moment, Signal, Whom};
@@ -505,6 +505,8 @@ impl Scenario {
             Some("`tree.prepare` has commands, which may change what is prepared")
         } else if !self.make.clean_first.is_empty() {
             Some("`make.clean_first` would clean it away")
+        } else if self.experiment.as_ref().is_some_and(|experiment| experiment.start.is_some()) {
+            Some("with `experiment.start` what is prepared is made in another minute, too")
         } else {
             None
         }

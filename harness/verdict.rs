@@ -102,6 +102,10 @@ pub struct Finding {
     /// The edit, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edit: Option<String>,
+    /// What it comes with of that which the second build varied, each alone; nothing where it comes by itself. Not there where
+    /// nothing is varied, or it was not found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub varied: Option<Vec<String>>,
     /// What differs, or what happened, in a line.
     pub summary: String,
     /// The parts of the file that differ.

@@ -219,7 +219,8 @@ fn run(
         snapshots: None,
     };
     if !args.how.variations.is_empty() {
-        scenario.experiment = super::variations::experiment(&scenario, &args.how.variations);
+        let groups = host.is_root && args.how.isolation != super::IsolationArg::UserNs;
+        scenario.experiment = super::variations::experiment(&scenario, &args.how.variations, groups);
     }
     let text = toml::to_string_pretty(&scenario).map_err(CliError::internal)?;
     if let Some(path) = &args.write {

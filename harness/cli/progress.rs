@@ -81,6 +81,10 @@ impl Progress {
                 Some(bar) => bar.set_message(format!("{tree} waits for what another run prepares")),
                 None => self.line(&format!("{id}: {tree} waits for another run, which prepares the same")),
             },
+            Event::Later(tree) => match &shown.bar {
+                Some(bar) => bar.set_message(format!("{tree} waits for another minute of the clock")),
+                None => self.line(&format!("{id}: {tree} waits for another minute of the clock to begin in")),
+            },
             Event::Preparing(tree, why) => {
                 shown.waiting = true;
                 if let Some(bar) = &shown.bar {

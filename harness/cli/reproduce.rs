@@ -140,7 +140,8 @@ fn run(
     place: &Path,
     context: &Context<'_>,
 ) -> (BTreeSet<String>, Option<String>) {
-    let jobs = recipe.edits.iter().map(|edit| &edit.build).chain([&recipe.first]).chain(&recipe.varied);
+    let varied = recipe.varied.iter().chain(recipe.variations.values()).map(|varied| &varied.build);
+    let jobs = recipe.edits.iter().map(|edit| &edit.build).chain([&recipe.first]).chain(varied);
     let log = place.join("reproduce.log");
     let took: u64 = record.builds.iter().map(|build| build.wall_ms).sum();
     let reproducer = Reproducer {

@@ -17,7 +17,7 @@ use super::reproduce;
 use super::snapshots;
 use super::state::RunDir;
 use super::toolchain::{Chosen, records};
-use super::variations::vary;
+use super::variations::{VariationArg, vary};
 use super::{CliError, Format, HowArgs, IsolationArg, RunArgs, Session};
 use crate::artifact::ArtifactError;
 use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, write_atomically};
@@ -133,7 +133,11 @@ impl<'a> Run<'a> {
         asked: bool,
         session: &mut Session<'_>,
     ) -> Result<Report, CliError> {
-        let ready: Vec<Ready> = ready.into_iter().map(|ready| vary(ready, &self.how.variations)).collect();
+        let groups = self.may_change_group();
+        if self.how.variations.contains(&VariationArg::All) && !groups {
+            super::progress::note("not varied: the group, which takes root");
+        }
+        let ready: Vec<Ready> = ready.into_iter().map(|ready| vary(ready, &self.how.variations, groups)).collect();
         let mut needs: Vec<Need> = ready.iter().flat_map(load::needs).collect();
         needs.sort_unstable();
         needs.dedup();
@@ -401,6 +405,11 @@ impl<'a> Run<'a> {
             .collect()
     }
 
+    /// Whether builds can be of another group: a user namespace of an ordinary user's has one group (user_namespaces(7)).
+    fn may_change_group(&self) -> bool {
+        self.host.is_root && self.how.isolation != IsolationArg::UserNs
+    }
+
     fn source(
         &self,
         work: &Work,
@@ -422,6 +431,7 @@ impl<'a> Run<'a> {
             host_name: !direct && capabilities.uts_ns.is_ok(),
             traced: cannot.is_none(),
             addresses: capabilities.fixed_addresses.is_ok(),
+            groups: self.may_change_group() && capabilities.other_group.is_ok(),
             processors: self.host.cpus,
         };
         let fixed = not_varied(scenario, variable);

@@ -151,7 +151,7 @@ Seen:
 The same shows in another file: lib/b.ko.
 
 Cause, as far as it is known:
-  `cmd_btf_ko` (scripts/Makefile.faults:108): only a prerequisite runs
+  `cmd_btf_ko` (scripts/Makefile.faults:117): only a prerequisite runs
   it.
 
 [Steps to reproduce]

@@ -142,11 +142,11 @@ impl Mail<'_> {
         };
         let text = match (mode, self.finding.name) {
             (Some(Mode::Clean), FindingName::ReproMismatch) => {
-                let ids = [Some(&self.finding.build), self.finding.against.as_ref()];
-                let of = |id: &String| self.record.builds.iter().find(|build| build.id == *id);
-                let varied = ids.into_iter().flatten().filter_map(of).flat_map(|build| &build.varied);
-                let varied: Vec<&str> = varied.map(String::as_str).collect();
-                let varied = match varied.as_slice() {
+                let (build, against) = (&self.finding.build, self.finding.against.as_ref());
+                let two = self.record.builds.iter().filter(|it| it.id == *build || Some(&it.id) == against);
+                let all: Vec<String> = two.flat_map(|build| build.varied.clone()).collect();
+                let with = self.finding.varied.as_ref().map_or(all, |with| with.iter().take(1).cloned().collect());
+                let varied = match with.as_slice() {
                     [] => "the second some seconds later".to_owned(),
                     varied => format!("the second with other: {}", varied.join(", ")),
                 };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::subject;
 use crate::artifact::record::{Mode, Role, ScenarioRecord};
-use crate::runner::recipe::{Build, Configuration, Edit, Recipe};
+use crate::runner::recipe::{Build, Configuration, Edit, Recipe, Varied};
 use crate::scenario::{Class, FindingName};
 use crate::verdict::{Fault, Finding};
 
@@ -57,7 +57,7 @@ pub fn no_script(finding: &Finding) -> Option<&'static str> {
     }
 }
 
-/// Findings that one script shows, in order: of one name, after one edit, in one build.
+/// Findings that one script shows, in order: of one name, after one edit, in one build, by one variation.
 #[must_use]
 pub fn groups<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
     let mut groups: Vec<Vec<&Finding>> = Vec::new();
@@ -73,7 +73,7 @@ pub fn groups<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
 
 /// Whether one script shows both.
 pub(super) fn together(a: &Finding, b: &Finding) -> bool {
-    (a.name, &a.edit, &a.build) == (b.name, &b.edit, &b.build)
+    (a.name, &a.edit, &a.build, &a.varied) == (b.name, &b.edit, &b.build, &b.varied)
 }
 
 /// What is done, and what is looked at.
@@ -393,13 +393,26 @@ impl<'a> Writer<'a> {
 
     fn twice(&mut self) -> Result<(), String> {
         let recipe = self.recipe;
+        let varied = self.varied();
+        if let Some(why) = varied.and_then(|varied| varied.cannot.as_ref()) {
+            return Err(why.clone());
+        }
+        let umask = varied.and_then(|varied| varied.umask.as_ref());
+        if umask.is_some() {
+            self.script.line("umask 022");
+        }
         self.say("a clean build");
         self.configure();
         self.build(&recipe.first, " || broken");
-        let second = recipe.varied.as_ref().unwrap_or(&recipe.first);
-        let what = if recipe.varied.is_some() { "another, varied" } else { "another, in a later second" };
+        let second = varied.map_or(&recipe.first, |varied| &varied.build);
+        let later = varied.is_some_and(|varied| varied.later);
+        let what = match varied {
+            Some(_) if later => "another, in a later minute",
+            Some(_) => "another, varied",
+            None => "another, in a later second",
+        };
         // What comes out otherwise now and then need not do so at once.
-        let again = recipe.varied.is_none() && self.is_irreproducible();
+        let again = varied.is_none() && self.is_irreproducible();
         if again {
             self.script.line("for try in 1 2 3; do");
             self.script.indented(2);
@@ -409,9 +422,12 @@ impl<'a> Writer<'a> {
             self.script.line("rm -rf \"$obj.first\"");
         }
         self.script.line("mv \"$obj\" \"$obj.first\"");
-        self.script.line("sleep 2");
+        self.script.line(if later { "sleep 60" } else { "sleep 2" });
         if recipe.in_tree {
             self.script.line("sources");
+        }
+        if let Some(umask) = umask {
+            self.script.line(&format!("umask {umask}"));
         }
         self.change_over(&recipe.first, second);
         self.configure();
@@ -424,6 +440,17 @@ impl<'a> Writer<'a> {
         }
         self.end();
         Ok(())
+    }
+
+    /// How the second clean build is varied: by the one thing that makes the difference, where that is known. Of several that each
+    /// do, one that a script can vary.
+    fn varied(&self) -> Option<&'a Varied> {
+        let recipe = self.recipe;
+        let Some(with) = &self.findings[0].varied else { return recipe.varied.as_ref() };
+        let known = || with.iter().filter_map(|name| recipe.variations.get(name));
+        let one = known().find(|varied| varied.cannot.is_none()).or_else(|| known().next());
+        // A record of before has none; what comes by itself comes without any.
+        one.or(recipe.varied.as_ref().filter(|_| !with.is_empty()))
     }
 
     /// Whether a step to blame gives something else for the same.

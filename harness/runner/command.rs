@@ -198,7 +198,7 @@ pub fn pasted(argv: &[String]) -> String {
     argv.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-fn quote(word: &str) -> String {
+pub(super) fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
@@ -210,42 +210,8 @@ fn quote(word: &str) -> String {
     }
 }
 
-fn single(text: &str) -> String {
+pub(super) fn single(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-/// The build as a script that needs nothing of the harness: in its sandbox as it is, elsewhere with the places of
-/// the trees as arguments.
-pub(super) fn script(
-    maker: &Maker<'_>,
-    env: &BTreeMap<String, String>,
-    commands: &[Vec<String>],
-    jobs: usize,
-) -> String {
-    let (src, obj) = (&maker.src, &maker.obj);
-    let mut text = String::from("#!/bin/sh\n# One build, as the harness ran it inside its sandbox, where the ");
-    let (usage, second) = if src == obj { ("SRCTREE", "$1") } else { ("SRCTREE OBJTREE", "$2") };
-    let places = if src == obj { format!("tree was {src}") } else { format!("trees were {src} and {obj}") };
-    text.push_str(&format!("{places}.\n# In trees elsewhere: sh build.sh {usage}, both absolute.\nset -e\n"));
-    text.push_str("if [ $# -gt 0 ]; then\n\texec sh -c \"$(sed ");
-    text.push_str(&format!("-e \"s|{src}|$1|g\" -e \"s|{obj}|{second}|g\" \"$0\")\"\nfi\n"));
-    text.push_str(&format!("[ -d {} ] || {{ echo 'usage: sh build.sh {usage}' >&2; exit 2; }}\n", quote(src)));
-    for tool in maker.toolchain {
-        let (place, version) = (tool.place(), &tool.marker.version);
-        text.push_str(&format!("[ -d {place} ] || {{ echo '{} {version} was at {place}: ", tool.offer.name));
-        text.push_str(&format!("{}' >&2; exit 2; }}\n", tool.how()));
-    }
-    text.push_str(&format!("cd {}\n", quote(&maker.cwd())));
-    text.push_str("run() {\n\tenv -i \\\n");
-    for (name, value) in env {
-        text.push_str(&format!("\t\t{name}={} \\\n", single(value)));
-    }
-    text.push_str(&format!("\t\tMAKEFLAGS=-j{jobs} \\\n"));
-    text.push_str("\t\t\"$@\"\n}\n");
-    for command in commands {
-        text.push_str(&format!("run {}\n", shown(command)));
-    }
-    text
 }
 
 #[cfg(test)]

@@ -2,9 +2,12 @@
 
 use std::fs::{self, File, FileTimes};
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 use std::time::SystemTime;
+
+use rustix::fs::{AtFlags, CWD, Timestamps, utimensat};
+use rustix::time::Timespec;
 
 /// Copies a tree with its modes and times, following no symbolic link. `fs::copy` shares blocks where the
 /// file system can.
@@ -80,6 +83,32 @@ fn copy_file(entry: &fs::DirEntry, target: &Path, at: &dyn Fn(SystemTime) -> Sys
     } else {
         Ok(())
     }
+}
+
+/// Makes everything in a tree older by so many seconds, which keeps the order that make goes by. What would be from before
+/// 1970 is left as it is: make takes no such time.
+pub(super) fn age(dir: &Path, seconds: u32) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            age(&entry.path(), seconds)?;
+        } else {
+            make_older(&entry.path(), seconds)?;
+        }
+    }
+    make_older(dir, seconds)
+}
+
+/// A link itself gets the time, not what it leads to.
+fn make_older(path: &Path, seconds: u32) -> io::Result<()> {
+    let meta = fs::symlink_metadata(path)?;
+    let secs = meta.mtime() - i64::from(seconds);
+    if secs < 0 {
+        return Ok(());
+    }
+    let time = Timespec { tv_sec: secs, tv_nsec: meta.mtime_nsec() };
+    let times = Timestamps { last_access: time, last_modification: time };
+    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 fn set_time(path: &Path, time: SystemTime) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::command::Maker;
 use super::instance::{Instance, Source};
@@ -22,6 +22,7 @@ use crate::sandbox::{self, Isolation, Sandbox, SandboxError};
 use crate::scenario::{Experiment, Interrupt, OracleWhen, Scenario, Tier};
 use crate::trace::Disturb;
 use crate::tree::kconfig::Unmet;
+use crate::tree::source::Part;
 use crate::tree::source::tools::Unpacked;
 use crate::tree::{State, TreePlan};
 
@@ -35,6 +36,11 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// takes from the clock by `date` then differs, however fast it is. What is over a second is for the starting of the
 /// two, which does not always take as long.
 const APART: Duration = Duration::from_millis(1200);
+/// How much later it starts where the minute is varied: then no step of it is in the minute of the same step of the
+/// control, as long as both take as long.
+const MINUTE: Duration = Duration::from_secs(60);
+/// And by which second of a minute the control begins then.
+const EARLY: u64 = 30;
 
 /// What a scenario is run with.
 #[derive(Debug)]
@@ -151,23 +157,26 @@ pub fn run(
     let chains = super::plan(scenario, context.parts);
     observer.event(Event::Planned(chains.iter().map(|chain| chain.builds.len()).sum()));
     let stop = AtomicBool::new(false);
+    let (stage, clean_started) = (Mutex::new(()), Mutex::default());
     let runner = Runner {
         context,
         scenario,
         plan,
         observer,
         stop: &stop,
-        stage: Mutex::new(()),
+        stage: &stage,
         losses: Mutex::default(),
         configs: Mutex::default(),
         configured: Mutex::default(),
         control_done: AtomicBool::new(false),
         control_started: Mutex::default(),
-        clean_started: Mutex::default(),
+        control_began: Mutex::default(),
+        clean_started: &clean_started,
         experiment_begun: AtomicBool::new(!context.parts.experiment),
         from_nothing: Mutex::default(),
+        copies: scenario.experiment.as_ref().is_some_and(|experiment| experiment.file_times.is_some()),
     };
-    runner.chains(&chains)?;
+    runner.all_chains(&chains)?;
     if context.parts.oracles && scenario.compare.oracle == Some(OracleWhen::Last) {
         runner.trace_back()?;
     }
@@ -192,7 +201,7 @@ pub(super) struct Runner<'a> {
     /// Set when one chain cannot go on: then the others need not either.
     pub(super) stop: &'a AtomicBool,
     /// Without mount namespaces only one tree at a time can be in the fixed place.
-    pub(super) stage: Mutex<()>,
+    pub(super) stage: &'a Mutex<()>,
     pub(super) losses: Mutex<BTreeMap<sandbox::Guarantee, sandbox::Loss>>,
     /// The control's `.config` before each edit, for edits that are taken back.
     pub(super) configs: Mutex<BTreeMap<usize, String>>,
@@ -202,13 +211,18 @@ pub(super) struct Runner<'a> {
     pub(super) control_done: AtomicBool,
     /// When the control's first build was started.
     pub(super) control_started: Mutex<Option<Instant>>,
-    /// When the last clean build of control or experiment was started from its prepared state.
-    pub(super) clean_started: Mutex<Option<Instant>>,
+    /// When its clean build was started from its prepared state.
+    pub(super) control_began: Mutex<Option<Instant>>,
+    /// When the last clean build that is no oracle was started from its prepared state.
+    pub(super) clean_started: &'a Mutex<Option<Instant>>,
     /// Whether the experiment has what it starts from; oracles start from the same.
     pub(super) experiment_begun: AtomicBool,
     /// Clean builds that were made from nothing to see whether their goals come to what is prepared for them: the way, the
     /// build, and the one that it has to agree with.
     pub(super) from_nothing: Mutex<Vec<(String, String, String)>>,
+    /// Whether sources are copied. Files of others are never touched, so older ones are copies; and then all are, lest a copy
+    /// be another thing that is varied: the order of names in its directories, for one.
+    pub(super) copies: bool,
 }
 
 /// How a chain's first build came to what it starts from.
@@ -221,6 +235,32 @@ struct Begun {
 }
 
 impl Runner<'_> {
+    /// The chains of the plan. Where the minute is varied, a build without any variation is made at the time of the control:
+    /// later there is none that is not later.
+    fn all_chains(&self, chains: &[Chain]) -> Result<(), RunError> {
+        if !self.context.parts.experiment || !self.starts_later() {
+            return self.chains(chains);
+        }
+        // Both are to be in one minute, as far as that is for us to say.
+        let second =
+            || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() % MINUTE.as_secs());
+        if second() >= EARLY {
+            self.observer.event(Event::Later("control".to_owned()));
+        }
+        while second() >= EARLY && !self.stopped() {
+            thread::sleep(TICK);
+        }
+        thread::scope(|scope| {
+            let plain = scope.spawn(|| {
+                self.await_control(&self.control_began, APART);
+                self.plain_variation()
+            });
+            let made = self.chains(chains);
+            let panicked = |_| Err(RunError::new(RunErrorKind::Harness, "a thread of the harness panicked"));
+            made.and(plain.join().unwrap_or_else(panicked))
+        })
+    }
+
     pub(super) fn chains(&self, chains: &[Chain]) -> Result<(), RunError> {
         let next = &AtomicUsize::new(0);
         let results: Vec<Result<(), RunError>> = thread::scope(|scope| {
@@ -302,7 +342,11 @@ impl Runner<'_> {
         let state = first.edit.map_or(&self.plan.base, |n| &self.plan.edits[n].state);
         match (chain.role, first.edit) {
             (Role::Oracle, Some(n)) => self.await_config(n),
-            (Role::Experiment, _) => self.await_another_second(),
+            (Role::Experiment, _) if self.starts_later() => {
+                self.observer.event(Event::Later(chain.instance.clone()));
+                self.await_control(&self.control_began, MINUTE);
+            }
+            (Role::Experiment, _) => self.await_control(&self.control_started, APART),
             _ => {}
         }
         // Before there is a job slot: whoever makes the state needs all of them.
@@ -311,8 +355,8 @@ impl Runner<'_> {
         // Trees are laid down when their turn comes, so that waiting chains take no disk.
         let mut jobs = self.jobs(state, varied);
         let mut server = self.job_server(chain, state, varied)?;
-        let (dir, source) = (self.context.scratch.join(&chain.instance), self.context.source);
-        let mut instance = Instance::create(&dir, source, maker.in_tree, state, maker.hidden())
+        let (dir, older) = (self.context.scratch.join(&chain.instance), self.older(varied));
+        let mut instance = Instance::create(&dir, &self.source(), maker.in_tree, state, maker.hidden(), older)
             .map_err(|error| RunError::harness("lay the source tree down", error))?;
         if chain.role == Role::Control {
             lock(&self.control_started).get_or_insert_with(Instant::now);
@@ -409,17 +453,21 @@ impl Runner<'_> {
             return;
         }
         // The lock is held while waiting: nobody else has to start either.
-        let mut last = lock(&self.clean_started);
+        let mut last = lock(self.clean_started);
         while last.is_some_and(|last| last.elapsed() < APART) && !self.stopped() {
             thread::sleep(TICK);
         }
         *last = Some(Instant::now());
+        if role == Role::Control {
+            lock(&self.control_began).get_or_insert_with(Instant::now);
+        }
     }
 
-    /// Waits, without a job slot, until the control has been at work for [`APART`].
-    fn await_another_second(&self) {
-        let over = || match *lock(&self.control_started) {
-            Some(started) => started.elapsed() >= APART,
+    /// Waits, without a job slot, until so much time has passed since the control did something, or the control is through
+    /// and never will.
+    fn await_control(&self, did: &Mutex<Option<Instant>>, apart: Duration) {
+        let over = || match *lock(did) {
+            Some(started) => started.elapsed() >= apart,
             None => self.control_done.load(Ordering::Relaxed),
         };
         while !over() && !self.stopped() {
@@ -457,7 +505,7 @@ impl Runner<'_> {
     /// The umask of a build's commands.
     pub(super) fn umask(&self, varied: bool) -> u32 {
         let umask = self.experiment(varied).and_then(|experiment| experiment.umask.as_deref());
-        umask.and_then(crate::scenario::parse_mode).unwrap_or(0o022)
+        umask.and_then(crate::scenario::parse_mode).unwrap_or(super::script::UMASK)
     }
 
     /// Whether address spaces of a build are random: where that is varied, only in builds that vary it.
@@ -469,6 +517,31 @@ impl Runner<'_> {
     /// How many processors a build sees, if not all.
     pub(super) fn processors(&self, varied: bool) -> Option<u32> {
         self.experiment(varied)?.processors
+    }
+
+    /// Whether the experiment begins in another minute than the control.
+    pub(super) fn starts_later(&self) -> bool {
+        self.experiment(true).is_some_and(|experiment| experiment.start.is_some())
+    }
+
+    /// By how many seconds the sources of a build are older.
+    pub(super) fn older(&self, varied: bool) -> u32 {
+        self.experiment(varied).and_then(|experiment| experiment.file_times).unwrap_or(0)
+    }
+
+    /// What a tree is laid down from.
+    fn source(&self) -> Source {
+        match self.context.source {
+            Source::Overlay(dir) if self.copies => {
+                Source::Copy(dir.clone(), if self.scenario.is_graft() { Part::Graft } else { Part::Whole })
+            }
+            source => source.clone(),
+        }
+    }
+
+    /// The group of a build's commands, if it is another than the harness's.
+    pub(super) fn group(&self, varied: bool) -> Option<u32> {
+        self.experiment(varied)?.group
     }
 
     /// By which seed the order of jobs is another one, if it is.
@@ -529,7 +602,7 @@ impl Runner<'_> {
         }
         self.observer.event(Event::Started(build.id.clone()));
         let started = Instant::now();
-        let guard = self.context.direct.then(|| lock(&self.stage));
+        let guard = self.context.direct.then(|| lock(self.stage));
         let home = tree.instance;
         let staged = if guard.is_some() { Some(self.enter_stage(home)?) } else { None };
         let instance = staged.as_ref().unwrap_or(home);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::command::{Maker, TOOLS};
-use super::copy::{copy_some, copy_tree_without};
+use super::copy::{age, copy_some, copy_tree_without};
 use super::prepared::Prepared;
 use crate::sandbox::{self, Change, Content, Mount, Op, Stamp, overlay};
 use crate::tree::source::{Part, needed_by_graft};
@@ -36,19 +36,22 @@ pub(super) struct Instance {
     hidden: &'static [&'static str],
     /// What lies below the object tree.
     prepared: Option<Arc<Prepared>>,
+    /// By how many seconds the sources are older than they are elsewhere.
+    older: u32,
 }
 
 impl Instance {
     /// Makes the directories of a tree; the mini tree and copies are laid down as `state` has them.
-    /// What is `hidden` of the sources is not in it.
+    /// What is `hidden` of the sources is not in it. Those of an overlay are not ours to be made `older`.
     pub(super) fn create(
         dir: &Path,
         source: &Source,
         in_tree: bool,
         state: &State,
         hidden: &'static [&'static str],
+        older: u32,
     ) -> io::Result<Self> {
-        let instance = Self { dir: dir.to_owned(), source: source.clone(), in_tree, hidden, prepared: None };
+        let instance = Self { dir: dir.to_owned(), source: source.clone(), in_tree, hidden, prepared: None, older };
         fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
         for name in ["obj", "tools"] {
             fs::create_dir_all(dir.join(name))?;
@@ -73,6 +76,9 @@ impl Instance {
             Source::Copy(from, Part::Whole) => copy_tree_without(from, &dir.join("src"), hidden)?,
             Source::Copy(from, Part::Graft) => copy_some(from, &dir.join("src"), &needed_by_graft)?,
             Source::InPlace(_) => {}
+        }
+        if older > 0 && matches!(source, Source::Mini | Source::Copy(..)) {
+            age(&dir.join("src"), older)?;
         }
         instance.install_tools(state)?;
         Ok(instance)
@@ -219,7 +225,8 @@ impl Instance {
         if self.holds_state() {
             return Vec::new();
         }
-        let stamp = Some(Stamp { secs: i64::try_from(materialise::SOURCE_TIME).unwrap_or(0), nanos: 0 });
+        let secs = i64::try_from(materialise::SOURCE_TIME).unwrap_or(0) - i64::from(self.older);
+        let stamp = Some(Stamp { secs, nanos: 0 });
         state
             .files
             .iter()

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::blame::blame;
-use super::command::{Maker, TOOLS, script, shown};
+use super::command::{Maker, TOOLS, shown};
 use super::execute::{RunError, RunErrorKind, Runner, TICK, lock};
 use super::instance::{Instance, directory_size};
 use super::jobs::Jobs;
+use super::script::script;
 use super::traces::Traces;
 use super::{Mode, PlannedBuild, Status};
 use crate::sandbox::{self, Change, Command, Content, Limits, Mount, Op, Outcome, Running, Spec, Stamp, View};
@@ -143,12 +144,13 @@ impl<'m> Making<'m> {
     fn made(self) -> Made {
         let Tree { maker, state, jobs, instance } = self.tree;
         let env = maker.environment(state, self.varied);
+        let makeflags = format!("-j{}{}", jobs.most(), self.shuffled());
         // For who repeats it elsewhere, a build has all that it started from.
         let prepared = instance.prepared().filter(|_| self.clean).map(|prepared| prepared.commands.clone());
         let ran = self.ran.len();
         let argv: Vec<Vec<String>> = prepared.into_iter().flatten().chain(self.ran).collect();
         Made {
-            script: script(maker, &env, &argv, jobs.most()),
+            script: script(maker, &env, &argv, &makeflags, self.varied),
             commands: argv.iter().map(|argv| shown(argv)).collect(),
             argv,
             ran,
@@ -557,6 +559,7 @@ impl<'m> Making<'m> {
             randomize_addresses: self.runner.randomizes(self.varied),
             // What is prepared is prepared for builds that see all of them.
             processors: self.runner.processors(self.varied && !self.is_preparation()),
+            group: self.runner.group(self.varied),
             limits: Limits { file_size: self.disk_limit(), temporary: self.disk_limit(), ..Limits::default() },
             inherit_fds: jobs.fds(),
             ..Spec::default()

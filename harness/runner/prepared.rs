@@ -73,6 +73,8 @@ pub(super) struct Inputs<'a> {
     pub(super) hostname: &'a str,
     /// The jobs, if their number is fixed.
     pub(super) jobs: Option<u32>,
+    /// The group, if it is another than the harness's.
+    pub(super) group: Option<u32>,
     /// The scenario's own programs: name, and content, or place and digest.
     pub(super) tools: Vec<(String, String)>,
     /// The chosen tools that are no part of the system: place, and SHA-256 of all their files.
@@ -85,7 +87,7 @@ pub(super) struct Inputs<'a> {
 
 impl Key {
     pub(super) fn new(inputs: &Inputs<'_>, slot: Slot) -> Self {
-        let value = json!({
+        let mut value = json!({
             // What the harness itself does in a preparation belongs to the key, too.
             "harness": env!("CARGO_PKG_VERSION"),
             "goals": GOALS,
@@ -101,6 +103,9 @@ impl Key {
             "seen": inputs.seen,
             "machine": inputs.machine,
         });
+        if let Some(group) = inputs.group {
+            value["group"] = group.into();
+        }
         Self { value, slot }
     }
 

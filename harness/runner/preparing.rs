@@ -60,6 +60,10 @@ pub(super) enum Prepares {
 impl Runner<'_> {
     /// What the clean build of a chain starts from. No job slot may be held: whoever makes the state needs them.
     pub(super) fn start(&self, chain: &Chain, maker: &Maker<'_>, state: &State) -> Result<Start, RunError> {
+        // What is prepared is prepared of sources with the times that they have.
+        if self.older(chain.role.is_varied()) > 0 {
+            return Ok(Start::Nothing);
+        }
         let Some((store, lower)) = self.store(maker, state) else { return Ok(Start::Nothing) };
         if !self.is_proved(store, lower, chain, maker, state) {
             return Ok(Start::Nothing);
@@ -100,6 +104,10 @@ impl Runner<'_> {
             way(&self.eyes(store, lower, maker, state), state, &commands)
         };
         let Some(taken) = way(state) else { return true };
+        // Where the experiment starts from nothing it tells nothing of that.
+        if self.older(true) > 0 {
+            return store.is_proved(&taken);
+        }
         // The control's own build tells.
         if chain.role == Role::Oracle && way(&self.plan.base).as_ref() == Some(&taken) {
             return true;
@@ -166,6 +174,7 @@ impl Runner<'_> {
             places: [&maker.src, &maker.obj],
             hostname: &self.hostname(varied),
             jobs: self.jobs(state, varied),
+            group: self.group(varied),
             tools: state.tools.iter().map(tool).collect(),
             toolchain: maker.toolchain.iter().map(|tool| (tool.place(), tool.marker.sha256.clone())).collect(),
             seen: (maker.sees_all(), maker.shown(state)),
@@ -238,7 +247,7 @@ impl Runner<'_> {
         let began = SystemTime::now() - CLOCK;
         let state = preparable(tree.state);
         let dir = self.context.scratch.join(format!("{}-prepare", chain.instance));
-        let instance = Instance::create(&dir, self.context.source, false, &state, tree.maker.hidden())
+        let instance = Instance::create(&dir, self.context.source, false, &state, tree.maker.hidden(), 0)
             .map_err(failed("lay the source tree down"))?;
         let traces_dir = dir.join("traces");
         fs::create_dir(&traces_dir).map_err(failed("make a directory for traces"))?;

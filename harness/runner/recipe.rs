@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::command::{Maker, pinned_environment};
-use crate::scenario::{Change, Scenario, TreeKind};
+use crate::scenario::{Change, Experiment, Scenario, TreeKind};
 use crate::tree::source::tools::Unpacked;
 use crate::tree::{ConfigBase, EditPlan, FileOp, FileState, Lower, State, TreePlan, kconfig};
 
@@ -53,7 +53,10 @@ pub struct Recipe {
     pub edits: Vec<Edit>,
     /// The second clean build, where something is varied in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub varied: Option<Build>,
+    pub varied: Option<Varied>,
+    /// The same with each thing that is varied alone, by what that is called.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variations: BTreeMap<String, Varied>,
     /// Tools of a version of their own: name and version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chosen: Vec<String>,
@@ -96,6 +99,23 @@ pub struct Build {
     /// Scripts that come first on `PATH`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, String>,
+}
+
+/// A second clean build that is varied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Varied {
+    /// What it is made with.
+    #[serde(flatten)]
+    pub build: Build,
+    /// Another umask, in octal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<String>,
+    /// Whether it begins in another minute.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub later: bool,
+    /// What of it cannot be written down, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot: Option<String>,
 }
 
 /// One edit.
@@ -181,7 +201,10 @@ pub fn recipe(scenario: &Scenario, plan: &TreePlan, lower: &dyn Lower, toolchain
         edits.push(writer.edit(n, edit, before));
         before = &edit.state;
     }
-    let varied = writer.varied();
+    let experiment = scenario.experiment.as_ref().filter(|experiment| !experiment.variations().is_empty());
+    let varied = experiment.map(|experiment| writer.varied(experiment));
+    let parts = experiment.map(Experiment::variations).into_iter().flatten();
+    let variations = parts.map(|(name, part)| (name, writer.varied(&part))).collect();
     let cwd = maker.cwd();
     let dir = cwd.strip_prefix(&maker.src).map(|dir| dir.trim_matches('/').to_owned());
     if dir.is_none() {
@@ -201,6 +224,7 @@ pub fn recipe(scenario: &Scenario, plan: &TreePlan, lower: &dyn Lower, toolchain
         first: writer.build(&plan.base),
         edits,
         varied,
+        variations,
         chosen: toolchain.iter().map(|tool| format!("{} {}", tool.offer.name, tool.key())).collect(),
         assigned: writer.assigned(),
         cannot: writer.cannot,
@@ -371,35 +395,34 @@ impl Writer<'_> {
         env
     }
 
-    fn varied(&mut self) -> Option<Build> {
-        let experiment = self.scenario.experiment.as_ref()?;
-        if experiment.hostname.is_some() {
-            self.cannot("a host name is varied, which takes a name space of its own".to_owned());
-        }
-        if experiment.umask.is_some() {
-            self.cannot("the umask is varied, which a script of the builds alone does not".to_owned());
-        }
-        if experiment.shuffle.is_some() {
-            self.cannot("the order of jobs is varied, which takes a tracer".to_owned());
-        }
-        if experiment.directories.is_some() {
-            self.cannot("the order of directories is varied, which takes a tracer".to_owned());
-        }
-        if experiment.processors.is_some() {
-            self.cannot("the number of processors is varied, which a script of the builds alone does not".to_owned());
-        }
-        if experiment.random_addresses.is_some() {
-            self.cannot("address spaces are varied, which a script of the builds alone does not".to_owned());
-        }
+    /// The second clean build, if it varies this.
+    fn varied(&self, experiment: &Experiment) -> Varied {
+        let scenario = Scenario { experiment: Some(experiment.clone()), ..self.scenario.clone() };
+        let maker = Maker::new(&scenario, self.plan, self.maker.toolchain, true);
+        let mut plain = Writer { cannot: None, ..*self };
+        let writer = Writer { scenario: &scenario, maker: &maker, cannot: None, ..*self };
         let state = &self.plan.base;
-        let maker = Maker::new(self.scenario, self.plan, self.maker.toolchain, true);
-        let mut build = self.build(state);
-        build.env = self.environment(state, true);
-        build.jobs = experiment.jobs.or(state.jobs);
-        if maker.src != self.maker.src || maker.obj != self.maker.obj {
-            self.cannot("the place of a tree is varied, which takes a mount of its own".to_owned());
+        let environment = writer.environment(state, true);
+        let place = maker.src != self.maker.src || maker.obj != self.maker.obj;
+        let fixed = [
+            (experiment.hostname.is_some(), "a host name is varied, which takes a name space of its own"),
+            (experiment.shuffle.is_some(), "the order of jobs is varied, which takes a tracer"),
+            (experiment.directories.is_some(), "the order of directories is varied, which takes a tracer"),
+            (experiment.processors.is_some(), "the number of processors is varied, which the script leaves as it is"),
+            (
+                experiment.random_addresses == Some(true),
+                "address spaces are varied, which the script leaves as they are",
+            ),
+            (experiment.group.is_some(), "the group is varied, which takes root"),
+            (experiment.file_times.is_some(), "the times of sources are varied, which the script leaves as they are"),
+            (place, "the place of a tree is varied, which takes a mount of its own"),
+        ];
+        Varied {
+            build: Build { env: environment, jobs: experiment.jobs.or(state.jobs), ..plain.build(state) },
+            umask: experiment.umask.clone(),
+            later: experiment.start.is_some(),
+            cannot: fixed.into_iter().find_map(|(varied, why)| varied.then(|| why.to_owned())),
         }
-        Some(build)
     }
 
     fn prepare(&self) -> Vec<Vec<String>> {

@@ -43,16 +43,17 @@ fn an_expensive_oracle_is_built_for_the_last_edit_only() {
 fn what_the_host_cannot_vary_is_named() {
     let text = "title = 't'\n[tree]\nsrctree = 'mini'\n[experiment]\nsrctree = '/a'\nhostname = 'b'\njobs = 1\n";
     let scenario = scenario(text);
-    let all = Variable { places: true, host_name: true, traced: true, addresses: true, processors: 2 };
+    let all = Variable { places: true, host_name: true, traced: true, addresses: true, groups: true, processors: 2 };
     assert_eq!(not_varied(&scenario, all), [""; 0]);
     assert_eq!(not_varied(&scenario, Variable { host_name: false, ..all }), ["the host name"]);
-    let none = Variable { places: false, host_name: false, traced: false, addresses: false, processors: 1 };
+    let none =
+        Variable { places: false, host_name: false, traced: false, addresses: false, groups: false, processors: 1 };
     assert_eq!(not_varied(&scenario, none), ["the place of the source tree", "the host name"]);
     let text = "title = 't'\n[tree]\nsrctree = 'mini'\n[experiment]\nshuffle = 1\nprocessors = 1\n\
-                random_addresses = true\ndirectories = 'reversed'\n";
+                random_addresses = true\ndirectories = 'reversed'\ngroup = 1\n";
     let scenario = self::scenario(text);
     assert_eq!(not_varied(&scenario, all), [""; 0]);
-    assert_eq!(not_varied(&scenario, none).len(), 5);
+    assert_eq!(not_varied(&scenario, none).len(), 6);
     let one = Scenario { make: crate::scenario::Make { jobs: Some(1), ..scenario.make.clone() }, ..scenario };
     assert_eq!(not_varied(&one, all), ["the order of jobs, of which there is one"]);
 }

@@ -45,6 +45,8 @@ pub struct Capabilities {
     pub ptrace: Result<(), Refusal>,
     /// Address spaces that are laid out the same each time (personality(2)).
     pub fixed_addresses: Result<(), Refusal>,
+    /// Commands of another group (setresgid(2), setgroups(2)), without a user namespace.
+    pub other_group: Result<(), Refusal>,
 }
 
 /// The helper's side: writes [`Capabilities`] as JSON to the descriptor named by `result`.
@@ -98,6 +100,9 @@ fn probe(scratch: &Path) -> Capabilities {
         ptrace: tried(&|| seize().map_err(|error| Refused { step: "tracing a process", error })),
         fixed_addresses: tried(&|| {
             sys::no_address_randomization().map_err(|error| Refused { step: "personality", error })
+        }),
+        other_group: tried(&|| {
+            super::supervise::join_group(1).map_err(|error| Refused { step: "changing the group", error })
         }),
     }
 }

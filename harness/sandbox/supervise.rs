@@ -147,6 +147,11 @@ impl Supervisor<'_> {
         {
             return fail(format!("use {processors} processor(s)"), e);
         }
+        if let Some(group) = self.spec.group
+            && let Err(e) = join_group(group)
+        {
+            return fail(format!("be of group {group}"), e);
+        }
         if !self.spec.randomize_addresses
             && let Err(e) = sys::no_address_randomization()
         {
@@ -222,6 +227,19 @@ fn use_processors(wanted: u32) -> io::Result<()> {
     let those = (0..CpuSet::MAX_CPU).filter(|cpu| may.is_set(*cpu));
     those.take(wanted as usize).for_each(|cpu| few.set(cpu));
     Ok(sched_setaffinity(None, &few)?)
+}
+
+/// Has this process, and what it starts, be of this group alone. It is still root, and may write where only the first group
+/// could.
+pub(super) fn join_group(group: u32) -> io::Result<()> {
+    use rustix::thread::{set_thread_groups, set_thread_res_gid};
+    // all bits set would mean none (setresgid(2))
+    if group == u32::MAX {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let gid = rustix::process::Gid::from_raw(group);
+    set_thread_groups(&[gid])?;
+    Ok(set_thread_res_gid(gid, gid, gid)?)
 }
 
 fn limit(limits: &Limits) -> io::Result<()> {

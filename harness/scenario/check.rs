@@ -247,6 +247,14 @@ impl Checker<'_> {
                 let hint = "have `jobs` be two or more, or leave it away";
                 self.fault(&key_path!["experiment", "shuffle"], "one job has one order", hint);
             }
+            if experiment.group == Some(u32::MAX) {
+                let hint = "it stands for none (setresgid(2)); any smaller number";
+                self.fault(&key_path!["experiment", "group"], "no group has this number", hint);
+            }
+            if !experiment.changes.is_empty() && experiment.variations().is_empty() {
+                let hint = "name what is varied, e.g. `env = { KBUILD_BUILD_USER = \"other\" }`";
+                self.fault(&key_path!["experiment", "changes"], "nothing is varied that could change it", hint);
+            }
             for (name, value) in &experiment.env {
                 self.environment(&key_path!["experiment", "env", name.as_str()], name, value);
             }

@@ -42,6 +42,31 @@ pub struct Experiment {
     /// `reversed`: directories of the trees list their names the other way round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directories: Option<ListOrder>,
+    /// Files and directories of the source tree are so many seconds older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub file_times: Option<u32>,
+    /// `later`: the second build begins a minute later than the first, or more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
+    /// Another group, by number: builds are of this one alone. It takes root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 4_294_967_294_u32))]
+    pub group: Option<u32>,
+    /// Patterns of the artifacts that must come out otherwise by this; all others must not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+}
+
+/// What is varied by [`Start::Later`].
+pub const LATER: &str = "a start in another minute";
+
+/// When the second build begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// In another minute of the clock than the first.
+    Later,
 }
 
 /// In which order a directory lists its names.
@@ -56,8 +81,22 @@ impl Experiment {
     /// Each thing that is varied by itself, with what it is called.
     #[must_use]
     pub fn variations(&self) -> Vec<(String, Self)> {
-        let Self { srctree, objtree, jobs, env, hostname, umask, shuffle, processors, random_addresses, directories } =
-            self;
+        let Self {
+            srctree,
+            objtree,
+            jobs,
+            env,
+            hostname,
+            umask,
+            shuffle,
+            processors,
+            random_addresses,
+            directories,
+            file_times,
+            start,
+            group,
+            changes: _,
+        } = self;
         let mut all: Vec<(String, Self)> = Vec::new();
         if srctree.is_some() {
             all.push(("the place of the source tree".into(), Self { srctree: srctree.clone(), ..Self::default() }));
@@ -95,6 +134,15 @@ impl Experiment {
                 Self { directories: *directories, ..Self::default() },
             ));
         }
+        if file_times.is_some() {
+            all.push(("the times of source files".into(), Self { file_times: *file_times, ..Self::default() }));
+        }
+        if let Some(group) = *group {
+            all.push((format!("group {group}"), Self { group: Some(group), ..Self::default() }));
+        }
+        if start.is_some() {
+            all.push((LATER.into(), Self { start: *start, ..Self::default() }));
+        }
         all
     }
 
@@ -114,6 +162,10 @@ impl Experiment {
                 processors,
                 random_addresses,
                 directories,
+                file_times,
+                start,
+                group,
+                changes: _,
             } = part;
             whole.srctree = srctree.or(whole.srctree);
             whole.objtree = objtree.or(whole.objtree);
@@ -125,6 +177,9 @@ impl Experiment {
             whole.processors = processors.or(whole.processors);
             whole.random_addresses = random_addresses.or(whole.random_addresses);
             whole.directories = directories.or(whole.directories);
+            whole.file_times = file_times.or(whole.file_times);
+            whole.start = start.or(whole.start);
+            whole.group = group.or(whole.group);
         }
         whole
     }
@@ -136,7 +191,7 @@ mod tests {
 
     #[test]
     fn what_is_varied_is_taken_apart_and_put_together_again() {
-        let text = "srctree = '/a'\nobjtree = '/b'\njobs = 1\nhostname = 'c'\numask = '077'\nshuffle = 7\nprocessors = 1\nrandom_addresses = true\ndirectories = 'reversed'\nenv = { TZ = 'X', LC_ALL = 'C.UTF-8' }\n";
+        let text = "srctree = '/a'\nobjtree = '/b'\njobs = 1\nhostname = 'c'\numask = '077'\nshuffle = 7\nprocessors = 1\nrandom_addresses = true\ndirectories = 'reversed'\nfile_times = 60\nstart = 'later'\ngroup = 1\nenv = { TZ = 'X', LC_ALL = 'C.UTF-8' }\n";
         let whole: Experiment = toml::from_str(text).unwrap();
         let parts = whole.variations();
         let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
@@ -147,6 +202,7 @@ mod tests {
                 &places[..],
                 &["jobs = 1", "LC_ALL=C.UTF-8", "TZ=X", "the host name", "umask 077", "the order of jobs"],
                 &["the number of processors", "the layout of address spaces", "the order of names in directories"],
+                &["the times of source files", "group 1", LATER],
             ]
             .concat()
         );

@@ -6,7 +6,7 @@ use super::{ATTENTION, Finding, Standing};
 use crate::artifact::record::{BuildRecord, Mode, Role, ScenarioRecord, Status};
 use crate::artifact::{Artifact, diff_parts};
 use crate::runner::MOST_VARIED;
-use crate::scenario::{Edit, FindingName, Moment, nearest};
+use crate::scenario::{Edit, FindingName, LATER, Moment, nearest};
 use crate::trace::{Kind, Step, kbuild, live_name};
 
 mod btf;
@@ -113,6 +113,7 @@ pub(super) fn finding(record: &ScenarioRecord, name: FindingName, target: &str, 
         detail: Vec::new(),
         still: Vec::new(),
         folded: Vec::new(),
+        varied: None,
         standing: Standing::New,
     }
 }
@@ -126,12 +127,11 @@ fn ignored(record: &ScenarioRecord, path: &str) -> bool {
     record.scenario.compare.ignore.iter().any(|ignore| pattern_matches(&ignore.artifact, path))
 }
 
+/// An artifact of two builds, where they have it: its path, and of each.
+type Pair<'a> = (&'a str, Option<&'a Artifact>, Option<&'a Artifact>);
+
 /// Artifacts of both builds side by side, by path.
-fn pairs<'a>(
-    record: &'a ScenarioRecord,
-    a: &'a BuildRecord,
-    b: &'a BuildRecord,
-) -> Vec<(&'a str, Option<&'a Artifact>, Option<&'a Artifact>)> {
+fn pairs<'a>(record: &'a ScenarioRecord, a: &'a BuildRecord, b: &'a BuildRecord) -> Vec<Pair<'a>> {
     let mut paths: Vec<&str> = a.artifacts.iter().chain(&b.artifacts).map(|artifact| artifact.path.as_str()).collect();
     paths.sort_unstable();
     paths.dedup();
@@ -200,12 +200,14 @@ impl Comparison {
     fn unprepared(&mut self, record: &ScenarioRecord) {
         let scenario = &record.scenario;
         let clean = || record.builds.iter().filter(|build| build.mode == Mode::Clean);
+        let older = scenario.experiment.as_ref().is_some_and(|experiment| experiment.file_times.is_some());
         // Where none worked, the preparation itself may be what failed.
         if !scenario.is_graft() || !any_clean_worked(record) || clean().any(|build| build.preparation.is_some()) {
             return;
         }
         let why = scenario
             .prepares_itself()
+            .or(older.then_some("of sources with other times the second tells nothing of a prepared state"))
             .unwrap_or("the isolation, the configuration or the cache does not allow prepared states");
         self.notes.push(format!("each clean build prepared itself: {why}"));
     }
@@ -222,6 +224,10 @@ impl Comparison {
     fn reproducible(&mut self, record: &ScenarioRecord, control: &BuildRecord, experiment: &BuildRecord) {
         let same = same_but_for(record);
         let modes = record.scenario.experiment.as_ref().is_none_or(|experiment| experiment.umask.is_none());
+        let demanded = record.scenario.experiment.as_ref().map_or(&[][..], |varied| &varied.changes);
+        for pattern in demanded {
+            self.changed(record, experiment, pattern, pairs(record, control, experiment), &same);
+        }
         for (path, a, b) in pairs(record, control, experiment) {
             if a.is_some_and(|a| a.shipped) && b.is_some_and(|b| b.shipped) {
                 self.notes.push(format!(
@@ -234,6 +240,7 @@ impl Comparison {
             let mut finding = finding(record, FindingName::ReproMismatch, path, experiment);
             match (a, b) {
                 (Some(a), Some(b)) if same(a, b) => continue,
+                (Some(_), Some(_)) if demanded.iter().any(|pattern| pattern_matches(pattern, path)) => continue,
                 (Some(a), Some(b)) => {
                     let b = Artifact { mode: if modes { b.mode } else { a.mode }, ..b.clone() };
                     let diff = diff_parts(a, &b);
@@ -247,9 +254,35 @@ impl Comparison {
                 _ => finding.summary = "only the second build made it".into(),
             }
             finding.against = Some(control.id.clone());
-            finding.detail.extend(varies_with(record, control, experiment, path));
+            if let Some((varied, said)) = varies_with(record, control, experiment, path) {
+                finding.varied = varied;
+                finding.detail.push(said);
+            }
             self.findings.push(finding);
         }
+    }
+
+    /// What the scenario demands of the second build: that what is varied is in these artifacts.
+    fn changed(
+        &mut self,
+        record: &ScenarioRecord,
+        experiment: &BuildRecord,
+        pattern: &str,
+        mut pairs: Vec<Pair<'_>>,
+        same: &dyn Fn(&Artifact, &Artifact) -> bool,
+    ) {
+        pairs.retain(|(path, ..)| pattern_matches(pattern, path));
+        let equal = |(_, a, b): &&Pair<'_>| matches!((a, b), (Some(a), Some(b)) if same(a, b));
+        let unchanged: Vec<&str> = pairs.iter().filter(equal).map(|(path, ..)| *path).collect();
+        let summary = match unchanged.first() {
+            _ if pairs.is_empty() => "no artifact is called so".to_owned(),
+            Some(first) => format!("{} artifact(s) did not change, first `{first}`", unchanged.len()),
+            None => return,
+        };
+        let mut finding = finding(record, FindingName::ExpectUnmet, pattern, experiment);
+        finding.summary = format!("`experiment.changes = \"{pattern}\"`: {summary}");
+        finding.detail.push(format!("varied was {}", experiment.varied.join(", ")));
+        self.findings.push(finding);
     }
 
     /// A build with nothing changed.
@@ -522,8 +555,14 @@ impl Comparison {
     }
 }
 
-/// Which variation an artifact's difference between control and experiment comes with, as far as further builds tell.
-fn varies_with(record: &ScenarioRecord, control: &BuildRecord, experiment: &BuildRecord, path: &str) -> Option<String> {
+/// Which variation an artifact's difference between control and experiment comes with, as far as further builds tell: each that
+/// does it alone, and the same in a sentence.
+fn varies_with(
+    record: &ScenarioRecord,
+    control: &BuildRecord,
+    experiment: &BuildRecord,
+    path: &str,
+) -> Option<(Option<Vec<String>>, String)> {
     record.scenario.experiment.as_ref()?;
     let same = same_but_for(record);
     let differs = |build: &&BuildRecord| match (control.artifact(path), build.artifact(path)) {
@@ -536,16 +575,27 @@ fn varies_with(record: &ScenarioRecord, control: &BuildRecord, experiment: &Buil
         return None;
     }
     Some(match made().find(|build| build.varied.is_empty()) {
-        None => format!("the second build was varied by `[experiment]`: {}", all.join(", ")),
-        Some(plain) if differs(&plain) => "transient: a further build differs too, in which nothing is varied".into(),
-        Some(_) if all.len() == 1 => format!("varied: it comes with {}", all.join(", ")),
+        None => (None, format!("the second build was varied by `[experiment]`: {}", all.join(", "))),
+        Some(plain) if differs(&plain) => {
+            (Some(Vec::new()), "transient: a further build differs too, in which nothing is varied".into())
+        }
+        Some(_) if all.len() == 1 => (Some(all.clone()), format!("varied: it comes with {}", all.join(", "))),
         Some(_) => {
             let alone = made().filter(|build| build.varied.len() == 1).filter(differs);
             let with: Vec<&str> = alone.flat_map(|build| &build.varied).map(String::as_str).collect();
+            // Whatever was built after that was built later: it tells of nothing else.
+            if with.contains(&LATER) {
+                let said = format!("varied: it comes with {LATER}; what else does it was not found out");
+                return Some((Some(vec![LATER.to_owned()]), said));
+            }
             let others: Vec<&String> = all.iter().filter(|one| !with.contains(&one.as_str())).collect();
-            let without = |build: &BuildRecord| build.varied.iter().collect::<Vec<_>>() == others && !differs(&build);
+            let here = |one: &&&String| one.as_str() != LATER;
+            let without = |build: &BuildRecord| {
+                build.varied.iter().filter(|one| here(&one)).eq(others.iter().copied().filter(|one| here(&one)))
+                    && !differs(&build)
+            };
             let ended = record.builds.iter().filter(|build| build.role == Role::Variation).count() >= MOST_VARIED;
-            match with.as_slice() {
+            let said = match with.as_slice() {
                 [] if ended => {
                     format!("varied: by which of these was not found out by {MOST_VARIED} builds: {}", all.join(", "))
                 }
@@ -557,7 +607,9 @@ fn varies_with(record: &ScenarioRecord, control: &BuildRecord, experiment: &Buil
                 with => {
                     format!("varied: it comes with {}; what else does it was not found out", with.join(", and with "))
                 }
-            }
+            };
+            let with: Vec<String> = with.into_iter().map(str::to_owned).collect();
+            (Some(with).filter(|with| !with.is_empty()), said)
         }
     })
 }

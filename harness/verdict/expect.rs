@@ -116,6 +116,7 @@ fn absent(
         detail: Vec::new(),
         still: Vec::new(),
         folded: Vec::new(),
+        varied: None,
         standing: Standing::New,
     }
 }

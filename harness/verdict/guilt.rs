@@ -10,7 +10,7 @@ use std::rc::Rc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::record::{BuildRecord, ScenarioRecord};
+use crate::artifact::record::{BuildRecord, Role, ScenarioRecord};
 use crate::trace::Cmd;
 
 mod search;
@@ -156,6 +156,15 @@ fn both<'r>(
         return None;
     }
     let build = |id: &str| -> Option<&'r BuildRecord> { record.builds.iter().find(|build| build.id == id) };
+    // Of what is varied and has no part in it the traces are better free: they could blame that.
+    let alone = finding.varied.as_ref().and_then(|with| {
+        let first = with.first().map(std::slice::from_ref).unwrap_or_default();
+        let mut made = record.builds.iter().filter(|build| build.role == Role::Variation && build.status.ok());
+        made.find(|build| build.varied == first)
+    });
+    if let Some(have) = alone.and_then(|build| timelines.up_to(build)) {
+        return Some((have, timelines.up_to(build(finding.against.as_deref()?)?)?));
+    }
     Some((timelines.up_to(build(&finding.build)?)?, timelines.up_to(build(finding.against.as_deref()?)?)?))
 }
 

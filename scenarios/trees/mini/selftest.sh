@@ -255,15 +255,18 @@ other_path() { mv "$src" "$work/src2"; src=$work/src2; }
 table() {
 	cat <<-'END'
 	TIMESTAMP differs - reproduce :
+	MINUTE differs - reproduce other_minute
 	RANDOM differs - reproduce :
 	BUILD_PATH differs - reproduce other_path
 	ENV_LEAK differs - reproduce export MINI_LEAK=1
 	HOST_LEAK differs - reproduce other_host
 	USER_LEAK differs - reproduce export USER=other
+	GROUP_LEAK differs - reproduce other_group
 	HOME_LEAK differs - reproduce export HOME=/elsewhere
 	LOCALE_LEAK differs - reproduce export LC_ALL=C.UTF-8
 	TZ_LEAK differs - reproduce export TZ=XXX-5
 	UMASK_LEAK differs - reproduce umask 077
+	FILE_TIME_LEAK differs - reproduce other_times
 	DIR_ORDER differs - reproduce other_order
 	ASLR_LEAK differs - reproduce :
 	JOBS_LEAK differs - reproduce jobs=1
@@ -306,7 +309,10 @@ table() {
 # Variations that need a hand: a `uname` and an `ls` that answer differently
 fake() { mkdir -p "$work/bin"; printf '#!/bin/sh\n%s\n' "$2" >"$work/bin/$1"; chmod +x "$work/bin/$1"; PATH=$work/bin:$PATH; }
 other_host() { fake uname 'echo elsewhere'; }
+other_minute() { fake date 'echo 99:99'; }
+other_group() { fake id 'echo 1234'; }
 other_order() { fake ls 'echo sched.c; echo printk.c'; }
+other_times() { find "$src" -exec touch -d '1999-01-01' {} +; }
 
 bad=0
 report() { printf '%-18s %-16s %-14s %s\n' "$1" "$2" "$3" "$4"; }
