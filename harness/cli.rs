@@ -14,6 +14,7 @@ use crate::scenario::Tier;
 mod adhoc;
 mod amounts;
 mod audit;
+mod bisect;
 mod boot;
 pub mod bootstrap;
 mod btf;
@@ -114,6 +115,8 @@ enum Command {
     Sweep(sweep::SweepArgs),
     /// Make random edits from a seed, compare each build with a clean one, and shrink what goes wrong to a scenario
     Fuzz(fuzz::FuzzArgs),
+    /// Find the commit, the version of a tool, or the Kconfig symbols that a finding came with, or went with
+    Bisect(bisect::BisectArgs),
     /// Print BTF, say what two BTFs say differently, or whether a kernel would take it
     Btf(btf::BtfArgs),
     /// Boot a kernel under qemu, load modules, and say what it makes of them and of their BTF
@@ -174,6 +177,13 @@ pub struct RunArgs {
     pub(crate) how: HowArgs,
     #[command(flatten)]
     pub(crate) matrix: load::MatrixArgs,
+    /// End as `git bisect run` wants it: 0 without the finding, 1 with it, 125 where nothing can be said, 128 where something else is
+    /// wrong. What scenarios list as known or expected does not count
+    #[arg(long, help_heading = "Bisecting")]
+    pub(crate) bisect: bool,
+    /// The finding, by its name, its id, or a pattern of one (`rebuild.*`, `rebuild.stale@edit-1:*.ko`); by default any of class wrong
+    #[arg(long, value_name = "FINDING", requires = "bisect", help_heading = "Bisecting")]
+    pub(crate) finding: Vec<String>,
 }
 
 const RUN_HELP: &str = "\
@@ -184,6 +194,7 @@ Examples:
   kbuild-repro run graft/vmlinux-only --kernel 6.12,7.3 --pahole 1.24,1.30,1.32
   kbuild-repro run 'graft/*@7.3' --pahole ~/base/build/pahole --pahole ~/next/build/pahole
   kbuild-repro run modules/clean --make 4.3,4.4 --compiler gcc,clang --make-jobs 1,4
+  git bisect run kbuild-repro run relink.toml --bisect --finding expect.unmet    `bisect` does it all
 
 What a combination needs is fetched for scenarios that are named; for others with --bootstrap, or
 they are left out. With --no-fetch it is skipped.";
@@ -438,6 +449,7 @@ fn listen(cancel: &Arc<AtomicBool>, at_once: bool) {
 
 fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError> {
     match command {
+        Command::Run(args) if args.bisect => run::bisected(&args, session),
         Command::Run(args) => run::run(&args, session),
         Command::List(args) => check::list(&args, session),
         Command::Check(args) => check::check(&args.select, args.cache.as_deref(), args.format, session),
@@ -464,6 +476,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::Audit(args) => audit::audit(&args, session),
         Command::Sweep(args) => sweep::sweep(&args, session),
         Command::Fuzz(args) => fuzz::fuzz(&args, session),
+        Command::Bisect(args) => bisect::bisect(&args, session),
         Command::Compare(args) => compare::compare(&args, session),
         Command::Trace(args) => trace::trace(&args, session),
         Command::Btf(args) => btf::btf(&args, session),

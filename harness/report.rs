@@ -17,6 +17,7 @@ use crate::verdict::sweep::Sweep;
 use crate::verdict::{Finding, Judgement, Standing, Verdict};
 
 mod audit;
+pub mod bisect;
 pub mod compare;
 pub mod explain;
 mod fuzz;

@@ -11,6 +11,7 @@ use crate::scenario::{Class, FindingName};
 
 mod absent;
 pub mod audit;
+pub mod bisect;
 mod cause;
 mod compare;
 mod expect;
@@ -22,6 +23,7 @@ mod replays;
 mod snapshots;
 pub mod sweep;
 pub mod trees;
+pub mod wanted;
 mod work;
 
 pub use compare::pattern_matches;

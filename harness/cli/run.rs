@@ -21,7 +21,7 @@ use super::variations::{VariationArg, vary};
 use super::{CliError, Format, HowArgs, IsolationArg, RunArgs, Session};
 use crate::artifact::ArtifactError;
 use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, write_atomically};
-use crate::report::{self, Report};
+use crate::report::{self, Report, ScenarioReport};
 use crate::runner::boot;
 use crate::runner::prepared::Store;
 use crate::runner::recipe::recipe;
@@ -31,6 +31,7 @@ use crate::sandbox::scratch::{Scratch, sweep};
 use crate::sandbox::{Capabilities, Isolation, Refusal, Sandbox, memory};
 use crate::scenario::{Interrupt, Scenario, Tier};
 use crate::tree::TreePlan;
+use crate::verdict::wanted::{Answer, BROKEN, Wanted};
 use crate::verdict::{self, Judgement};
 use crate::{Job, run_scenario};
 
@@ -45,6 +46,40 @@ pub(crate) const KEPT: &str = "trees";
 
 /// The command `run`.
 pub(crate) fn run(args: &RunArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    Ok(reported(args, &|scenario| scenario, session)?.exit_code)
+}
+
+/// `run --bisect`: the scenarios are run as they are, without what they list, and the exit code is for `git bisect run`, which
+/// goes on at whatever an error would end with.
+pub(crate) fn bisected(args: &RunArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    let wanted = Wanted::parse(&args.finding)
+        .map_err(|error| CliError::usage(error, "`kbuild-repro explain` lists the findings"));
+    let told = wanted.and_then(|wanted| {
+        let report = reported(args, &|scenario| Wanted::raw(&scenario), session)?;
+        let of =
+            |scenario: &ScenarioReport| wanted.answer(scenario.verdict, scenario.reason.as_deref(), &scenario.findings);
+        Ok(Answer::of_all(report.scenarios.iter().map(of)))
+    });
+    match told {
+        _ if session.cancel.load(Ordering::Relaxed) => Ok(130),
+        Ok(answer) => Ok(answer.map_or(BROKEN, |answer| answer.exit_code())),
+        Err(CliError::Nothing { message, hint }) => {
+            CliError::Nothing { message, hint }.print();
+            Ok(Answer::Untestable(String::new()).exit_code())
+        }
+        Err(error) => {
+            error.print();
+            Ok(BROKEN)
+        }
+    }
+}
+
+/// Runs what is selected, each scenario as `change` makes it, and shows the report.
+fn reported(
+    args: &RunArgs,
+    change: &dyn Fn(Scenario) -> Scenario,
+    session: &mut Session<'_>,
+) -> Result<Report, CliError> {
     let host = capture()?;
     let found = load::select(&args.select, &host.cwd)?;
     let tiers = &args.select.tier;
@@ -75,9 +110,12 @@ pub(crate) fn run(args: &RunArgs, session: &mut Session<'_>) -> Result<u8, CliEr
     let mut run = Run::new(host, &args.how, args.select.scenarios.as_deref(), Parts::ALL, None)?;
     run.args = std::env::args().skip(1).collect();
     run.declared = declared;
+    for ready in &mut ready {
+        ready.loaded.scenario = change(ready.loaded.scenario.clone());
+    }
     let report = run.all(ready, asked, session)?;
     run.show(&report, session)?;
-    Ok(report.exit_code)
+    Ok(report)
 }
 
 pub(crate) fn capture() -> Result<Host, CliError> {

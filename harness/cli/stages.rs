@@ -1,4 +1,4 @@
-//! What `audit`, `sweep` and `fuzz` are made of: runs of scenarios that are made for it, one after the other, and one report.
+//! What `audit`, `sweep`, `fuzz` and `bisect` are made of: runs of scenarios that are made for it, one after the other, and one report.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -67,6 +67,18 @@ impl<'a> Stages<'a> {
         let mut how = self.how.clone();
         how.output.quiet = !how.output.verbose;
         self.run_as(how, name, Some("done"), parts, ready, session)
+    }
+
+    /// The same, of which all counts: findings have their mails, and reproducers are run.
+    pub(super) fn run_closely(
+        &self,
+        name: &str,
+        ready: Vec<Ready>,
+        session: &mut Session<'_>,
+    ) -> Result<Report, CliError> {
+        let mut how = self.how.clone();
+        how.output.quiet = !how.output.verbose;
+        self.run_as(how, name, None, Parts::ALL, ready, session)
     }
 
     fn run_as(

@@ -5,6 +5,7 @@
 //! fetch leaves nothing that is believed, and two at once fetch once.
 
 mod apt;
+mod bisection;
 mod error;
 mod git;
 mod part;
@@ -22,6 +23,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+pub use bisection::{Commit, CommitRange, CommitSearch, Mark, Next};
 pub use error::SourceError;
 pub use git::GitChange;
 pub use part::needed as needed_by_graft;
@@ -223,6 +225,22 @@ impl Sources {
     /// There is no git, no repository, no such commit.
     pub fn change(&self, dir: &Path, range: &str) -> Result<GitChange, SourceError> {
         git::change(&self.programs, dir, range)
+    }
+
+    /// The good and the bad end of a range of commits.
+    ///
+    /// # Errors
+    /// There is no git, no repository, no such commit.
+    pub fn ends(&self, range: &CommitRange) -> Result<[Commit; 2], SourceError> {
+        CommitSearch::ends(&self.programs, range)
+    }
+
+    /// Begins to bisect a range of commits, in `dir`, which must not be there.
+    ///
+    /// # Errors
+    /// As [`Self::ends`]; git refuses.
+    pub fn bisect(&self, range: &CommitRange, dir: &Path) -> Result<(CommitSearch, Next), SourceError> {
+        CommitSearch::start(&self.programs, range, dir)
     }
 
     /// Whether a revision is there and has this file.

@@ -6,6 +6,7 @@
 mod adhoc;
 mod audit;
 mod bad_builds;
+mod bisect;
 mod btf;
 mod causes;
 mod check;

@@ -180,6 +180,16 @@ pub enum SourceError {
         /// git's last lines.
         output: String,
     },
+    /// git does not bisect.
+    #[error("git {what} of `{}`: {said}", repo.display())]
+    GitBisect {
+        /// The repository.
+        repo: PathBuf,
+        /// What it was to do.
+        what: String,
+        /// git's last lines.
+        said: String,
+    },
     /// A commit whose files the repository does not have, or has damaged.
     #[error("`{}` cannot be had from `{}`: {why}", path.display(), repo.display())]
     GitObject {
@@ -218,6 +228,7 @@ impl SourceError {
             | Self::NotATree { .. }
             | Self::Unclean { .. }
             | Self::GitRevision { .. }
+            | Self::GitBisect { .. }
             | Self::GitObject { .. }
             | Self::BuiltIn(_) => 2,
             Self::NoProgram { .. }
@@ -273,6 +284,9 @@ impl SourceError {
             Self::GitRevision { repo, rev, .. } => {
                 format!("`git -C {} fetch --tags`, then `git -C {} rev-parse {rev}`", repo.display(), repo.display())
             }
+            Self::GitBisect { .. } => "the good revision is to be an ancestor of the bad one, or of both the common \
+                                       ancestor has to be good"
+                .into(),
             Self::GitObject { repo, .. } => format!(
                 "`git -C {} fsck` tells a damaged repository; a partial clone gets what it lacks by \
                  `git fetch --refetch --no-filter`",
