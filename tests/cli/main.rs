@@ -23,6 +23,7 @@ mod matrix;
 mod new;
 mod records;
 mod replay;
+mod review;
 mod signals;
 mod trace;
 mod varied;
