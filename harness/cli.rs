@@ -33,6 +33,7 @@ mod progress;
 mod replay;
 mod report;
 mod reproduce;
+mod review;
 pub mod run;
 mod shell;
 pub mod snapshots;
@@ -117,6 +118,8 @@ enum Command {
     Fuzz(fuzz::FuzzArgs),
     /// Find the commit, the version of a tool, or the Kconfig symbols that a finding came with, or went with
     Bisect(bisect::BisectArgs),
+    /// What a patch of the build does before it is merged: findings, steps and seconds without it and with it
+    Review(review::ReviewArgs),
     /// Print BTF, say what two BTFs say differently, or whether a kernel would take it
     Btf(btf::BtfArgs),
     /// Boot a kernel under qemu, load modules, and say what it makes of them and of their BTF
@@ -477,6 +480,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::Sweep(args) => sweep::sweep(&args, session),
         Command::Fuzz(args) => fuzz::fuzz(&args, session),
         Command::Bisect(args) => bisect::bisect(&args, session),
+        Command::Review(args) => review::review(&args, session),
         Command::Compare(args) => compare::compare(&args, session),
         Command::Trace(args) => trace::trace(&args, session),
         Command::Btf(args) => btf::btf(&args, session),

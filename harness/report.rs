@@ -25,6 +25,7 @@ pub mod json;
 pub mod mail;
 mod matrix;
 pub mod reproducer;
+pub mod review;
 mod subject;
 mod sweep;
 pub mod terminal;

@@ -18,6 +18,7 @@ pub mod graft;
 pub mod kconfig;
 pub mod lower;
 pub mod materialise;
+pub mod series;
 pub mod source;
 pub mod view;
 

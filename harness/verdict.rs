@@ -20,6 +20,7 @@ mod guilt;
 mod hazard;
 pub mod random;
 mod replays;
+pub mod review;
 mod snapshots;
 pub mod sweep;
 pub mod trees;

@@ -301,6 +301,9 @@ pub struct BuildRecord {
     pub log_tail: Vec<String>,
     /// The artifacts, by path.
     pub artifacts: Vec<Artifact>,
+    /// Bytes of all files that the build sees or left in the object tree, but for what it started from prepared.
+    #[serde(default)]
+    pub objtree_bytes: u64,
     /// Every other file of the object tree, by path.
     pub files: BTreeMap<String, Digest>,
     /// Files that this build wrote, changed or not.

@@ -134,6 +134,7 @@ impl<'a> Recorder<'a> {
             Err(error) => return self.unseen(built, &error),
         };
         let (entries, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| e.kind == FileKind::File);
+        let objtree_bytes = entries.iter().map(|entry| entry.size).sum();
         let is_special = |e: &FileEntry| e.kind != FileKind::Dir && self.is_artifact(&e.path);
         let special: Vec<FileEntry> = others.into_iter().filter(is_special).collect();
         let is_new = |entry: &FileEntry| {
@@ -228,6 +229,7 @@ impl<'a> Recorder<'a> {
                 .chain(files.iter().filter_map(|(path, (_, digest))| Some((path.clone(), (*digest)?))))
                 .collect(),
             written,
+            objtree_bytes,
             ..self.outline(built, built.status.clone())?
         };
         self.steps(built, &mut record)?;
@@ -341,6 +343,7 @@ impl<'a> Recorder<'a> {
             status,
             artifacts: Vec::new(),
             files: BTreeMap::new(),
+            objtree_bytes: 0,
             written: BTreeSet::new(),
         })
     }

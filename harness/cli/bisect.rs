@@ -20,7 +20,7 @@ use clap::Args;
 use super::load::{self, MatrixArgs, Ready};
 use super::progress::note;
 use super::run::capture;
-use super::stages::Stages;
+use super::stages::{Stages, without_kernels};
 use super::{CliError, Format, HowArgs, SelectArgs, Session};
 use crate::artifact::record::write_atomically;
 use crate::report::ScenarioReport;
@@ -320,7 +320,7 @@ impl Asked {
     fn one(&self, mut ready: Vec<Ready>) -> Result<Ready, CliError> {
         if matches!(self, Self::Commits(_)) {
             // Its kernels give way to commits: of cells that differ in nothing else one is enough.
-            commits::without_kernels(&mut ready)?;
+            without_kernels(&mut ready)?;
         }
         let names: Vec<String> = ready.iter().map(|ready| ready.found.id.clone()).collect();
         let mut ready = ready.into_iter();

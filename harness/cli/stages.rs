@@ -1,4 +1,4 @@
-//! What `audit`, `sweep`, `fuzz` and `bisect` are made of: runs of scenarios that are made for it, one after the other, and one report.
+//! What `audit`, `sweep`, `fuzz`, `bisect` and `review` are made of: runs of scenarios that are made for it, one after the other, and one report.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -12,7 +12,8 @@ use super::{CliError, HowArgs, SelectArgs, Session};
 use crate::artifact::record::{ScenarioRecord, write_atomically};
 use crate::report::{Report, ScenarioReport};
 use crate::runner::Parts;
-use crate::tree::source::Sources;
+use crate::scenario::{Cell, Dimension};
+use crate::tree::source::{GitSource, SourceSpec, Sources};
 use crate::verdict::Verdict;
 
 /// What every stage is run with.
@@ -79,6 +80,19 @@ impl<'a> Stages<'a> {
         let mut how = self.how.clone();
         how.output.quiet = !how.output.verbose;
         self.run_as(how, name, None, Parts::ALL, ready, session)
+    }
+
+    /// Runs scenarios without their tracer, of which nothing is said: for their times.
+    pub(super) fn run_untraced(
+        &self,
+        name: &str,
+        parts: Parts,
+        ready: Vec<Ready>,
+        session: &mut Session<'_>,
+    ) -> Result<Report, CliError> {
+        let mut how = HowArgs { no_trace: true, ..self.how.clone() };
+        how.output.quiet = true;
+        self.run_as(how, name, Some("done"), parts, ready, session)
     }
 
     fn run_as(
@@ -163,6 +177,45 @@ pub(super) fn chosen(
     let sources = load::sources(&host, how.cache.as_deref());
     let ready = load::read(load::select(&select, &host.cwd)?, &sources)?;
     Ok((host, sources, ready))
+}
+
+/// A scenario on a commit of a repository.
+pub(super) fn on_commit(ready: &Ready, repo: &Path, id: &str) -> Ready {
+    let spec = SourceSpec::Git(GitSource { repo: repo.to_owned(), rev: id.to_owned() });
+    let mut ready = ready.clone();
+    let tree = &mut ready.loaded.scenario.tree;
+    if tree.srctree == "graft" {
+        tree.kernel = Some(spec.to_string());
+    } else {
+        tree.srctree = spec.to_string();
+    }
+    ready.source = spec;
+    // What is asked for by a commit is fetched.
+    ready.found.by_name = true;
+    ready
+}
+
+/// Leaves the kernels of matrices away, to which commits come, and of what is the same then all but one.
+pub(super) fn without_kernels(all: &mut Vec<Ready>) -> Result<(), CliError> {
+    for ready in all.iter() {
+        let tree = &ready.loaded.scenario.tree;
+        if tree.srctree == "mini" || tree.at.is_some() {
+            return Err(CliError::usage(
+                format!("`{}` is built from `{}`, which no commit is of", ready.found.id, tree.srctree),
+                "commits are tested by a graft (`srctree = \"graft\"`) or by a tree of the repository \
+                 (`srctree = \"git:DIR@REV\"`)",
+            ));
+        }
+    }
+    let mut seen: Vec<(PathBuf, Cell)> = Vec::new();
+    all.retain_mut(|ready| {
+        ready.cell.0.remove(&Dimension::Kernel);
+        let one = (ready.found.file.clone(), ready.cell.clone());
+        let new = !seen.contains(&one);
+        seen.push(one);
+        new
+    });
+    Ok(())
 }
 
 /// A word of a scenario on the command line.

@@ -79,6 +79,7 @@ pub(crate) fn build(id: &str, artifacts: &[(&str, &str)]) -> BuildRecord {
         boot: None,
         artifacts,
         files: BTreeMap::new(),
+        objtree_bytes: 0,
         written: written.iter().map(|(path, _)| (*path).to_owned()).collect(),
     }
 }

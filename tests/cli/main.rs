@@ -24,6 +24,7 @@ mod memory;
 mod new;
 mod records;
 mod replay;
+mod review;
 mod signals;
 mod trace;
 mod varied;

@@ -2,9 +2,9 @@
 
 use super::{CliError, Found, Halt, Prober, Session};
 use crate::cli::load::Ready;
+use crate::cli::stages::on_commit;
 use crate::report::bisect::Notes;
-use crate::scenario::{Cell, Dimension};
-use crate::tree::source::{Commit, CommitRange, GitSource, Mark, Next, SourceError, SourceSpec};
+use crate::tree::source::{Commit, CommitRange, Mark, Next, SourceError};
 use crate::verdict::bisect::{Outcome, State};
 
 /// What a kernel is built by, as git's pathspecs: a change of anything else changes what is built.
@@ -45,43 +45,6 @@ pub(super) fn error(error: SourceError) -> CliError {
     }
 }
 
-/// Leaves the kernels of a matrix away, and of what is the same then all but one.
-pub(super) fn without_kernels(all: &mut Vec<Ready>) -> Result<(), CliError> {
-    for ready in all.iter() {
-        let tree = &ready.loaded.scenario.tree;
-        if tree.srctree == "mini" || tree.at.is_some() {
-            return Err(CliError::usage(
-                format!("`{}` is built from `{}`, which no commit is of", ready.found.id, tree.srctree),
-                "commits are tested by a graft (`srctree = \"graft\"`) or by a tree of the repository \
-                 (`srctree = \"git:DIR@REV\"`)",
-            ));
-        }
-    }
-    let mut seen: Vec<Cell> = Vec::new();
-    all.retain_mut(|ready| {
-        ready.cell.0.remove(&Dimension::Kernel);
-        let new = !seen.contains(&ready.cell);
-        seen.push(ready.cell.clone());
-        new
-    });
-    Ok(())
-}
-
-/// The scenario on a commit.
-fn at(ready: &Ready, range: &CommitRange, commit: &Commit) -> Ready {
-    let spec = SourceSpec::Git(GitSource { repo: range.repo.clone(), rev: commit.id.clone() });
-    let mut ready = ready.clone();
-    let tree = &mut ready.loaded.scenario.tree;
-    if tree.srctree == "graft" {
-        tree.kernel = Some(spec.to_string());
-    } else {
-        tree.srctree = spec.to_string();
-    }
-    ready.source = spec;
-    ready.found.by_name = true;
-    ready
-}
-
 pub(super) fn search(
     prober: &mut Prober<'_>,
     ready: &Ready,
@@ -91,7 +54,7 @@ pub(super) fn search(
     let place = prober.stages.dir.join("git");
     let (git, mut next) = prober.sources.bisect(range, &place).map_err(error)?;
     let [good, bad] = git.ends.clone();
-    let on = |commit: &Commit| at(ready, range, commit);
+    let on = |commit: &Commit| on_commit(ready, &range.repo, &commit.id);
     let sides = [on(&good), on(&bad)];
     let ends = prober.ends((&good.id, &good.subject, &sides[0]), (&bad.id, &bad.subject, &sides[1]), session)?;
     let names = [range.good.clone(), range.bad.clone()];
