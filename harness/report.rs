@@ -20,9 +20,15 @@ mod audit;
 pub mod compare;
 pub mod explain;
 mod fuzz;
+pub mod github;
 pub mod json;
+pub mod junit;
+pub mod kcidb;
+pub mod ktap;
+mod machine;
 pub mod mail;
 mod matrix;
+pub mod perfetto;
 pub mod reproducer;
 mod subject;
 mod sweep;
@@ -239,6 +245,8 @@ pub fn exit_code(verdict: Verdict) -> u8 {
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod golden_machine;
 #[cfg(test)]
 mod golden_mail;
 

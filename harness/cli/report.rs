@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::judge::Judged;
-use super::run::{show, write_report};
+use super::output::{show, write_report};
 use super::{CliError, OutputArgs, Session, reproduce};
 use crate::artifact::record::ScenarioRecord;
 use crate::report::terminal::clean;
@@ -29,10 +29,10 @@ pub(super) struct ReportArgs {
     #[arg(value_name = "RUN")]
     run: Option<PathBuf>,
     /// Print the mail to a maintainer about this finding of class wrong, in place of the report
-    #[arg(long, value_name = "FINDING", conflicts_with_all = ["reproducer", "list"])]
+    #[arg(long, value_name = "FINDING", conflicts_with_all = ["reproducer", "list", "reports"])]
     mail: Option<String>,
     /// Print the shell script that shows this finding with make, the toolchain and sha256sum alone
-    #[arg(long, value_name = "FINDING", conflicts_with = "list")]
+    #[arg(long, value_name = "FINDING", conflicts_with_all = ["list", "reports"])]
     reproducer: Option<String>,
     /// List the findings that have a mail: number, scenario, id
     #[arg(long)]

@@ -533,6 +533,7 @@ pub fn finding(candidate: &Candidate, edit: &str, command: &str) -> Option<Findi
         detail,
         still: Vec::new(),
         folded: Vec::new(),
+        cost_ms: None,
         standing: Standing::New,
         confirmed: None,
         says: Vec::new(),

@@ -112,6 +112,7 @@ pub(super) fn finding(record: &ScenarioRecord, name: FindingName, target: &str, 
         detail: Vec::new(),
         still: Vec::new(),
         folded: Vec::new(),
+        cost_ms: None,
         standing: Standing::New,
     }
 }

@@ -112,6 +112,7 @@ fn absent(
         detail: Vec::new(),
         still: Vec::new(),
         folded: Vec::new(),
+        cost_ms: None,
         standing: Standing::New,
     }
 }

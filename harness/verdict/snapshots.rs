@@ -75,6 +75,7 @@ pub fn unreferenced(paths: &[String]) -> Vec<Finding> {
         detail: vec!["delete it, or declare it under `[snapshots]` of its scenario".into()],
         still: Vec::new(),
         folded: Vec::new(),
+        cost_ms: None,
         standing: Standing::New,
     };
     paths.iter().map(finding).collect()
@@ -126,6 +127,7 @@ pub(super) fn compare(record: &ScenarioRecord, accepted: &Accepted, comparison: 
             detail,
             still: Vec::new(),
             folded: Vec::new(),
+            cost_ms: None,
             standing: Standing::New,
         });
     }
