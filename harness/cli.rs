@@ -186,6 +186,8 @@ Examples:
   kbuild-repro run graft/vmlinux-only --kernel 6.12,7.3 --pahole 1.24,1.30,1.32
   kbuild-repro run 'graft/*@7.3' --pahole ~/base/build/pahole --pahole ~/next/build/pahole
   kbuild-repro run modules/clean --make 4.3,4.4 --compiler gcc,clang --make-jobs 1,4
+  kbuild-repro run --report junit=junit.xml --report ktap=run.ktap --report perfetto=builds.json
+  kbuild-repro run --report github                          in a step of GitHub Actions
 
 What a combination needs is fetched for scenarios that are named; for others with --bootstrap, or
 they are left out. With --no-fetch it is skipped.";

@@ -19,7 +19,9 @@ A finding is named by its id, the beginning of one that no other has, or its num
   kbuild-repro report --list
   kbuild-repro report --mail rebuild.stale@edit-1:lib/crc.ko
   kbuild-repro report --reproducer 1 -o reproduce.sh && sh reproduce.sh
-Findings of one build that are alike have one mail and one script, whichever of them is named.";
+Findings of one build that are alike have one mail and one script, whichever of them is named.
+The whole run for another program:
+  kbuild-repro report --report kcidb=kcidb.json --origin my_lab";
 
 /// What to show.
 #[derive(Debug, Clone, Args)]
