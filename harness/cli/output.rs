@@ -109,6 +109,11 @@ impl OutputArgs {
         first.into_iter().chain(asked).collect()
     }
 
+    /// Whether standard output is for people, so that a sentence after the report is no harm.
+    pub(super) fn is_for_people(&self) -> bool {
+        self.shown().iter().all(|kind| *kind == Kind::Text)
+    }
+
     /// The reports that go to files.
     fn files(&self) -> impl Iterator<Item = (Kind, &Path)> {
         let json = self.json.iter().map(|file| (Kind::Json, file.as_path()));

@@ -302,6 +302,23 @@ fn a_step_of_github_actions_has_annotations_and_a_summary() {
 }
 
 #[test]
+fn nothing_follows_a_report_for_another_program() {
+    if !has_make() {
+        return;
+    }
+    let lab = lab();
+    for (arguments, end) in [
+        (&["noop", "--artifact", "*.o"][..], "ok 1 noop\n"),
+        (&["twice", "--artifact", "*.o"], "ok 1 twice\n"),
+        (&["incremental", "--edit", "a.txt", "--artifact", "*.o"], "ok 1 incremental\n"),
+    ] {
+        let mut command = lab.command(&[arguments, &["--report", "ktap", "--", "make", "out.o"]].concat());
+        let ran = Ran::of(command.current_dir(lab.path("tree")).output().expect("it starts")).exits(0);
+        assert!(ran.out.starts_with("KTAP version 1\n1..1\n") && ran.out.ends_with(end), "{ran}");
+    }
+}
+
+#[test]
 fn what_cannot_be_written_is_said_before_anything_is_built() {
     let lab = lab();
     for (arguments, says) in [
