@@ -29,6 +29,7 @@ pub mod host;
 mod judge;
 pub mod load;
 mod new;
+mod output;
 mod progress;
 mod replay;
 mod report;
@@ -46,6 +47,7 @@ mod traced;
 mod variations;
 
 pub use error::CliError;
+pub use output::OutputArgs;
 
 /// Reproducibility test harness for the Linux kernel build: builds a kernel-like tree twice, changes
 /// nothing, applies edits, and compares every incremental build with a clean one.
@@ -198,6 +200,8 @@ Examples:
   kbuild-repro run 'graft/*@7.3' --pahole ~/base/build/pahole --pahole ~/next/build/pahole
   kbuild-repro run modules/clean --make 4.3,4.4 --compiler gcc,clang --make-jobs 1,4
   git bisect run kbuild-repro run relink.toml --bisect --finding expect.unmet    `bisect` does it all
+  kbuild-repro run --report junit=junit.xml --report ktap=run.ktap --report perfetto=builds.json
+  kbuild-repro run --report github                          in a step of GitHub Actions
 
 What a combination needs is fetched for scenarios that are named; for others with --bootstrap, or
 they are left out. With --no-fetch it is skipped.";
@@ -274,23 +278,6 @@ pub(crate) enum IsolationArg {
     Auto,
     UserNs,
     Direct,
-}
-
-/// How a report is shown.
-#[derive(Debug, Clone, Args)]
-pub struct OutputArgs {
-    /// The report on standard output: for people, or one JSON document
-    #[arg(long, value_enum, default_value = "text")]
-    pub(crate) format: Format,
-    /// Write the JSON report to this file as well
-    #[arg(long, value_name = "FILE", value_parser = parse_report)]
-    pub(crate) json: Option<PathBuf>,
-    /// No progress; only the report
-    #[arg(long, short, conflicts_with = "verbose")]
-    pub(crate) quiet: bool,
-    /// Every build, every finding, known ones too
-    #[arg(long, short)]
-    pub(crate) verbose: bool,
 }
 
 /// How a report is written.
@@ -383,14 +370,6 @@ struct ShellArgs {
 /// A number of jobs on the command line.
 fn parse_jobs(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|jobs| (1..=4096).contains(jobs)).ok_or_else(|| "a number from 1 to 4096".to_owned())
-}
-
-/// The file of a report. Elsewhere `-` is standard output, which has its own option here.
-fn parse_report(text: &str) -> Result<PathBuf, String> {
-    match text {
-        "-" => Err("on standard output it is `--format json`; a file of this name is `./-`".to_owned()),
-        text => Ok(text.into()),
-    }
 }
 
 /// What every command is given: the place where it prints, and whether to stop.

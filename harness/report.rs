@@ -21,9 +21,15 @@ pub mod bisect;
 pub mod compare;
 pub mod explain;
 mod fuzz;
+pub mod github;
 pub mod json;
+pub mod junit;
+pub mod kcidb;
+pub mod ktap;
+mod machine;
 pub mod mail;
 mod matrix;
+pub mod perfetto;
 pub mod reproducer;
 pub mod review;
 mod subject;
@@ -241,6 +247,8 @@ pub fn exit_code(verdict: Verdict) -> u8 {
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod golden_machine;
 #[cfg(test)]
 mod golden_mail;
 

@@ -133,6 +133,9 @@ pub struct Finding {
     /// Findings that follow from this one: their targets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folded: Vec<String>,
+    /// Milliseconds that all steps for nothing took together, of class cost; beside each other they can take longer than the build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_ms: Option<u64>,
     /// How it stands to what the scenario says.
     pub standing: Standing,
 }

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::load::{Found, Ready};
 use super::run::{Run, capture};
-use super::{CliError, Format, HowArgs, Session};
+use super::{CliError, HowArgs, Session};
 use crate::report::Report;
 use crate::runner::Parts;
 use crate::scenario::{
@@ -92,7 +92,7 @@ pub(crate) fn noop(args: &NoopArgs, session: &mut Session<'_>) -> Result<u8, Cli
     let report = run(&args.adhoc, "noop", Vec::new(), parts, args.in_place, session)?;
     let ran = report.scenarios.iter().flat_map(|scenario| &scenario.findings);
     let quiet = report.verdict == Verdict::Passed && ran.clone().all(|finding| finding.name != FindingName::NoopRan);
-    if quiet && args.adhoc.how.output.format == Format::Text {
+    if quiet && args.adhoc.how.output.is_for_people() {
         writeln!(session.out, "a second and a third make ran no step and wrote no file")?;
     }
     Ok(report.exit_code)
@@ -100,7 +100,7 @@ pub(crate) fn noop(args: &NoopArgs, session: &mut Session<'_>) -> Result<u8, Cli
 
 pub(crate) fn twice(args: &AdhocArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
     let report = run(args, "twice", Vec::new(), Parts { noops: false, ..Parts::ALL }, false, session)?;
-    if report.verdict == Verdict::Passed && args.how.output.format == Format::Text {
+    if report.verdict == Verdict::Passed && args.how.output.is_for_people() {
         writeln!(session.out, "{} files of two clean builds are equal", compared(&report))?;
     }
     Ok(report.exit_code)
@@ -130,7 +130,7 @@ pub(crate) fn incremental(args: &IncrementalArgs, session: &mut Session<'_>) -> 
     let report = run(&args.adhoc, "incremental", vec![edit], Parts::ALL, false, session)?;
     let built = report.scenarios.iter().flat_map(|scenario| &scenario.builds);
     let idle = built.filter(|build| build.id == "edit-1/incremental").any(|build| build.steps == 0);
-    if report.verdict == Verdict::Passed && args.adhoc.how.output.format == Format::Text {
+    if report.verdict == Verdict::Passed && args.adhoc.how.output.is_for_people() {
         writeln!(session.out, "{} comparisons of files found no difference", compared(&report))?;
         if idle {
             let files = args.edit.join(", ");

@@ -18,10 +18,11 @@ use std::time::Instant;
 use clap::Args;
 
 use super::load::{self, MatrixArgs, Ready};
+use super::output::show_answer;
 use super::progress::note;
 use super::run::capture;
 use super::stages::{Stages, without_kernels};
-use super::{CliError, Format, HowArgs, SelectArgs, Session};
+use super::{CliError, HowArgs, SelectArgs, Session};
 use crate::artifact::record::write_atomically;
 use crate::report::ScenarioReport;
 use crate::report::bisect as report;
@@ -146,6 +147,7 @@ struct Found {
 pub(super) fn bisect(args: &BisectArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
     let wanted = Wanted::parse(&args.finding)
         .map_err(|error| CliError::usage(error, "`kbuild-repro explain` lists the findings"))?;
+    args.how.output.check_answer()?;
     let began = Instant::now();
     let host = capture()?;
     let select = SelectArgs { what: vec![args.what.clone()], tier: Vec::new(), scenarios: args.scenarios.clone() };
@@ -236,16 +238,9 @@ pub(super) fn bisect(args: &BisectArgs, session: &mut Session<'_>) -> Result<u8,
 fn show(told: &report::Told, args: &BisectArgs, dir: &Path, session: &mut Session<'_>) -> Result<(), CliError> {
     let json = report::json(told).map_err(CliError::internal)?;
     write_atomically(&dir.join("bisection.json"), json.as_bytes()).map_err(CliError::internal)?;
-    if let Some(path) = &args.how.output.json {
-        super::run::write_report(path, json.as_bytes())
-            .map_err(|error| CliError::usage(format!("cannot write `{}`: {error}", path.display()), "--json FILE"))?;
-    }
-    match args.how.output.format {
-        Format::Json => session.out.write_all(json.as_bytes())?,
-        Format::Text => report::write(told, session.out)?,
-    }
-    session.out.flush()?;
-    Ok(())
+    let mut text = Vec::new();
+    report::write(told, &mut text)?;
+    show_answer(&text, json.as_bytes(), &args.how.output, session)
 }
 
 /// What is searched.

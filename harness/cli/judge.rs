@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::run::{capture_without_tools, show};
+use super::output::show;
+use super::run::capture_without_tools;
 use super::state::find_run;
 use super::{CliError, OutputArgs, Session, snapshots};
 use crate::artifact::record::{RunRecord, ScenarioRecord, read};

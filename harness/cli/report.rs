@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::judge::Judged;
-use super::run::{show, write_report};
+use super::output::{show, write_report};
 use super::{CliError, OutputArgs, Session, reproduce};
 use crate::artifact::record::ScenarioRecord;
 use crate::report::terminal::clean;
@@ -19,7 +19,9 @@ A finding is named by its id, the beginning of one that no other has, or its num
   kbuild-repro report --list
   kbuild-repro report --mail rebuild.stale@edit-1:lib/crc.ko
   kbuild-repro report --reproducer 1 -o reproduce.sh && sh reproduce.sh
-Findings of one build that are alike have one mail and one script, whichever of them is named.";
+Findings of one build that are alike have one mail and one script, whichever of them is named.
+The whole run for another program:
+  kbuild-repro report --report kcidb=kcidb.json --origin my_lab";
 
 /// What to show.
 #[derive(Debug, Clone, Args)]
@@ -29,10 +31,10 @@ pub(super) struct ReportArgs {
     #[arg(value_name = "RUN")]
     run: Option<PathBuf>,
     /// Print the mail to a maintainer about this finding of class wrong, in place of the report
-    #[arg(long, value_name = "FINDING", conflicts_with_all = ["reproducer", "list"])]
+    #[arg(long, value_name = "FINDING", conflicts_with_all = ["reproducer", "list", "reports"])]
     mail: Option<String>,
     /// Print the shell script that shows this finding with make, the toolchain and sha256sum alone
-    #[arg(long, value_name = "FINDING", conflicts_with = "list")]
+    #[arg(long, value_name = "FINDING", conflicts_with_all = ["list", "reports"])]
     reproducer: Option<String>,
     /// List the findings that have a mail: number, scenario, id
     #[arg(long)]

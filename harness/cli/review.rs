@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use clap::Args;
 
 use super::load::{self, MatrixArgs, Ready};
+use super::output::show_answer;
 use super::progress::note;
 use super::run::capture;
 use super::stages::{Stages, on_commit, without_kernels};
@@ -80,6 +81,7 @@ enum Change {
 }
 
 pub(super) fn review(args: &ReviewArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    args.how.output.check_answer()?;
     let host = capture()?;
     let processors = host.cpus;
     let sources = load::sources(&host, args.how.cache.as_deref());
@@ -136,18 +138,13 @@ fn stop(session: &Session<'_>) -> Result<(), CliError> {
 fn show(review: &Review, args: &ReviewArgs, dir: &Path, session: &mut Session<'_>) -> Result<(), CliError> {
     let json = report::json(review).map_err(CliError::internal)?;
     write_atomically(&dir.join("review.json"), json.as_bytes()).map_err(CliError::internal)?;
-    if let Some(path) = &args.how.output.json {
-        super::run::write_report(path, json.as_bytes())
-            .map_err(|error| CliError::usage(format!("cannot write `{}`: {error}", path.display()), "--json FILE"))?;
+    let mut text = Vec::new();
+    if args.reply {
+        report::reply(review, &format!("kbuild-repro {}", env!("CARGO_PKG_VERSION")), &mut text)?;
+    } else {
+        report::write(review, &dir.display().to_string(), &mut text)?;
     }
-    let harness = format!("kbuild-repro {}", env!("CARGO_PKG_VERSION"));
-    match args.how.output.format {
-        super::Format::Json => session.out.write_all(json.as_bytes())?,
-        super::Format::Text if args.reply => report::reply(review, &harness, session.out)?,
-        super::Format::Text => report::write(review, &dir.display().to_string(), session.out)?,
-    }
-    session.out.flush()?;
-    Ok(())
+    show_answer(&text, json.as_bytes(), &args.how.output, session)
 }
 
 /// Reads the patches, or looks the commits up.

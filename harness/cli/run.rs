@@ -12,14 +12,14 @@ use std::time::Instant;
 use super::bootstrap;
 use super::host::{Host, Need};
 use super::load::{self, AtHand, Ready};
+use super::output::show;
 use super::progress::{How, Progress, note};
 use super::reproduce;
 use super::snapshots;
 use super::state::RunDir;
 use super::toolchain::{Chosen, records};
 use super::variations::{VariationArg, vary};
-use super::{CliError, Format, HowArgs, IsolationArg, RunArgs, Session};
-use crate::artifact::ArtifactError;
+use super::{CliError, HowArgs, IsolationArg, RunArgs, Session};
 use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, write_atomically};
 use crate::report::{self, Report, ScenarioReport};
 use crate::runner::boot;
@@ -157,6 +157,8 @@ impl<'a> Run<'a> {
         parts: Parts,
         in_place: Option<PathBuf>,
     ) -> Result<Self, CliError> {
+        // What cannot be written is said before anything is built.
+        how.output.check()?;
         let sandbox = Sandbox::new(host.exe.clone());
         let dir = load::scenario_dir(scenarios, &host.cwd)?;
         let beside = dir.as_ref().and_then(|dir| dir.parent()).map(|dir| dir.join("snapshots"));
@@ -602,41 +604,6 @@ impl<'a> Run<'a> {
     pub(crate) fn show(&self, report: &Report, session: &mut Session<'_>) -> Result<(), CliError> {
         show(report, &self.how.output, session)
     }
-}
-
-/// Writes a file that a reader sees whole or not at all; into what is no regular file, such as `/dev/stdout`, a pipe
-/// or a symbolic link, as a shell would.
-pub(super) fn write_report(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let special = path.symlink_metadata().is_ok_and(|meta| !meta.is_file());
-    if special {
-        return fs::write(path, text);
-    }
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
-        return Err(std::io::Error::new(std::io::ErrorKind::NotFound, format!("no directory `{}`", parent.display())));
-    }
-    write_atomically(path, text).map_err(|error| match error {
-        ArtifactError::Io { source, .. } => source,
-        error => std::io::Error::other(error),
-    })
-}
-
-pub(crate) fn show(report: &Report, output: &super::OutputArgs, session: &mut Session<'_>) -> Result<(), CliError> {
-    if let Some(path) = &output.json {
-        let mut text = Vec::new();
-        report::json::write(report, &mut text)?;
-        write_report(path, &text)
-            .map_err(|error| CliError::usage(format!("cannot write `{}`: {error}", path.display()), "--json FILE"))?;
-    }
-    let colour = console::colors_enabled();
-    let options = report::terminal::Options { colour, verbose: output.verbose };
-    let mut text = Vec::new();
-    match output.format {
-        Format::Json => report::json::write(report, &mut text)?,
-        Format::Text => report::terminal::write(report, options, &mut text)?,
-    }
-    session.out.write_all(&text)?;
-    session.out.flush()?;
-    Ok(())
 }
 
 /// Why this host does not permit a memory limit that the scenario sets, if so.

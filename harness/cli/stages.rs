@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::host::Host;
 use super::load::{self, Ready};
-use super::run::{Run, capture, show};
+use super::output::show;
+use super::run::{Run, capture};
 use super::state::audit_dir;
 use super::{CliError, HowArgs, SelectArgs, Session};
 use crate::artifact::record::{ScenarioRecord, write_atomically};
@@ -41,6 +42,7 @@ pub(super) struct First<R> {
 
 impl<'a> Stages<'a> {
     pub(super) fn new(host: Host, how: &'a HowArgs, scenarios: Option<&'a Path>) -> Result<Self, CliError> {
+        how.output.check_without_builds()?;
         let dir = audit_dir(&host, how.out.as_deref())?;
         Ok(Self { host, how, scenarios, dir, began: Instant::now() })
     }
@@ -105,7 +107,8 @@ impl<'a> Stages<'a> {
         session: &mut Session<'_>,
     ) -> Result<Report, CliError> {
         how.out = Some(self.dir.join(name));
-        how.output.json = None;
+        // The whole has one report.
+        (how.output.json, how.output.reports) = (None, Vec::new());
         let mut run = Run::new(self.host.clone(), &how, self.scenarios, parts, None)?;
         run.args = std::env::args().skip(1).collect();
         run.stage = done;

@@ -204,20 +204,10 @@ fn is_run(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) && path.join("run.json").is_file()
 }
 
-/// Seconds since the epoch as `20261123T015500Z`. The civil date of a day number after Howard Hinnant,
-/// "chrono-Compatible Low-Level Date Algorithms"; a date crate for one name of a directory is too much.
+/// Seconds since the epoch as `20261123T015500Z`.
 fn utc(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let of_era = shifted % 146_097;
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+    let time = i64::try_from(seconds).ok().and_then(|at| chrono::DateTime::from_timestamp(at, 0)).unwrap_or_default();
+    time.format("%Y%m%dT%H%M%SZ").to_string()
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use crate::artifact::record::{BuildRecord, Ended, FORMAT, LossRecord, RunRecord,
 use crate::verdict::sample::{build, record, twice};
 use crate::verdict::{Accepted, judge, unreferenced};
 
-const EDIT: &str = "[[edit]]\nfile = \"init/main.c\"\ntouch = true\n";
+pub(super) const EDIT: &str = "[[edit]]\nfile = \"init/main.c\"\ntouch = true\n";
 
-fn run() -> RunRecord {
+pub(super) fn run() -> RunRecord {
     RunRecord {
         format: FORMAT,
         id: "20261123T015500Z-1".into(),
@@ -24,7 +24,7 @@ fn run() -> RunRecord {
     }
 }
 
-fn report_of(run: &RunRecord, records: Vec<ScenarioRecord>) -> Report {
+pub(super) fn report_of(run: &RunRecord, records: Vec<ScenarioRecord>) -> Report {
     let judged: Vec<_> = records
         .into_iter()
         .map(|record| {
@@ -42,11 +42,11 @@ fn shown(report: &Report, verbose: bool) -> String {
 }
 
 /// A scenario of another id.
-fn called(id: &str, text: &str, builds: Vec<BuildRecord>) -> ScenarioRecord {
+pub(super) fn called(id: &str, text: &str, builds: Vec<BuildRecord>) -> ScenarioRecord {
     ScenarioRecord { id: id.into(), ..record(text, builds) }
 }
 
-fn faulty() -> ScenarioRecord {
+pub(super) fn faulty() -> ScenarioRecord {
     let artifacts: Vec<String> = (1..=10).map(|n| format!("drivers/{n:02}.ko")).collect();
     let made = |id: &str, text: &'static str| {
         build(id, &artifacts.iter().map(|path| (path.as_str(), text)).collect::<Vec<_>>())

@@ -4,6 +4,7 @@
 //! It has no trailer that says what a person did (`Reported-by:`, `Tested-by:`): a program cannot (Documentation/process/
 //! submitting-patches.rst).
 
+use super::machine::TOOLS;
 use super::reproducer::{Places, appended, no_mail, no_script, replaced_line, together, unified};
 use super::subject::{WIDTH, subject};
 use super::text::{continued, wrapped};
@@ -18,8 +19,6 @@ const NAMED: usize = 8;
 const SECTIONS: usize = 8;
 /// A change of more lines is told by its size.
 const DIFF: usize = 30;
-/// Tools whose versions are of interest.
-const TOOLS: &[&str] = &["make", "gcc", "clang", "ld", "ld.lld", "pahole"];
 
 /// The mail about a finding, and all that one reproducer shows with it.
 ///

@@ -57,6 +57,48 @@ pub fn write(report: &Report, options: Options, out: &mut dyn Write) -> io::Resu
     Ok(())
 }
 
+/// What findings that say the same say, in plain lines, for reports of other kinds.
+pub(super) fn told(group: &[&Finding], scenario: Option<&ScenarioReport>) -> String {
+    let mut text = Vec::new();
+    let mut sink = Sink { out: &mut text, options: Options { colour: false, verbose: true } };
+    // Memory takes everything.
+    let _ = sink.group(group, "", scenario);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// How many scenarios there are of each verdict, in plain words.
+pub(super) fn counts(report: &Report) -> String {
+    counted(report, &|verdict| verdict.name().to_owned())
+}
+
+fn counted(report: &Report, word: &dyn Fn(Verdict) -> String) -> String {
+    let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
+    for scenario in &report.scenarios {
+        *counts.entry(scenario.verdict).or_default() += 1;
+    }
+    let words: Vec<String> = counts.iter().map(|(verdict, count)| format!("{count} {}", word(*verdict))).collect();
+    let total = report.scenarios.len();
+    let plural = if total == 1 { "" } else { "s" };
+    let none = if report.verdict == Verdict::Interrupted { "interrupted before the first" } else { "nothing was run" };
+    let words = if words.is_empty() { none.to_owned() } else { words.join(", ") };
+    let beside = match report.findings.len() {
+        0 => "",
+        1 => "; and 1 finding about no scenario",
+        n => &format!("; and {n} findings about no scenario"),
+    };
+    format!("{total} scenario{plural}: {words}{beside}")
+}
+
+/// Why scenarios were not begun.
+pub(super) fn why_left_out(report: &Report) -> &'static str {
+    let interrupted = |scenario: &ScenarioReport| scenario.verdict == Verdict::Interrupted;
+    if report.verdict == Verdict::Interrupted || report.scenarios.iter().any(interrupted) {
+        "not begun"
+    } else {
+        "left out by the time budget"
+    }
+}
+
 /// What a clean build started from.
 fn prepared(preparation: &Preparation) -> String {
     if preparation.reused {
@@ -117,27 +159,9 @@ impl Sink<'_> {
     }
 
     fn summary(&mut self, report: &Report) -> io::Result<()> {
-        let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
-        for scenario in &report.scenarios {
-            *counts.entry(scenario.verdict).or_default() += 1;
-        }
-        let words: Vec<String> =
-            counts.iter().map(|(verdict, count)| format!("{count} {}", self.verdict(*verdict))).collect();
-        let total = report.scenarios.len();
-        let plural = if total == 1 { "" } else { "s" };
-        let none =
-            if report.verdict == Verdict::Interrupted { "interrupted before the first" } else { "nothing was run" };
-        let words = if words.is_empty() { none.to_owned() } else { words.join(", ") };
-        let beside = match report.findings.len() {
-            0 => "",
-            1 => "; and 1 finding about no scenario",
-            n => &format!("; and {n} findings about no scenario"),
-        };
-        writeln!(self.out, "{total} scenario{plural}: {words}{beside}")?;
+        writeln!(self.out, "{}", counted(report, &|verdict| self.verdict(verdict)))?;
         if !report.left_out.is_empty() {
-            let interrupted = counts.contains_key(&Verdict::Interrupted) || report.verdict == Verdict::Interrupted;
-            let why = if interrupted { "not begun" } else { "left out by the time budget" };
-            writeln!(self.out, "{why}: {}", report.left_out.join(", "))?;
+            writeln!(self.out, "{}: {}", why_left_out(report), report.left_out.join(", "))?;
         }
         if let Some(record) = &report.record {
             writeln!(self.out, "records: {record}")?;
@@ -334,7 +358,7 @@ fn shortened(command: &str) -> String {
 }
 
 /// Findings of one name at one place that say no more than a line each, in order.
-fn groups<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
+pub(super) fn groups<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
     let mut groups: Vec<Vec<&Finding>> = Vec::new();
     for finding in findings {
         let same = |group: &&mut Vec<&Finding>| {

@@ -534,6 +534,7 @@ pub fn finding(candidate: &Candidate, edit: &str, command: &str) -> Option<Findi
         still: Vec::new(),
         folded: Vec::new(),
         varied: None,
+        cost_ms: None,
         standing: Standing::New,
         confirmed: None,
         says: Vec::new(),

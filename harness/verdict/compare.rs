@@ -114,6 +114,7 @@ pub(super) fn finding(record: &ScenarioRecord, name: FindingName, target: &str, 
         still: Vec::new(),
         folded: Vec::new(),
         varied: None,
+        cost_ms: None,
         standing: Standing::New,
     }
 }

@@ -117,6 +117,7 @@ fn absent(
         still: Vec::new(),
         folded: Vec::new(),
         varied: None,
+        cost_ms: None,
         standing: Standing::New,
     }
 }

@@ -76,6 +76,7 @@ pub fn unreferenced(paths: &[String]) -> Vec<Finding> {
         still: Vec::new(),
         folded: Vec::new(),
         varied: None,
+        cost_ms: None,
         standing: Standing::New,
     };
     paths.iter().map(finding).collect()
@@ -128,6 +129,7 @@ pub(super) fn compare(record: &ScenarioRecord, accepted: &Accepted, comparison: 
             still: Vec::new(),
             folded: Vec::new(),
             varied: None,
+            cost_ms: None,
             standing: Standing::New,
         });
     }

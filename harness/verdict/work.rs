@@ -62,6 +62,7 @@ fn ran_again(timeline: &Timeline<'_>, finding: &mut Finding) {
     let cost: u64 = real.iter().map(|at| wall(&steps.steps[*at])).sum();
     let wall_ms = timeline.build((last, at)).wall_ms;
     finding.detail.push(format!("it takes {}", share(cost, wall_ms)));
+    finding.cost_ms = Some(cost / 1000);
     finding.cause = Some(timeline.cause(Fault::Needless, (last, at), why));
 }
 
@@ -102,7 +103,7 @@ fn of_build(record: &ScenarioRecord, build: &BuildRecord, timeline: &Timeline<'_
     }
     let one = |(kind, all): (String, Vec<At>)| {
         let first = *all.first()?;
-        let cost = all.iter().map(|at| wall(timeline.step(*at))).sum();
+        let cost: u64 = all.iter().map(|at| wall(timeline.step(*at))).sum();
         let plural = if all.len() == 1 { "1 step" } else { &format!("{} steps", all.len()) };
         let what = if all.len() == 1 { "it reads" } else { "they read" };
         let target = |at: &At| {
@@ -127,6 +128,7 @@ fn of_build(record: &ScenarioRecord, build: &BuildRecord, timeline: &Timeline<'_
                 share(cost, build.wall_ms)
             ),
             cause: Some(timeline.cause(Fault::Needless, first, reason.clone())),
+            cost_ms: Some(cost / 1000),
             detail: if all.len() == 1 { Vec::new() } else { names.chain(more).collect() },
             folded: all.iter().skip(1).map(id).collect(),
             ..finding(record, FindingName::RebuildNeedless, &target(&first), build)

@@ -11,9 +11,12 @@ use kbuild_repro::verdict::Verdict;
 /// The variables that would make the binary behave otherwise.
 const CLEARED: &[&str] = &[
     "CI",
+    "GITHUB_ACTIONS",
+    "GITHUB_STEP_SUMMARY",
     "KBUILD_REPRO_CACHE",
     "KBUILD_REPRO_ISOLATION",
     "KBUILD_REPRO_NO_TRACE",
+    "KBUILD_REPRO_ORIGIN",
     "KBUILD_REPRO_REQUIRE_ALL",
     "KBUILD_REPRO_SCENARIOS",
     "KBUILD_REPRO_SCRATCH",
@@ -168,15 +171,20 @@ pub(crate) fn has_make() -> bool {
 }
 
 /// Whether these programs are there; without one a test says so and passes, but where nothing may be skipped.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 pub(crate) fn has(programs: &[&str]) -> bool {
     let missing = programs.iter().find(|program| !is_there(program));
     if let Some(missing) = missing {
-        let required = std::env::var_os("KBUILD_REPRO_REQUIRE_ALL").is_some_and(|v| !v.is_empty() && v != "0");
-        assert!(!required, "there is no {missing}, and KBUILD_REPRO_REQUIRE_ALL is set");
-        eprintln!("skipped: there is no {missing}");
+        skipped(&format!("there is no {missing}"));
     }
     missing.is_none()
+}
+
+/// Says why a test, or a part of it, is skipped; an error where nothing may be.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+pub(crate) fn skipped(why: &str) {
+    let required = std::env::var_os("KBUILD_REPRO_REQUIRE_ALL").is_some_and(|v| !v.is_empty() && v != "0");
+    assert!(!required, "{why}, and KBUILD_REPRO_REQUIRE_ALL is set");
+    eprintln!("skipped: {why}");
 }
 
 /// Whether a program starts and says its version.

@@ -13,6 +13,7 @@ mod check;
 mod closed;
 mod compare;
 mod compare_packages;
+mod formats;
 mod fuzz;
 mod graft;
 mod honest;

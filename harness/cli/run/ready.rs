@@ -13,6 +13,7 @@ use crate::cli::toolchain::{Shelf, brings};
 use crate::runner::disk_needed;
 use crate::scenario::{Cell, Errors};
 use crate::tree::TreePlan;
+use crate::tree::source::{SourceSpec, Sources};
 use crate::{Job, plan_scenario};
 
 /// How many scenarios a message names.
@@ -72,7 +73,7 @@ impl Run<'_> {
                     continue;
                 }
                 let part = sources.part(load::part(&ready));
-                if let Err(error) = load::get(&part, &ready.source, self.host.terminal.is_terminal) {
+                if let Err(error) = self.get(&part, &ready.source) {
                     let state = Err(alone(&ready, error)?);
                     work.push(Work { ready, state });
                     continue;
@@ -108,6 +109,15 @@ impl Run<'_> {
             });
         }
         Ok(work)
+    }
+
+    /// Gets a source into the cache; of one of very many nobody wants to see how.
+    fn get(&self, sources: &Sources, source: &SourceSpec) -> Result<(), CliError> {
+        if self.how.output.quiet {
+            let got = sources.fetch(source, &mut |_| {});
+            return got.map(drop).map_err(|error| CliError::Host { message: error.to_string(), hint: error.hint() });
+        }
+        load::get(sources, source, self.host.terminal.is_terminal).map(drop)
     }
 
     fn plan(&self, ready: &Ready, hand: &AtHand) -> Result<TreePlan, Errors> {

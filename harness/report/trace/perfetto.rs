@@ -2,24 +2,16 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
+use super::super::perfetto::lanes;
 use super::command;
 use crate::trace::{Process, Trace};
 
 pub(super) fn write(trace: &Trace, out: &mut dyn Write) -> io::Result<()> {
     let mut order: Vec<usize> = (0..trace.processes.len()).collect();
     order.sort_by_key(|number| (trace.processes[*number].began, *number));
-    // When what is in a lane ends: the first that is free takes the next one.
-    let mut lanes: Vec<u64> = Vec::new();
-    let mut events: Vec<(usize, Value)> = Vec::new();
-    for number in order {
-        let process = &trace.processes[number];
-        let lane = lanes.iter().position(|end| *end <= process.began).unwrap_or(lanes.len());
-        if lane == lanes.len() {
-            lanes.push(0);
-        }
-        lanes[lane] = process.ended;
-        events.push((number, event(trace, process, lane)));
-    }
+    let lanes = lanes(order.iter().map(|number| (trace.processes[*number].began, trace.processes[*number].ended)));
+    let event = |(number, lane): (&usize, usize)| (*number, event(trace, &trace.processes[*number], lane));
+    let mut events: Vec<(usize, Value)> = order.iter().zip(lanes).map(event).collect();
     events.sort_by_key(|(number, _)| *number);
     let events: Vec<Value> = events.into_iter().map(|(_, event)| event).collect();
     serde_json::to_writer(&mut *out, &json!({ "displayTimeUnit": "ms", "traceEvents": events }))?;
