@@ -301,7 +301,7 @@ pub struct BuildRecord {
     pub log_tail: Vec<String>,
     /// The artifacts, by path.
     pub artifacts: Vec<Artifact>,
-    /// Bytes of all files that the build sees or left in the object tree, but for what it started from prepared.
+    /// Bytes of all files of the object tree, what it was prepared with among them.
     #[serde(default)]
     pub objtree_bytes: u64,
     /// Every other file of the object tree, by path.

@@ -134,7 +134,7 @@ impl<'a> Recorder<'a> {
             Err(error) => return self.unseen(built, &error),
         };
         let (entries, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| e.kind == FileKind::File);
-        let objtree_bytes = entries.iter().map(|entry| entry.size).sum();
+        let objtree_bytes = entries.iter().map(|entry| entry.size).sum::<u64>() + seen_through(built);
         let is_special = |e: &FileEntry| e.kind != FileKind::Dir && self.is_artifact(&e.path);
         let special: Vec<FileEntry> = others.into_iter().filter(is_special).collect();
         let is_new = |entry: &FileEntry| {
@@ -415,6 +415,13 @@ impl<'a> Recorder<'a> {
     fn kept(&self, digest: Digest) -> PathBuf {
         self.plan.store.join(digest.to_string())
     }
+}
+
+/// Bytes of what the build started from and left as it was: a build from nothing makes these itself.
+fn seen_through(built: &Built<'_>) -> u64 {
+    let Some(prepared) = &built.prepared else { return 0 };
+    let shown = prepared.files().filter(|(path, _)| overlay::shows_through(&built.objtree, Path::new(path)));
+    shown.filter_map(|(path, _)| fs::symlink_metadata(prepared.dir().join(path)).ok()).map(|meta| meta.len()).sum()
 }
 
 fn entry_of(path: &str, meta: &fs::Metadata) -> FileEntry {

@@ -41,7 +41,7 @@ Of each scenario it says which findings are gone, new, and as before, by what bu
 list as known; how many steps run after each edit, and how long make takes (--repeat builds each, in turns, not
 traced: the median, the least and the most); what linking and BTF of modules cost; and the size of the object tree.
 Without scenarios the grafts of tier `graft` are taken whose kernel is in the cache. It ends with 1 where there is a
-new finding, with 4 where a scenario cannot be tested on one of the sides.";
+new finding of class wrong, with 4 where a scenario cannot be tested on one of the sides.";
 
 /// What to review.
 #[derive(Debug, Clone, Args)]

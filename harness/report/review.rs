@@ -12,11 +12,11 @@ const NAMED: usize = 6;
 /// Columns of a mail (Documentation/process/submitting-patches.rst: "wrapped at 75 columns"; quoting takes some).
 const MAIL_WIDTH: usize = 72;
 
-/// The exit code: 1 with a new finding, 4 where nothing can be said of a scenario, 0 otherwise.
+/// The exit code: 1 with a new finding of class wrong, 4 where nothing can be said of a scenario, 0 otherwise.
 #[must_use]
 pub fn exit_code(review: &Review) -> u8 {
     let of = |scenario: &Reviewed| match scenario {
-        scenario if !scenario.new.is_empty() => 1,
+        scenario if scenario.new.iter().any(|told| told.wrong) => 1,
         scenario if scenario.untested().is_some() => 4,
         _ => 0,
     };
@@ -108,8 +108,16 @@ fn group(what: &str, told: &[Told]) -> Vec<String> {
     let mut lines = Vec::new();
     for name in names {
         let all: Vec<&Told> = told.iter().filter(|told| self::name(&told.id) == name).collect();
-        let targets: Vec<&str> = all.iter().take(NAMED).map(|told| target(&told.id)).collect();
-        let more = if all.len() > NAMED { format!(" and {} more", all.len() - NAMED) } else { String::new() };
+        // After several edits it may be the same file each time.
+        let mut targets: Vec<&str> = Vec::new();
+        for target in all.iter().map(|told| target(&told.id)) {
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+        }
+        let more = targets.len().checked_sub(NAMED).filter(|more| *more > 0);
+        let more = more.map_or(String::new(), |more| format!(" and {more} more"));
+        targets.truncate(NAMED);
         lines.push(format!("{what}: {name} × {}: {}{more}", all.len(), targets.join(", ")));
         if what != "as before"
             && let Some(first) = all.first()

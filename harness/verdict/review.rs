@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Finding, Judgement, Standing, Verdict};
 use crate::artifact::record::{Mode, ScenarioRecord, ToolRecord};
+use crate::scenario::Class;
 use crate::trace::{Kind, Step};
 
 /// What a change does to the builds of some scenarios.
@@ -72,6 +73,8 @@ pub struct Side {
 pub struct Told {
     /// Its id.
     pub id: String,
+    /// Whether it is of class wrong, or a cost.
+    pub wrong: bool,
     /// What differs, or what happened.
     pub summary: String,
     /// The step to blame, and why.
@@ -156,6 +159,7 @@ impl Told {
         let cause = finding.cause.as_ref();
         Self {
             id: finding.id(),
+            wrong: finding.name.class() == Class::Wrong,
             summary: finding.summary.clone(),
             cause: cause.map(|cause| format!("{} — {}: {}", cause.step, cause.fault.words(), cause.why)),
         }
