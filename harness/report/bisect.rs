@@ -150,7 +150,10 @@ fn lines(told: &Told) -> Vec<String> {
     }
     if !notes.shown.is_empty() {
         lines.push(String::new());
-        lines.extend(notes.shown.trim_end().lines().map(|line| format!("  {line}").trim_end().to_owned()));
+        let shown = notes.shown.trim_end().lines().map(|line| format!("  {line}").trim_end().to_owned());
+        lines.extend(shown);
+        // git leaves two lines between a message and what it touches.
+        lines.dedup_by(|line, before| line.is_empty() && before.is_empty());
         lines.push(String::new());
     }
     lines.extend(notes.fixes.as_ref().map(|fixes| format!("  {fixes}")));

@@ -143,7 +143,8 @@ fn costs(review: &Review, scenario: &Reviewed, edit: &EditCost) -> Vec<String> {
     let mut lines = vec![format!("steps: {} → {}{}", before.steps, after.steps, kinds(before, after))];
     if let (Some(old), Some(new)) = (before.spread(), after.spread()) {
         let told = |[median, least, most]: [f64; 3]| format!("{median:.2} s ({least:.2}–{most:.2})");
-        lines.push(format!("make: {} → {}, {} builds each", told(old), told(new), review.repeated));
+        let builds = if review.repeated == 1 { "1 build".to_owned() } else { format!("{} builds", review.repeated) };
+        lines.push(format!("make: {} → {}, {builds} each", told(old), told(new)));
     }
     let [old, new] = [before.of_ko(), after.of_ko()];
     if old != new {

@@ -61,7 +61,7 @@ pub(super) fn search(
     let told = |outcome, candidates, notes| Found { over: "commits", ends: names.clone(), candidates, outcome, notes };
     let bad_state = match ends {
         Ok(state) => state,
-        Err(outcome) => return Ok(told(outcome, 0, Notes::default())),
+        Err(outcome) => return Ok(told(outcome, git.candidates, Notes::default())),
     };
     prober.say(&format!("{} commits between the two", git.candidates));
     let result = loop {
