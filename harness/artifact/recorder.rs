@@ -134,7 +134,7 @@ impl<'a> Recorder<'a> {
             Err(error) => return self.unseen(built, &error),
         };
         let (entries, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| e.kind == FileKind::File);
-        let objtree_bytes = entries.iter().map(|entry| entry.size).sum::<u64>() + seen_through(built);
+        let mut objtree_bytes: u64 = entries.iter().map(|entry| entry.size).sum();
         let is_special = |e: &FileEntry| e.kind != FileKind::Dir && self.is_artifact(&e.path);
         let special: Vec<FileEntry> = others.into_iter().filter(is_special).collect();
         let is_new = |entry: &FileEntry| {
@@ -185,9 +185,10 @@ impl<'a> Recorder<'a> {
             match self.prepared(prepared, built) {
                 Err(ArtifactError::Stopped) => return Ok(Seen::Stopped),
                 Err(error) => return Err(RunError::of(chain(&error), &error)),
-                Ok((more, files)) => {
+                Ok(Brought { artifacts: more, files, bytes }) => {
                     artifacts.extend(more);
                     brought = files;
+                    objtree_bytes += bytes;
                 }
             }
         }
@@ -348,17 +349,14 @@ impl<'a> Recorder<'a> {
         })
     }
 
-    /// What of the prepared state shows in the object tree: artifacts, and other files with their digests.
-    fn prepared(
-        &self,
-        prepared: &Prepared,
-        built: &Built<'_>,
-    ) -> Result<(Vec<Artifact>, BTreeMap<String, Digest>), ArtifactError> {
-        let (mut artifacts, mut files) = (Vec::new(), BTreeMap::new());
-        for (path, sha256) in prepared.files() {
+    /// What of the prepared state shows in the object tree.
+    fn prepared(&self, prepared: &Prepared, built: &Built<'_>) -> Result<Brought, ArtifactError> {
+        let Brought { mut artifacts, mut files, mut bytes } = Brought::default();
+        for (path, sha256, size) in prepared.files() {
             if !overlay::shows_through(&built.objtree, Path::new(path)) {
                 continue;
             }
+            bytes += size;
             let (name, place) = (escape_path(Path::new(path)), prepared.dir().join(path));
             if self.is_artifact(&name) {
                 let artifact = describe_within(&place, &name, None, &self.bounds)?;
@@ -370,7 +368,7 @@ impl<'a> Recorder<'a> {
                 files.insert(name, digest);
             }
         }
-        Ok((artifacts, files))
+        Ok(Brought { artifacts, files, bytes })
     }
 
     /// The artifacts that the sources bring along.
@@ -417,11 +415,14 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// Bytes of what the build started from and left as it was: a build from nothing makes these itself.
-fn seen_through(built: &Built<'_>) -> u64 {
-    let Some(prepared) = &built.prepared else { return 0 };
-    let shown = prepared.files().filter(|(path, _)| overlay::shows_through(&built.objtree, Path::new(path)));
-    shown.filter_map(|(path, _)| fs::symlink_metadata(prepared.dir().join(path)).ok()).map(|meta| meta.len()).sum()
+/// What a build started from and left as it was.
+#[derive(Default)]
+struct Brought {
+    artifacts: Vec<Artifact>,
+    /// Other files, with their digests.
+    files: BTreeMap<String, Digest>,
+    /// The bytes of all, kbuild's books among them.
+    bytes: u64,
 }
 
 fn entry_of(path: &str, meta: &fs::Metadata) -> FileEntry {

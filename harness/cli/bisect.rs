@@ -18,7 +18,6 @@ use std::time::Instant;
 use clap::Args;
 
 use super::load::{self, MatrixArgs, Ready};
-use super::output::show_answer;
 use super::progress::note;
 use super::run::capture;
 use super::stages::{Stages, without_kernels};
@@ -134,10 +133,8 @@ impl From<CliError> for Halt {
     }
 }
 
-/// What is found out, and how it is told.
+/// What is found out.
 struct Found {
-    over: &'static str,
-    ends: [String; 2],
     candidates: u64,
     outcome: Outcome,
     /// What git says of the commit.
@@ -208,39 +205,29 @@ pub(super) fn bisect(args: &BisectArgs, session: &mut Session<'_>) -> Result<u8,
     let found = match searched {
         Ok(found) => found,
         Err(Halt::Error(error)) => return Err(error),
-        Err(Halt::Interrupted) => Found {
-            over: asked.over(),
-            ends: asked.ends(),
-            candidates: 0,
-            outcome: Outcome::Interrupted,
-            notes: report::Notes::default(),
-        },
+        Err(Halt::Interrupted) => {
+            Found { candidates: 0, outcome: Outcome::Interrupted, notes: report::Notes::default() }
+        }
     };
     if !matches!(found.outcome, Outcome::Interrupted) {
         let _ = fs::remove_file(&prober.file);
     }
-    let Found { over, ends, candidates, outcome, notes } = found;
+    let Found { candidates, outcome, notes } = found;
     let bisection = Bisection {
         scenario: ready.found.id.clone(),
         finding: prober.wanted.to_string(),
-        over: over.to_owned(),
-        ends,
+        over: asked.over().to_owned(),
+        ends: asked.ends(),
         candidates,
         tests: prober.tests,
         outcome,
         seconds: began.elapsed().as_secs_f64(),
     };
     let told = report::Told { bisection, notes, record: prober.stages.dir.display().to_string() };
-    show(&told, args, &prober.stages.dir, session)?;
-    Ok(report::exit_code(&told.bisection.outcome))
-}
-
-fn show(told: &report::Told, args: &BisectArgs, dir: &Path, session: &mut Session<'_>) -> Result<(), CliError> {
-    let json = report::json(told).map_err(CliError::internal)?;
-    write_atomically(&dir.join("bisection.json"), json.as_bytes()).map_err(CliError::internal)?;
     let mut text = Vec::new();
-    report::write(told, &mut text)?;
-    show_answer(&text, json.as_bytes(), &args.how.output, session)
+    report::write(&told, &mut text)?;
+    prober.stages.answer("bisection", &told, &text, session)?;
+    Ok(report::exit_code(&told.bisection.outcome))
 }
 
 /// What is searched.
@@ -293,7 +280,7 @@ impl Asked {
     fn identity(&self, sources: &Sources) -> Result<Vec<String>, CliError> {
         Ok(match self {
             Self::Commits(range) => {
-                let [good, bad] = sources.ends(range).map_err(commits::error)?;
+                let [good, bad] = sources.ends(range).map_err(CliError::of_source)?;
                 let words = [good.id, bad.id, range.first_parent.to_string()];
                 words.into_iter().chain(range.paths.iter().cloned()).collect()
             }

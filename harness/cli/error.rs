@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use crate::sandbox::SandboxError;
 use crate::scenario::Errors;
+use crate::tree::source::SourceError;
 
 /// Why a command ended before it had anything to report.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,17 @@ impl CliError {
     }
     pub(crate) fn harness(message: impl Into<String>) -> Self {
         Self::Harness { message: message.into(), hint: None }
+    }
+    /// A source cannot be had, by whose fault its exit code says.
+    pub(crate) fn of_source(error: SourceError) -> Self {
+        match error.exit_code() {
+            2 => Self::Usage { message: error.to_string(), hint: error.hint() },
+            _ => Self::not_had(error),
+        }
+    }
+    /// A source or tool that was to be fetched cannot be had.
+    pub(crate) fn not_had(error: SourceError) -> Self {
+        Self::Host { message: error.to_string(), hint: error.hint() }
     }
     /// The sandbox cannot be had, for want of something of the host's or by a fault of ours.
     pub(crate) fn sandbox(error: SandboxError) -> Self {

@@ -609,7 +609,7 @@ pub fn get(sources: &Sources, spec: &SourceSpec, terminal: bool) -> Result<crate
     let mut shown = crate::cli::progress::Fetching::new(&spec.to_string(), terminal);
     let got = sources.fetch(spec, &mut |progress: Progress| shown.show(&progress));
     shown.finish();
-    got.map_err(|error| CliError::Host { message: error.to_string(), hint: error.hint() })
+    got.map_err(CliError::not_had)
 }
 
 /// Tiers that a run takes without being asked.

@@ -13,17 +13,16 @@ use std::sync::atomic::Ordering;
 use clap::Args;
 
 use super::load::{self, MatrixArgs, Ready};
-use super::output::show_answer;
 use super::progress::note;
 use super::run::capture;
 use super::stages::{Stages, on_commit, without_kernels};
 use super::{CliError, HowArgs, SelectArgs, Session};
-use crate::artifact::record::{Mode, ScenarioRecord, write_atomically};
+use crate::artifact::record::{Mode, ScenarioRecord};
 use crate::report::review as report;
 use crate::runner::Parts;
 use crate::scenario::Tier;
 use crate::tree::series;
-use crate::tree::source::{CommitRange, SourceError, Sources};
+use crate::tree::source::{CommitRange, Sources};
 use crate::verdict::judge;
 use crate::verdict::review::{Review, Reviewed, review as compare};
 use crate::verdict::wanted::Wanted;
@@ -124,7 +123,13 @@ pub(super) fn review(args: &ReviewArgs, session: &mut Session<'_>) -> Result<u8,
         }
     };
     let review = Review { changes, message_id, repeated: args.repeat, processors, scenarios };
-    show(&review, args, &stages.dir, session)?;
+    let mut text = Vec::new();
+    if args.reply {
+        report::reply(&review, &format!("kbuild-repro {}", env!("CARGO_PKG_VERSION")), &mut text)?;
+    } else {
+        report::write(&review, &stages.dir.display().to_string(), &mut text)?;
+    }
+    stages.answer("review", &review, &text, session)?;
     Ok(report::exit_code(&review))
 }
 
@@ -133,18 +138,6 @@ fn stop(session: &Session<'_>) -> Result<(), CliError> {
         return Err(CliError::Nothing { message: "stopped before there was something to say".into(), hint: None });
     }
     Ok(())
-}
-
-fn show(review: &Review, args: &ReviewArgs, dir: &Path, session: &mut Session<'_>) -> Result<(), CliError> {
-    let json = report::json(review).map_err(CliError::internal)?;
-    write_atomically(&dir.join("review.json"), json.as_bytes()).map_err(CliError::internal)?;
-    let mut text = Vec::new();
-    if args.reply {
-        report::reply(review, &format!("kbuild-repro {}", env!("CARGO_PKG_VERSION")), &mut text)?;
-    } else {
-        report::write(review, &dir.display().to_string(), &mut text)?;
-    }
-    show_answer(&text, json.as_bytes(), &args.how.output, session)
 }
 
 /// Reads the patches, or looks the commits up.
@@ -161,7 +154,7 @@ fn change(args: &ReviewArgs, cwd: &Path, sources: &Sources) -> Result<Change, Cl
             paths: Vec::new(),
             first_parent: false,
         };
-        let [old, new] = sources.ends(&range).map_err(of_source)?;
+        let [old, new] = sources.ends(&range).map_err(CliError::of_source)?;
         return Ok(Change::Commits { repo: range.repo, ids: [old.id, new.id], subjects: [old.subject, new.subject] });
     }
     let mut patches = Vec::new();
@@ -178,11 +171,6 @@ fn change(args: &ReviewArgs, cwd: &Path, sources: &Sources) -> Result<Change, Cl
         patches.extend(series::read(&bytes).map_err(unread)?);
     }
     Ok(Change::Patches(patches))
-}
-
-fn of_source(error: SourceError) -> CliError {
-    let (message, hint) = (error.to_string(), error.hint());
-    CliError::Usage { message, hint }
 }
 
 /// The scenarios on both sides, raw: what they list was written for one of them.

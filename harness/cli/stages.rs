@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::host::Host;
 use super::load::{self, Ready};
-use super::output::show;
+use super::output::{show, show_answer};
 use super::run::{Run, capture};
 use super::state::audit_dir;
 use super::{CliError, HowArgs, SelectArgs, Session};
@@ -67,9 +67,7 @@ impl<'a> Stages<'a> {
         ready: Vec<Ready>,
         session: &mut Session<'_>,
     ) -> Result<Report, CliError> {
-        let mut how = self.how.clone();
-        how.output.quiet = !how.output.verbose;
-        self.run_as(how, name, Some("done"), parts, ready, session)
+        self.run_as(self.quietly(), name, Some("done"), parts, ready, session)
     }
 
     /// The same, of which all counts: findings have their mails, and reproducers are run.
@@ -79,9 +77,7 @@ impl<'a> Stages<'a> {
         ready: Vec<Ready>,
         session: &mut Session<'_>,
     ) -> Result<Report, CliError> {
-        let mut how = self.how.clone();
-        how.output.quiet = !how.output.verbose;
-        self.run_as(how, name, None, Parts::ALL, ready, session)
+        self.run_as(self.quietly(), name, None, Parts::ALL, ready, session)
     }
 
     /// Runs scenarios without their tracer, of which nothing is said: for their times.
@@ -95,6 +91,13 @@ impl<'a> Stages<'a> {
         let mut how = HowArgs { no_trace: true, ..self.how.clone() };
         how.output.quiet = true;
         self.run_as(how, name, Some("done"), parts, ready, session)
+    }
+
+    /// How what is one of very many is run.
+    fn quietly(&self) -> HowArgs {
+        let mut how = self.how.clone();
+        how.output.quiet = !how.output.verbose;
+        how
     }
 
     fn run_as(
@@ -151,6 +154,20 @@ impl<'a> Stages<'a> {
     /// Removes the record of a stage.
     pub(super) fn forget(&self, name: &str) -> Result<(), CliError> {
         crate::sandbox::remove_tree(&self.dir.join(name)).map_err(CliError::internal)
+    }
+
+    /// Keeps an answer that is no report of builds beside the records, as `NAME.json`, and shows it.
+    pub(super) fn answer<T: serde::Serialize>(
+        &self,
+        name: &str,
+        answer: &T,
+        text: &[u8],
+        session: &mut Session<'_>,
+    ) -> Result<(), CliError> {
+        let mut json = serde_json::to_vec_pretty(answer).map_err(CliError::internal)?;
+        json.push(b'\n');
+        write_atomically(&self.dir.join(format!("{name}.json")), &json).map_err(CliError::internal)?;
+        show_answer(text, &json, &self.how.output, session)
     }
 
     /// Writes and shows the report.

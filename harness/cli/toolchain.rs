@@ -116,7 +116,7 @@ fn get(tools: &Tools, offer: &'static Offer, terminal: bool) -> Result<Unpacked,
     let mut shown = super::progress::Fetching::new(&format!("{SCHEME}{}", offer.id()), terminal);
     let got = tools.fetch(offer, &mut |progress| shown.show(&progress));
     shown.finish();
-    got.map_err(|error: SourceError| CliError::Host { message: error.to_string(), hint: error.hint() })
+    got.map_err(CliError::not_had)
 }
 
 /// `fetch tool:pahole-1.30`.

@@ -71,14 +71,6 @@ pub fn finding(finding: &Finding) -> Vec<String> {
     lines
 }
 
-/// The report as JSON.
-///
-/// # Errors
-/// None that is known: the model has string keys alone.
-pub fn json(told: &Told) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(told).map(|text| text + "\n")
-}
-
 /// The report for people.
 ///
 /// # Errors

@@ -42,14 +42,6 @@ impl Reviewed {
     }
 }
 
-/// The report as JSON.
-///
-/// # Errors
-/// None that is known: the model has string keys alone.
-pub fn json(review: &Review) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(review).map(|text| text + "\n")
-}
-
 /// The report for people.
 ///
 /// # Errors

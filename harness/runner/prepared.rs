@@ -156,10 +156,10 @@ impl Prepared {
         &self.dir
     }
 
-    /// The regular files in it: path, SHA-256 in hexadecimal.
-    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The regular files in it: path, SHA-256 in hexadecimal, length in bytes.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str, u64)> {
         self.items.iter().filter_map(|item| match &item.what {
-            What::File { sha256, .. } => Some((item.path.as_str(), sha256.as_str())),
+            What::File { sha256, size } => Some((item.path.as_str(), sha256.as_str(), *size)),
             What::Dir | What::Link(_) => None,
         })
     }

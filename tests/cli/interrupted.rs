@@ -8,7 +8,7 @@ use kbuild_repro::verdict::sweep::Outcome;
 use crate::lab::{Lab, of, read_report};
 
 /// A tree of one step that makes `out` of `in` in two writes, by way of a second file.
-const TREE: &str = r#"tier = "quick"
+pub(crate) const TREE: &str = r#"tier = "quick"
 [tree]
 srctree = "./tree"
 kind = "make"
@@ -20,7 +20,7 @@ append = "more\n"
 "#;
 
 /// `recipe` are the lines of the rule for `out`.
-fn lab(recipe: &[&str]) -> Lab {
+pub(crate) fn lab(recipe: &[&str]) -> Lab {
     let lab = Lab::new();
     let tree = lab.path("scenarios/t/tree");
     fs::create_dir_all(&tree).unwrap();

@@ -8,19 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::interrupted::{self, TREE};
 use crate::lab::{Lab, Ran};
-
-/// A tree of one step that makes `out` of `in`.
-const TREE: &str = r#"tier = "quick"
-[tree]
-srctree = "./tree"
-kind = "make"
-[compare]
-artifacts = ["out"]
-[[edit]]
-file = "in"
-append = "more\n"
-"#;
 
 /// What needs 128 MiB between its first line of output and its last.
 const GREEDY: &str = "cat in && dd if=/dev/zero of=/dev/null bs=128M count=1 status=none && echo end";
@@ -29,9 +18,7 @@ const GREEDY: &str = "cat in && dd if=/dev/zero of=/dev/null bs=128M count=1 sta
 const UNTESTED: &str = "not tested: an out-of-memory kill takes a memory cgroup";
 
 fn lab(recipe: &str) -> Lab {
-    let lab = Lab::new();
-    lab.write("scenarios/t/tree/in", "text\n").write("scenarios/t/tree/Makefile", format!("out: in\n\t{recipe}\n"));
-    lab
+    interrupted::lab(&[recipe])
 }
 
 fn limited(memory: &str) -> String {

@@ -4,7 +4,7 @@ use super::{CliError, Found, Halt, Prober, Session};
 use crate::cli::load::Ready;
 use crate::cli::stages::on_commit;
 use crate::report::bisect::Notes;
-use crate::tree::source::{Commit, CommitRange, Mark, Next, SourceError};
+use crate::tree::source::{Commit, CommitRange, Mark, Next};
 use crate::verdict::bisect::{Outcome, State};
 
 /// What a kernel is built by, as git's pathspecs: a change of anything else changes what is built.
@@ -37,14 +37,6 @@ pub(super) fn paths(asked: &[String]) -> Vec<String> {
     asked.iter().flat_map(one).collect()
 }
 
-pub(super) fn error(error: SourceError) -> CliError {
-    let (message, hint) = (error.to_string(), error.hint());
-    match error.exit_code() {
-        2 => CliError::Usage { message, hint },
-        _ => CliError::Host { message, hint },
-    }
-}
-
 pub(super) fn search(
     prober: &mut Prober<'_>,
     ready: &Ready,
@@ -52,18 +44,17 @@ pub(super) fn search(
     session: &mut Session<'_>,
 ) -> Result<Found, Halt> {
     let place = prober.stages.dir.join("git");
-    let (git, mut next) = prober.sources.bisect(range, &place).map_err(error)?;
+    let (git, mut next) = prober.sources.bisect(range, &place).map_err(CliError::of_source)?;
     let [good, bad] = git.ends.clone();
     let on = |commit: &Commit| on_commit(ready, &range.repo, &commit.id);
     let sides = [on(&good), on(&bad)];
     let ends = prober.ends((&good.id, &good.subject, &sides[0]), (&bad.id, &bad.subject, &sides[1]), session)?;
-    let names = [range.good.clone(), range.bad.clone()];
-    let told = |outcome, candidates, notes| Found { over: "commits", ends: names.clone(), candidates, outcome, notes };
+    let candidates = git.candidates;
     let bad_state = match ends {
         Ok(state) => state,
-        Err(outcome) => return Ok(told(outcome, git.candidates, Notes::default())),
+        Err(outcome) => return Ok(Found { candidates, outcome, notes: Notes::default() }),
     };
-    prober.say(&format!("{} commits between the two", git.candidates));
+    prober.say(&format!("{candidates} commits between the two"));
     let result = loop {
         match next {
             Next::Test(commit) => {
@@ -73,22 +64,23 @@ pub(super) fn search(
                     state if state == bad_state => Mark::Bad,
                     _ => Mark::Good,
                 };
-                next = git.mark(&commit, mark).map_err(error)?;
+                next = git.mark(&commit, mark).map_err(CliError::of_source)?;
             }
             Next::Found(commit) => break Ok(commit),
             Next::Among(commits) => break Err(commits),
         }
     };
-    let mut notes = Notes { log: git.log().map_err(error)?, ..Notes::default() };
+    let mut notes = Notes { log: git.log().map_err(CliError::of_source)?, ..Notes::default() };
     let outcome = match result {
         Err(commits) => {
             notes.among = commits.iter().map(|commit| commit.subject.clone()).collect();
             Outcome::Among { names: commits.into_iter().map(|commit| commit.id).collect() }
         }
         Ok(commit) => {
-            let before = git.parent(&commit).map_err(error)?;
-            notes.shown = git.show(&commit).map_err(error)?;
-            notes.fixes = Some(git.fixes(&commit).map_err(error)?).filter(|_| bad_state == State::Present);
+            let before = git.parent(&commit).map_err(CliError::of_source)?;
+            notes.shown = git.show(&commit).map_err(CliError::of_source)?;
+            notes.fixes =
+                Some(git.fixes(&commit).map_err(CliError::of_source)?).filter(|_| bad_state == State::Present);
             let (old, new) = (on(&before), on(&commit));
             match prober.confirm([(&before.id, &old), (&commit.id, &new)], bad_state, session)? {
                 Ok(lines) => {
@@ -100,5 +92,5 @@ pub(super) fn search(
         }
     };
     let _ = crate::sandbox::remove_tree(&place);
-    Ok(told(outcome, git.candidates, notes))
+    Ok(Found { candidates, outcome, notes })
 }

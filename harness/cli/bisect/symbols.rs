@@ -57,8 +57,7 @@ pub(super) fn parse(text: &str, cwd: &Path) -> Result<Symbols, CliError> {
     };
     let base = if good.is_empty() { BTreeMap::new() } else { read(good)? };
     let bad_symbols = read(bad)?;
-    // What the second does not name is off in it, if it names what the first does not: a complete file leaves out only what it
-    // cannot set.
+    // A symbol that the first alone names stays as it is there: nobody says what it is in the second.
     let differ: Vec<(String, String)> =
         bad_symbols.into_iter().filter(|(name, value)| base.get(name) != Some(value)).collect();
     if differ.is_empty() {
@@ -83,13 +82,8 @@ pub(super) fn search(
         ready
     };
     let ends = symbols.ends();
-    let told = |outcome, notes| Found {
-        over: "symbols",
-        ends: symbols.ends(),
-        candidates: symbols.differ.len() as u64,
-        outcome,
-        notes,
-    };
+    let candidates = symbols.differ.len() as u64;
+    let told = |outcome, notes| Found { candidates, outcome, notes };
     let bad = match prober.ends((&ends[0], "", &with(&[])), (&ends[1], "", &with(&symbols.differ)), session)? {
         Ok(state) => state,
         Err(outcome) => return Ok(told(outcome, Notes::default())),

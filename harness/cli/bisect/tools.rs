@@ -85,13 +85,8 @@ pub(super) fn search(
         ready
     };
     let (first, last) = (&versions[0], &versions[versions.len() - 1]);
-    let told = |outcome, notes| Found {
-        over: tool.name(),
-        ends: [first.clone(), last.clone()],
-        candidates: versions.len() as u64 - 1,
-        outcome,
-        notes,
-    };
+    let candidates = versions.len() as u64 - 1;
+    let told = |outcome, notes| Found { candidates, outcome, notes };
     let bad = match prober.ends((first, "", &with(first)), (last, "", &with(last)), session)? {
         Ok(state) => state,
         Err(outcome) => return Ok(told(outcome, Notes::default())),

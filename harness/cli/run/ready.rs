@@ -115,7 +115,7 @@ impl Run<'_> {
     fn get(&self, sources: &Sources, source: &SourceSpec) -> Result<(), CliError> {
         if self.how.output.quiet {
             let got = sources.fetch(source, &mut |_| {});
-            return got.map(drop).map_err(|error| CliError::Host { message: error.to_string(), hint: error.hint() });
+            return got.map(drop).map_err(CliError::not_had);
         }
         load::get(sources, source, self.host.terminal.is_terminal).map(drop)
     }
