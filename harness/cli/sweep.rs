@@ -6,8 +6,8 @@
 //! confirm     clean   the edit: interrupted, incremental   and the clean build of the same sources: what counts, with its cause
 //! ```
 //!
-//! Each line is a run of scenarios like any other, made of the one that is swept. A tree in which a build went wrong is left, and
-//! what was to come in it is done in a fresh one.
+//! Each line is a run of scenarios like any other, made of the one that is swept. A tree in which a build went wrong goes on if
+//! taking the edit back mends it; if not, what was to come in it is done in a fresh one.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -19,18 +19,20 @@ use super::progress::note;
 use super::stages::{First, Stages, chosen, reason, word};
 use super::traced::is_named;
 use super::{CliError, HowArgs, Session};
-use crate::artifact::record::BuildRecord;
+use crate::artifact::record::{BuildRecord, Mode, ScenarioRecord};
 use crate::report::ScenarioReport;
 use crate::runner::Parts;
-use crate::scenario::{Change, Edit, Expect, Fault, Interrupt, Moment, Signal, Whom};
+use crate::scenario::{Change, Edit, Expect, Fault, Interrupt, Moment, Signal, Tier, Whom};
 use crate::verdict::random::mixed;
 use crate::verdict::sweep::{LISTED, Outcome, Point, Sweep, Ways, differing, outcome, points, recipes};
 use crate::verdict::{ATTENTION, Finding, Standing, Verdict};
 
 /// What a build is swept after where the scenario has no edits.
 const FROM_CLEAN: &str = "make-clean";
-/// How many interruptions one tree gets at most: what is lost with a tree that went wrong is a run from clean.
-const MOST_IN_TREE: usize = 60;
+/// How many interruptions one tree gets at most. What comes after one that went wrong is done again in another tree, which
+/// takes a clean build: cheap with the built-in trees, dear with a whole kernel.
+const MOST_IN_TREE: usize = 12;
+const MOST_IN_KERNEL: usize = 60;
 /// How often what was left in trees that went wrong is begun anew.
 const ROUNDS: usize = 400;
 
@@ -328,6 +330,16 @@ impl Work {
         let back = Edit { id: Some(format!("back-{number}")), change, ..Edit::default() };
         if self.repeats() { vec![edit] } else { vec![edit, back] }
     }
+
+    /// Whether a tree that went wrong is, with the edit taken back, what it was before: all of its files but kbuild's books.
+    fn is_mended(&self, record: &ScenarioRecord, number: usize) -> bool {
+        let back = record.builds.iter().find(|build| build.id == format!("back-{number}/incremental"));
+        let before = record.builds.iter().take_while(|build| build.mode != Mode::Interrupted).last();
+        back.zip(before).is_some_and(|(back, before)| {
+            let ignore = &self.ready.loaded.scenario.compare.ignore;
+            back.status.ok() && differing(back, before, ignore).is_empty() && back.files == before.files
+        })
+    }
 }
 
 /// Makes interruptions in as many trees as there are processors. Says whether there is more to do.
@@ -338,10 +350,13 @@ fn interrupt(whole: &Whole<'_>, round: usize, work: &mut [Work], session: &mut S
     let mut taken: Vec<(usize, Vec<usize>)> = Vec::new();
     let mut ready = Vec::new();
     for (at, work) in work.iter_mut().enumerate().filter(|(_, work)| work.broken.is_none()) {
-        let trees = whole.stages.host.cpus.clamp(1, 8);
-        let each = work.open.len().div_ceil(trees).clamp(1, MOST_IN_TREE);
-        let now: Vec<Vec<usize>> = work.open.chunks(each).take(trees).map(<[usize]>::to_vec).collect();
-        work.open.drain(..now.iter().map(Vec::len).sum::<usize>());
+        let most = match work.ready.loaded.scenario.tier() {
+            Tier::Quick | Tier::Graft => MOST_IN_TREE,
+            Tier::Kernel | Tier::Long => MOST_IN_KERNEL,
+        };
+        let each = work.open.len().div_ceil(whole.stages.host.cpus.max(1)).clamp(1, most);
+        let now: Vec<Vec<usize>> = work.open.chunks(each).map(<[usize]>::to_vec).collect();
+        work.open.clear();
         for (tree, numbers) in now.into_iter().enumerate() {
             let edits = numbers.iter().flat_map(|number| work.tries(*number)).collect();
             ready.push(with(&work.ready, edits, &format!("-{}", tree + 1)));
@@ -377,7 +392,7 @@ fn interrupt(whole: &Whole<'_>, round: usize, work: &mut [Work], session: &mut S
             let fine = matches!(came, Outcome::Resumed | Outcome::Unreached);
             work.sweep.points[number].outcome = came;
             done += 1;
-            if !fine {
+            if !fine && !work.is_mended(&record, number) {
                 break;
             }
         }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::lab::{Lab, has};
@@ -114,7 +115,7 @@ fn the_commit_that_brought_a_finding_is_found_and_the_repository_is_left_alone()
     let tests = told["tests"].as_array().expect("tests").len();
     assert!((4..=9).contains(&tests), "{tests}");
     assert!(told["notes"]["log"].as_str().expect("a log").contains("git bisect good"));
-    let record = std::path::PathBuf::from(told["record"].as_str().expect("a place"));
+    let record = PathBuf::from(told["record"].as_str().expect("a place"));
     assert!(record.join("after/t/dep/findings").is_dir(), "the mail and the reproducer are there");
     assert_eq!(before, refs());
     assert!(!lab.path("repo/.git/BISECT_LOG").exists() && lab.left_over().is_empty());
@@ -338,4 +339,64 @@ fn the_symbols_that_bring_a_finding_are_found() {
     let ran = lab.run(&["bisect", "t/symbols", "--config", "..bad.config", "--finding", "rebuild.stale"]).exits(0);
     let first = ran.out.lines().next().unwrap_or_default().to_owned();
     assert!(first.contains("comes with these together: CONFIG_CRYPTO_MD5=m CONFIG_FAULT_MISSING_DEP=y"), "{ran}");
+}
+
+/// The mini tree, and the path of each of its files.
+fn mini_tree() -> Vec<(String, String)> {
+    let top = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/trees/mini"));
+    let (mut files, mut dirs) = (Vec::new(), vec![top.clone()]);
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                dirs.push(entry);
+            } else {
+                let name = entry.strip_prefix(&top).expect("below").to_str().expect("UTF-8").to_owned();
+                files.push((name, fs::read_to_string(&entry).expect("read")));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn one_commit_of_a_thousand_of_the_mini_tree() {
+    if !has(&["make", "git", "gcc", "nm"]) {
+        return;
+    }
+    const BROKEN: usize = 617;
+    let tree = mini_tree();
+    let text = |path: &str| tree.iter().find(|(name, _)| name == path).expect("it is there").1.clone();
+    let sources: Vec<&String> = tree.iter().map(|(path, _)| path).filter(|path| path.ends_with(".c")).collect();
+    let commit = |at: usize| {
+        let (subject, files) = match at {
+            0 => ("the whole tree".to_owned(), tree.clone()),
+            BROKEN => {
+                let more = "fixdep-flags_crypto/md5.o := -i include/linux/hash.h\n";
+                (
+                    "crypto: fewer files to look at".to_owned(),
+                    vec![("crypto/Makefile".into(), text("crypto/Makefile") + more)],
+                )
+            }
+            _ => {
+                // Something else each time, so that no two commits build the same.
+                let path = sources[at % sources.len()];
+                (format!("{path}: note {at}"), vec![(path.clone(), format!("{}\nint note_{at};\n", text(path)))])
+            }
+        };
+        Commit { subject, from: at.checked_sub(1), merge: None, files }
+    };
+    let lab = Lab::new();
+    repository(&lab, "repo", &(0..1000).map(commit).collect::<Vec<_>>());
+    lab.scenario(
+        "dep",
+        "[tree]\nsrctree = \"git:../../repo@main\"\nkind = \"kernel\"\nconfig = [\"tinyconfig\"]\n\
+         symbols = { MODULES = \"y\", CRYPTO_MD5 = \"m\" }\n\
+         [[edit]]\nfile = \"include/linux/hash.h\"\nreplace = \"HASH_ROUNDS 16\"\nwith = \"HASH_ROUNDS 8\"\n",
+    );
+    let ran = lab.run(&bisect("main~999", "main", &["--json", "bisection.json"])).exits(0);
+    ran.reports(&["(\"crypto: fewer files to look at\")", "over 999 commits", "rebuild.stale@edit-1:crypto/md5.ko"]);
+    let told = json(&lab);
+    let tests = told["tests"].as_array().expect("tests").len();
+    assert!((10..=15).contains(&tests), "two ends and at most 10 halvings, and both sides of the commit: {tests}");
 }
