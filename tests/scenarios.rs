@@ -28,7 +28,10 @@ use kbuild_repro::verdict::{Standing, Verdict, snapshot_path};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // As libtest has it.
+    let threads = || std::env::var("RUST_TEST_THREADS").ok()?.parse().ok();
+    arguments.test_threads = arguments.test_threads.or_else(threads);
     let select = SelectArgs { what: Vec::new(), tier: Vec::new(), scenarios: Some(root().join("scenarios")) };
     let found = load::select(&select, &root()).expect("the directory of scenarios is there");
     let name = |found: &load::Found| found.id.replace('/', "::");

@@ -44,12 +44,15 @@ Over versions of a tool, and over Kconfig symbols of a fragment:
   kbuild-repro bisect graft/noop@6.12 --config ..debug.config
   kbuild-repro bisect graft/noop@6.12 --config good.config..bad.config
 
-Only what builds show counts: what the scenario lists as known or expected does not. Which of the ends has the
-finding does not matter, as long as one has it: it is searched for where it came or where it went. A commit whose
-kernel cannot be built, or that an edit does not fit, is skipped. The answer is tested again, and the commit before it.
+Only what builds show counts: what the scenario lists as known or expected does
+not. Which of the ends has the finding does not matter, as long as one has it:
+it is searched for where it came or where it went. A commit whose kernel cannot
+be built, or that an edit does not fit, is skipped. The answer is tested again,
+and the commit before it.
 
-Your repository is only read: git bisect runs in a clone that borrows its objects. Stopped and asked again, it goes on;
---restart begins anew. It ends with 0 if there is an answer, 4 if there is none. For `git bisect run` there is
+Your repository is only read: git bisect runs in a clone that borrows its
+objects. Stopped and asked again, it goes on; --restart begins anew. It ends
+with 0 if there is an answer, 4 if there is none. For `git bisect run` there is
 `kbuild-repro run --bisect`.";
 
 /// What to bisect.

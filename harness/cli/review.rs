@@ -28,19 +28,23 @@ use crate::verdict::review::{Review, Reviewed, review as compare};
 use crate::verdict::wanted::Wanted;
 
 const AFTER_HELP: &str = "\
-A patch, a mail or a mailbox as lore or b4 give it, on the kernel that the scenarios name or --kernel:
-  kbuild-repro review --patch 0001-kbuild-split-the-ko-rule.patch graft/vmlinux-only --kernel 6.12
+A patch, a mail or a mailbox as lore or b4 give it, on the kernel that the
+scenarios name or --kernel:
+  kbuild-repro review --patch split-the-rule.patch graft/vmlinux-only \\
+      --kernel 6.12
   kbuild-repro review --patch series.mbox --kernel 7.3
 Two commits:
-  kbuild-repro review --repo ~/linux --range v6.12..topic graft/vmlinux-only graft/noop
+  kbuild-repro review --repo ~/linux --range v6.12..topic graft/noop
 The answer to the mail, in place of the table:
   kbuild-repro review --patch series.mbox --kernel 7.3 --reply
 
-Of each scenario it says which findings are gone, new, and as before, by what builds show and not by what scenarios
-list as known; how many steps run after each edit, and how long make takes (--repeat builds each, in turns, not
-traced: the median, the least and the most); what linking and BTF of modules cost; and the size of the object tree.
-Without scenarios the grafts of tier `graft` are taken whose kernel is in the cache. It ends with 1 where there is a
-new finding of class wrong, with 4 where a scenario cannot be tested on one of the sides.";
+Of each scenario it says which findings are gone, new, and as before, by what
+builds show and not by what scenarios list as known; how many steps run after
+each edit, and how long make takes (--repeat builds each, in turns, not traced:
+the median, the least and the most); what linking and BTF of modules cost; and
+the size of the object tree. Without scenarios the grafts of tier `graft` are
+taken whose kernel is in the cache. It ends with 1 where there is a new finding
+of class wrong, with 4 where a scenario cannot be tested on one of the sides.";
 
 /// What to review.
 #[derive(Debug, Clone, Args)]
@@ -180,7 +184,13 @@ fn sides(args: &ReviewArgs, cwd: &Path, sources: &Sources, change: &Change) -> R
     let found = load::select(&select, cwd)?;
     let (mut before, _) = load::read_over(found, &over, sources)?;
     if args.what.is_empty() {
-        before.retain(|ready| ready.loaded.scenario.is_graft() && ready.loaded.scenario.tier() == Tier::Graft);
+        let is_quick = |ready: &Ready| ready.loaded.scenario.is_graft() && ready.loaded.scenario.tier() == Tier::Graft;
+        // Of commits there is no kernel to be fetched.
+        let at_hand = |ready: &Ready| {
+            matches!(change, Change::Commits { .. })
+                || !matches!(load::at_hand(ready, sources), Err(load::Absent::Fetch(_)))
+        };
+        before.retain(|ready| is_quick(ready) && at_hand(ready));
     }
     for ready in &mut before {
         ready.loaded.scenario = Wanted::raw(&ready.loaded.scenario);
@@ -193,8 +203,8 @@ fn sides(args: &ReviewArgs, cwd: &Path, sources: &Sources, change: &Change) -> R
     }
     if before.is_empty() {
         return Err(CliError::Nothing {
-            message: "no scenario is selected".into(),
-            hint: Some("kbuild-repro list".into()),
+            message: "no scenario is selected, and no graft has its kernel in the cache".into(),
+            hint: Some("`kbuild-repro fetch debian:6.12`, or name one that `kbuild-repro list` has".into()),
         });
     }
     let sides = match change {
