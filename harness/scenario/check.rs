@@ -15,6 +15,9 @@ const MAKES_OWN: &[&str] =
 /// Directories that the sandbox itself fills.
 const SYSTEM: &[&str] = &["/proc", "/sys", "/dev"];
 
+/// Bytes of the longest host name: `__NEW_UTS_LEN` in include/uapi/linux/utsname.h.
+const HOST_NAME_MOST: usize = 64;
+
 /// Names in the record of a scenario that no edit can have.
 const RESERVED: &[&str] = &["control", "experiment", "evidence", "record.json", "log", "trees"];
 
@@ -243,6 +246,12 @@ impl Checker<'_> {
         }
         if let Some(experiment) = &scenario.experiment {
             self.mode(&key_path!["experiment", "umask"], experiment.umask.as_deref());
+            if let Some(name) = &experiment.hostname
+                && !(1..=HOST_NAME_MOST).contains(&name.len())
+            {
+                let hint = format!("1 to {HOST_NAME_MOST} bytes (sethostname(2))");
+                self.fault(&key_path!["experiment", "hostname"], "no host has such a name", hint);
+            }
             if experiment.shuffle.is_some() && experiment.jobs.or(make.jobs) == Some(1) {
                 let hint = "have `jobs` be two or more, or leave it away";
                 self.fault(&key_path!["experiment", "shuffle"], "one job has one order", hint);

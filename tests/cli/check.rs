@@ -242,6 +242,8 @@ fn places_that_cannot_be() {
     refused(&format!("{MINI}at = \"/build/obj/src\"\n"), &["bad.toml:4:6", "`/build/obj/src`", within]);
     let experiment = |keys: &str| format!("{MINI}[experiment]\n{keys}\n");
     refused(&experiment("srctree = \"/build/obj/src\""), &["bad.toml:5:11", within]);
+    let long = format!("hostname = \"{}\"", "h".repeat(65));
+    refused(&experiment(&long), &["bad.toml:5:12", "no host has such a name", "1 to 64 bytes"]);
     refused(&experiment("objtree = \"/build\""), &["bad.toml:5:11", within, "`/build/src`"]);
     let same = "srctree = \"/build/x\"\nobjtree = \"/build/x\"";
     refused(&experiment(same), &["bad.toml:5:11", within]);
