@@ -22,8 +22,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::booting::BootRecord;
-use super::steps::{self, Steps};
 pub use super::sharding::{ShardCell, ShardRecord};
+use super::steps::{self, Steps};
 use super::{Artifact, ArtifactError, Digest, PartDiff};
 pub use crate::runner::{Mode, Preparation, Role, Status};
 use crate::scenario::Scenario;

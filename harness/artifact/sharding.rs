@@ -115,7 +115,10 @@ mod tests {
         assert_eq!(told, "kbuild-repro run 'graft/*' --shard 12/12 --out /srv/1/shard-12 --durations old");
         assert_eq!(again(&["run", "--shard=1/12", "--out=11/21"], 3), "kbuild-repro run --shard 3/12 --out 11/21-3");
         assert_eq!(again(&["run", "--shard", "1/12"], 1), "kbuild-repro run --shard 1/12");
-        assert_eq!(again(&["run", "--shard", "1/12", "--out", "night"], 1), "kbuild-repro run --shard 1/12 --out night");
+        assert_eq!(
+            again(&["run", "--shard", "1/12", "--out", "night"], 1),
+            "kbuild-repro run --shard 1/12 --out night"
+        );
         assert_eq!(again(&["run", "--shard", "1/12", "--out", "/1/"], 2), "kbuild-repro run --shard 2/12 --out /2");
     }
 }

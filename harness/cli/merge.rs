@@ -24,10 +24,11 @@ Examples:
   kbuild-repro merge shard-1 shard-2 --report junit=junit.xml
   kbuild-repro merge results --out night          all shards below a directory
 
-The report, its exit code and the record are those of one run of everything. Where a shard is missing,
-was killed or interrupted, what it did not do is told as skipped, with the command that runs it, and
-the exit code is 130, as that of a run that was interrupted. What is no part of the same run (another
-N, other options, scenarios, or version; a shard that is there twice) is an error.";
+The report, its exit code and the record are those of one run of everything.
+Where a shard is missing, was killed or interrupted, what it did not do is told
+as skipped, with the command that runs it, and the exit code is 130, as that of
+a run that was interrupted. What is no part of the same run (another N, other
+options, scenarios, or version; a shard that is there twice) is an error.";
 
 /// What to put together.
 #[derive(Debug, Clone, Args)]
@@ -71,8 +72,11 @@ pub(super) fn merge(args: &MergeArgs, session: &mut Session<'_>) -> Result<u8, C
     if let Some(out) = &out {
         apart(out, &found)?;
     }
-    let dirs: BTreeMap<u32, PathBuf> =
-        found.iter().filter(|it| it.run.is_some()).filter_map(|it| Some((it.part.shard.index, it.dir.clone()?))).collect();
+    let dirs: BTreeMap<u32, PathBuf> = found
+        .iter()
+        .filter(|it| it.run.is_some())
+        .filter_map(|it| Some((it.part.shard.index, it.dir.clone()?)))
+        .collect();
     let runs: Vec<RunRecord> = found.iter().filter_map(|it| it.run.clone()).collect();
     let alone = found.iter().any(|it| it.part.report.is_some() && it.dir.is_none());
     if alone && args.output.reads_records() {
@@ -128,7 +132,8 @@ fn of_dir(dir: &Path, name: &Path) -> Result<Vec<Found>, CliError> {
     if let Some(found) = shard(dir, name)? {
         return Ok(vec![found]);
     }
-    let wrong = |why: &str| CliError::usage(format!("`{}` {why}", name.display()), "`run --shard K/N --out DIR` makes one");
+    let wrong =
+        |why: &str| CliError::usage(format!("`{}` {why}", name.display()), "`run --shard K/N --out DIR` makes one");
     if dir.join("run.json").is_file() {
         return Err(wrong("is a run, but no shard of one"));
     }
@@ -168,7 +173,10 @@ fn shard(dir: &Path, name: &Path) -> Result<Option<Found>, CliError> {
 fn of_report(path: &Path, name: &Path) -> Result<Found, CliError> {
     let place = name.display().to_string();
     let wrong = |why: String| {
-        CliError::usage(format!("`{place}`: {why}"), "name the JSON report of a shard, or the directory that its --out named")
+        CliError::usage(
+            format!("`{place}`: {why}"),
+            "name the JSON report of a shard, or the directory that its --out named",
+        )
     };
     let report = read_report(path).map_err(wrong)?;
     let shard = report.shard.clone().ok_or_else(|| wrong("it is the report of no shard".into()))?;
@@ -178,9 +186,8 @@ fn of_report(path: &Path, name: &Path) -> Result<Found, CliError> {
 
 /// Results come from other machines; the ids in them become paths here.
 fn check(shard: &ShardRecord, place: &str) -> Result<(), CliError> {
-    let is_plain = |id: &str| {
-        !id.is_empty() && Path::new(id).components().all(|part| matches!(part, Component::Normal(_)))
-    };
+    let is_plain =
+        |id: &str| !id.is_empty() && Path::new(id).components().all(|part| matches!(part, Component::Normal(_)));
     let wrong = |what: String| CliError::usage(format!("`{place}` {what}"), "run the shard again");
     if let Some(cell) = shard.cells.iter().find(|cell| !is_plain(&cell.id)) {
         return Err(wrong(format!("has `{}`, which can be no scenario", cell.id.escape_default())));

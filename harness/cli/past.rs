@@ -19,6 +19,8 @@ const LARGEST: u64 = 1 << 30;
 pub(crate) struct Past {
     /// Milliseconds of those that were built.
     lasted: BTreeMap<String, u64>,
+    /// Half of all took longer.
+    median: u64,
     failed: BTreeSet<String>,
     seen: BTreeSet<String>,
 }
@@ -52,14 +54,9 @@ impl Past {
         self.lasted.get(id).copied()
     }
 
-    /// How long a scenario will take: as long as the last time, and of what is new half of all took longer.
+    /// How long a scenario will take: as long as the last time, and what is new as long as the median.
     pub(crate) fn expected(&self, id: &str) -> Duration {
-        let median = || {
-            let mut all: Vec<u64> = self.lasted.values().copied().collect();
-            all.sort_unstable();
-            all.get(all.len().saturating_sub(1) / 2).copied()
-        };
-        Duration::from_millis(self.millis(id).or_else(median).unwrap_or_default())
+        Duration::from_millis(self.millis(id).unwrap_or(self.median))
     }
 
     /// How much a scenario matters where time is short, the lowest first: what failed, what is new, the rest.
@@ -107,5 +104,8 @@ fn of(report: &Report) -> Past {
             past.lasted.insert(scenario.id.clone(), u64::try_from(seconds.as_millis()).unwrap_or(u64::MAX));
         }
     }
+    let mut all: Vec<u64> = past.lasted.values().copied().collect();
+    all.sort_unstable();
+    past.median = all.get(all.len().saturating_sub(1) / 2).copied().unwrap_or_default();
     past
 }

@@ -21,9 +21,7 @@ use super::state::RunDir;
 use super::toolchain::{Chosen, records};
 use super::variations::{VariationArg, vary};
 use super::{CliError, HowArgs, IsolationArg, RunArgs, Session};
-use crate::artifact::record::{
-    Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, ShardRecord, write_atomically,
-};
+use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, ShardRecord, write_atomically};
 use crate::report::{self, Report, ScenarioReport};
 use crate::runner::boot;
 use crate::runner::prepared::Store;
@@ -180,7 +178,19 @@ impl<'a> Run<'a> {
         let beside = dir.as_ref().and_then(|dir| dir.parent()).map(|dir| dir.join("snapshots"));
         let snapshots = how.snapshots.as_ref().map(|dir| host.cwd.join(dir)).or(beside);
         let (past, shard) = (Past::default(), None);
-        Ok(Self { host, how, args: Vec::new(), stage: None, parts, sandbox, snapshots, declared: None, in_place, past, shard })
+        Ok(Self {
+            host,
+            how,
+            args: Vec::new(),
+            stage: None,
+            parts,
+            sandbox,
+            snapshots,
+            declared: None,
+            in_place,
+            past,
+            shard,
+        })
     }
 
     /// Runs the scenarios and makes the report.

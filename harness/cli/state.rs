@@ -80,7 +80,8 @@ impl RunDir {
                 let _ = fs::remove_file(path.join(name));
             }
         }
-        fs::create_dir_all(&path).and_then(|()| fs::OpenOptions::new().append(true).create(true).open(path.join(BEGUN)))
+        fs::create_dir_all(&path)
+            .and_then(|()| fs::OpenOptions::new().append(true).create(true).open(path.join(BEGUN)))
             .map_err(failed)?;
         if let Some(shard) = shard {
             if lock.is_none() {

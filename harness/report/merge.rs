@@ -50,7 +50,10 @@ pub struct Merged {
 pub fn merge(mut parts: Vec<Part>) -> Result<Merged, Apart> {
     parts.sort_by(|a, b| (a.shard.index, &a.place).cmp(&(b.shard.index, &b.place)));
     let Some(first) = parts.first() else {
-        return Err(Apart { message: "there is no result of a shard".into(), hint: "`run --shard K/N --out DIR`".into() });
+        return Err(Apart {
+            message: "there is no result of a shard".into(),
+            hint: "`run --shard K/N --out DIR`".into(),
+        });
     };
     for other in &parts[1..] {
         same_run(first, other)?;
@@ -74,7 +77,10 @@ pub fn merge(mut parts: Vec<Part>) -> Result<Merged, Apart> {
 }
 
 fn apart(message: String, other: &Part) -> Apart {
-    Apart { message, hint: format!("one run has the same options everywhere; again: {}", other.shard.again(other.shard.index)) }
+    Apart {
+        message,
+        hint: format!("one run has the same options everywhere; again: {}", other.shard.again(other.shard.index)),
+    }
 }
 
 /// Whether two results are of one run.
@@ -86,7 +92,8 @@ fn same_run(first: &Part, other: &Part) -> Result<(), Apart> {
     }
     let names: BTreeSet<&String> = a.options.keys().chain(b.options.keys()).collect();
     for name in names {
-        let value = |part: &Part| part.shard.options.get(name).map_or("not given".to_owned(), |value| format!("`{value}`"));
+        let value =
+            |part: &Part| part.shard.options.get(name).map_or("not given".to_owned(), |value| format!("`{value}`"));
         if a.options.get(name) != b.options.get(name) {
             let differ = format!(
                 "the shards were run differently: {name} is {} in `{}` and {} in `{}`",
@@ -113,7 +120,10 @@ fn same_scenarios(first: &Part, other: &Part) -> Result<(), Apart> {
         let alone: Vec<&str> = have.keys().filter(|id| !lacks.contains_key(*id)).map(String::as_str).collect();
         if !alone.is_empty() {
             let told = named(&alone);
-            return Err(apart(format!("`{}` was run with scenarios that `{}` does not know: {told}", one.place, two.place), other));
+            return Err(apart(
+                format!("`{}` was run with scenarios that `{}` does not know: {told}", one.place, two.place),
+                other,
+            ));
         }
     }
     let differ = |what: &dyn Fn(&(String, String, u32), &(String, String, u32)) -> bool| -> Vec<&str> {

@@ -37,7 +37,8 @@ fn four_shards_of_an_array_job_are_merged_into_the_report_of_one_run() {
     let binary = Path::new(env!("CARGO_BIN_EXE_kbuild-repro"));
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = lab.command(&[]);
-    let of_lab: Vec<_> = command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
+    let of_lab: Vec<_> =
+        command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
     command = Command::new("sh");
     for (name, value) in of_lab {
         match value {
