@@ -37,6 +37,7 @@ pub mod package;
 pub mod packed;
 pub mod record;
 pub mod recorder;
+pub mod sharding;
 mod shipped;
 pub mod snapshot;
 mod sparse;

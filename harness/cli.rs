@@ -28,14 +28,17 @@ mod fuzz;
 pub mod host;
 mod judge;
 pub mod load;
+mod merge;
 mod new;
 mod output;
+mod past;
 mod progress;
 mod replay;
 mod report;
 mod reproduce;
 mod review;
 pub mod run;
+mod shard;
 mod shell;
 pub mod snapshots;
 mod stages;
@@ -88,6 +91,8 @@ enum Command {
     New(new::NewArgs),
     /// Recompute verdict and report of a recorded run, without building
     Judge(JudgeArgs),
+    /// Make one report of the shards of a run, and say which are missing: `merge shard-1 shard-2`
+    Merge(merge::MergeArgs),
     /// Print the digest of every toolchain file that a run's builds used, or how two runs differ in that
     Fingerprint(fingerprint::FingerprintArgs),
     /// Show the report of a recorded run again, or a finding as a mail or as a shell script: `report --mail 1`
@@ -182,6 +187,8 @@ pub struct RunArgs {
     pub(crate) how: HowArgs,
     #[command(flatten)]
     pub(crate) matrix: load::MatrixArgs,
+    #[command(flatten)]
+    pub(crate) scale: shard::ShardArgs,
     /// End as `git bisect run` wants it: 0 without the finding, 1 with it, 125 where nothing can be said, 128 where something else is
     /// wrong. What scenarios list as known or expected does not count
     #[arg(long, help_heading = "Bisecting")]
@@ -202,6 +209,7 @@ Examples:
   git bisect run kbuild-repro run relink.toml --bisect --finding expect.unmet    `bisect` does it all
   kbuild-repro run --report junit=junit.xml --report ktap=run.ktap --report perfetto=builds.json
   kbuild-repro run --report github                          in a step of GitHub Actions
+  kbuild-repro run --shard 2/4 --out shard-2                one of four parts; then `merge shard-*`
 
 What a combination needs is fetched for scenarios that are named; for others with --bootstrap, or
 they are left out. With --no-fetch it is skipped.";
@@ -246,8 +254,9 @@ pub struct HowArgs {
     /// The most disk that trees may take, e.g. 500M, 20G
     #[arg(long, value_name = "SIZE", value_parser = amounts::parse_size)]
     pub(crate) disk_budget: Option<u64>,
-    /// The most time, e.g. 90s, 30m, 8h: asked before each scenario begins, and one that has begun runs to its end; what
-    /// matters most is run first, what is left out is said
+    /// The most time, e.g. 90s, 30m, 8h: asked before each scenario begins, and one that has begun runs to its end. First comes
+    /// what failed the last time, then what is new, then one cell of each scenario, the shortest first; none begins that took
+    /// longer than is left. What is left out is said, as skipped
     #[arg(long, value_name = "TIME", value_parser = amounts::parse_time)]
     pub(crate) time_budget: Option<std::time::Duration>,
     /// Do not trace builds: faster, and findings name artifacts but no steps
@@ -437,6 +446,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::Check(args) => check::check(&args.select, args.cache.as_deref(), args.format, session),
         Command::New(args) => new::new(&args, session),
         Command::Judge(args) => judge::judge(args.run.as_deref(), args.snapshots.as_deref(), &args.output, session),
+        Command::Merge(args) => merge::merge(&args, session),
         Command::Fingerprint(args) => fingerprint::fingerprint(&args, session),
         Command::Report(args) => report::report(&args, session),
         Command::Explain(args) => explain::explain(&args, session),

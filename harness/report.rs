@@ -8,7 +8,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::record::{LossRecord, RunRecord, ScenarioRecord, ToolRecord};
+use crate::artifact::record::{LossRecord, RunRecord, ScenarioRecord, ShardRecord, ToolRecord};
 use crate::runner::Preparation;
 use crate::scenario::{Class, Tier};
 use crate::verdict::audit::Audit;
@@ -29,6 +29,7 @@ pub mod ktap;
 mod machine;
 pub mod mail;
 mod matrix;
+pub mod merge;
 pub mod perfetto;
 pub mod reproducer;
 pub mod review;
@@ -65,6 +66,12 @@ pub struct Report {
     pub losses: Vec<LossRecord>,
     /// Scenarios that were not begun, for a time budget or an interruption.
     pub left_out: Vec<String>,
+    /// Why, where there is more to say than that: by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub why_left_out: BTreeMap<String, String>,
+    /// Which part of a run it is, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardRecord>,
     /// The scenarios.
     pub scenarios: Vec<ScenarioReport>,
     /// Findings about no scenario: snapshots that nothing declares.
@@ -149,7 +156,11 @@ pub fn report(
     findings: Vec<Finding>,
 ) -> Report {
     let scenarios: Vec<ScenarioReport> = judged.iter().map(|(record, judgement)| scenario(record, judgement)).collect();
-    let verdict = worst(&scenarios, &findings, run.interrupted);
+    let verdict = match worst(&scenarios, &findings, run.interrupted) {
+        // A shard that has nothing to do has done it.
+        Verdict::Skipped if run.shard.as_ref().is_some_and(ShardRecord::is_idle) => Verdict::Passed,
+        verdict => verdict,
+    };
     Report {
         format: FORMAT,
         run: run.id.clone(),
@@ -161,6 +172,8 @@ pub fn report(
         exit_code: exit_code(verdict),
         losses: run.losses.clone(),
         left_out: run.left_out.clone(),
+        why_left_out: run.why_left_out.clone(),
+        shard: run.shard.clone(),
         scenarios,
         findings,
     }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! <run>/run.json                       RunRecord: when, on what host, which scenarios
+//! <run>/shard.json                     ShardRecord: of which run it is which part, from the start
 //! <run>/<scenario>/record.json         ScenarioRecord: builds with artifacts, toolchain, losses
 //! <run>/<scenario>/<build>/log         what make printed
 //! <run>/<scenario>/<build>/build.sh    the build as a plain script
@@ -21,6 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::booting::BootRecord;
+pub use super::sharding::{ShardCell, ShardRecord};
 use super::steps::{self, Steps};
 use super::{Artifact, ArtifactError, Digest, PartDiff};
 pub use crate::runner::{Mode, Preparation, Role, Status};
@@ -58,6 +60,12 @@ pub struct RunRecord {
     /// Accepted snapshots that no scenario declares; looked for only where all scenarios were.
     #[serde(default)]
     pub unreferenced: Vec<String>,
+    /// Why scenarios were not begun, where there is more to say than that the time budget left them out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub why_left_out: BTreeMap<String, String>,
+    /// Which part of a run it is, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardRecord>,
 }
 
 /// A guarantee that the host could not give.

@@ -99,6 +99,11 @@ impl OutputArgs {
         self.reports.iter().any(|wanted| wanted.kind == kind)
     }
 
+    /// Whether a format is asked for that the report alone does not make.
+    pub(super) fn reads_records(&self) -> bool {
+        self.wants(Kind::Perfetto)
+    }
+
     /// The formats on standard output.
     fn shown(&self) -> Vec<Kind> {
         let asked = self.reports.iter().filter(|wanted| wanted.file.is_none()).map(|wanted| wanted.kind);

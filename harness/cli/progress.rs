@@ -145,6 +145,13 @@ impl Progress {
         }
     }
 
+    /// A scenario was through before this run began.
+    pub(crate) fn kept(&self, id: &str, judgement: &Judgement) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        *done += 1;
+        self.line(&format!("[{done}/{}] {id}: {}, finished before", self.total, judgement.verdict.name()));
+    }
+
     /// A scenario is through.
     pub(crate) fn finished(&self, id: &str, judgement: &Judgement, seconds: f64) {
         self.clear(id);

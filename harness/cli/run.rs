@@ -13,6 +13,7 @@ use super::bootstrap;
 use super::host::{Host, Need};
 use super::load::{self, AtHand, Ready};
 use super::output::show;
+use super::past::Past;
 use super::progress::{How, Progress, note};
 use super::reproduce;
 use super::snapshots;
@@ -20,7 +21,7 @@ use super::state::RunDir;
 use super::toolchain::{Chosen, records};
 use super::variations::{VariationArg, vary};
 use super::{CliError, HowArgs, IsolationArg, RunArgs, Session};
-use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, write_atomically};
+use crate::artifact::record::{Ended, FORMAT, LossRecord, RunRecord, ScenarioRecord, ShardRecord, write_atomically};
 use crate::report::{self, Report, ScenarioReport};
 use crate::runner::boot;
 use crate::runner::prepared::Store;
@@ -37,6 +38,7 @@ use crate::{Job, run_scenario};
 
 mod evidence;
 mod ready;
+mod resumed;
 
 /// Bytes that stay free on the scratch file system whatever a build writes.
 const RESERVE: u64 = 256 << 20;
@@ -107,9 +109,17 @@ fn reported(
         });
     }
     let asked = !tiers.is_empty();
+    let past = match &args.scale.durations {
+        Some(path) => Past::read(&host.cwd.join(path))?,
+        None if args.how.time_budget.is_some() => Past::latest(&host),
+        None => Past::default(),
+    };
+    let shard = args.scale.take(&mut ready, &past, &args.how)?;
     let mut run = Run::new(host, &args.how, args.select.scenarios.as_deref(), Parts::ALL, None)?;
     run.args = std::env::args().skip(1).collect();
-    run.declared = declared;
+    // What is about no scenario is looked at once.
+    run.declared = declared.filter(|_| shard.as_ref().is_none_or(|shard| shard.index == 1));
+    (run.past, run.shard) = (past, shard);
     for ready in &mut ready {
         ready.loaded.scenario = change(ready.loaded.scenario.clone());
     }
@@ -140,6 +150,10 @@ pub(crate) struct Run<'a> {
     /// The snapshots that the scenarios declare, if all scenarios are known.
     declared: Option<BTreeSet<PathBuf>>,
     in_place: Option<PathBuf>,
+    /// What a time budget goes by.
+    past: Past,
+    /// Which part of a run it is.
+    shard: Option<ShardRecord>,
 }
 
 /// A scenario and what it will be run on.
@@ -163,7 +177,20 @@ impl<'a> Run<'a> {
         let dir = load::scenario_dir(scenarios, &host.cwd)?;
         let beside = dir.as_ref().and_then(|dir| dir.parent()).map(|dir| dir.join("snapshots"));
         let snapshots = how.snapshots.as_ref().map(|dir| host.cwd.join(dir)).or(beside);
-        Ok(Self { host, how, args: Vec::new(), stage: None, parts, sandbox, snapshots, declared: None, in_place })
+        let (past, shard) = (Past::default(), None);
+        Ok(Self {
+            host,
+            how,
+            args: Vec::new(),
+            stage: None,
+            parts,
+            sandbox,
+            snapshots,
+            declared: None,
+            in_place,
+            past,
+            shard,
+        })
     }
 
     /// Runs the scenarios and makes the report.
@@ -219,7 +246,7 @@ impl<'a> Run<'a> {
         }
         let work = self.get_ready(ready, asked)?;
         self.tell_disk(&work, &scratch_base)?;
-        let dir = RunDir::create(&self.host, self.how.out.as_deref())?;
+        let dir = RunDir::create(&self.host, self.how.out.as_deref(), self.shard.as_ref())?;
         // Kept trees live and go with the run's record, not with what the next run sweeps away.
         let trees = if self.how.keep { dir.path.join(KEPT) } else { scratch.path().to_owned() };
         let pool = Pool::open(&slot_dir(&self.host, &scratch_base), self.how.jobs.unwrap_or(self.host.cpus))
@@ -239,7 +266,6 @@ impl<'a> Run<'a> {
         let late: Mutex<Vec<String>> = Mutex::default();
         let next = AtomicUsize::new(0);
         let started = Instant::now();
-        let lasted = if self.how.time_budget.is_some() { super::state::lasted(&self.host) } else { Default::default() };
         let limit = self.how.disk_budget;
         let one = |at: usize| {
             let work = &work[at];
@@ -338,8 +364,13 @@ impl<'a> Run<'a> {
                             break;
                         }
                         let id = work[at].ready.found.id.clone();
+                        if let Some((record, judgement)) = self.finished(&work[at], &dir, &system, &accepted) {
+                            progress.kept(&id, &judgement);
+                            judged.lock().unwrap_or_else(PoisonError::into_inner).push((at, record, judgement));
+                            continue;
+                        }
                         // What took longer the last time than is left now would only be cut off.
-                        let last = lasted.get(&id).copied().unwrap_or_default();
+                        let last = self.past.expected(&id);
                         if self.how.time_budget.is_some_and(|budget| started.elapsed() + last >= budget) {
                             late.lock().unwrap_or_else(PoisonError::into_inner).push(id);
                             continue;
@@ -372,6 +403,8 @@ impl<'a> Run<'a> {
             interrupted: session.cancel.load(Ordering::Relaxed),
             left_out,
             unreferenced: self.unreferenced(),
+            why_left_out: Default::default(),
+            shard: self.shard.clone(),
         };
         if !ci() {
             self.write_pending(&judged, &accepted)?;

@@ -1,17 +1,16 @@
 //! Where run records live: bounded in size, the oldest go first.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::CliError;
 use super::host::Host;
-use crate::artifact::record::{RunRecord, write_atomically};
-use crate::report::{Report, ScenarioReport};
+use crate::artifact::record::{RunRecord, ShardRecord, read, write_atomically};
+use crate::artifact::sharding;
+use crate::report::Report;
 use crate::runner::directory_size;
-use crate::verdict::Verdict;
 
 /// Bytes that the records of runs may take together.
 const KEEP_BYTES: u64 = 2 << 30;
@@ -25,6 +24,10 @@ pub(crate) struct RunDir {
     pub(crate) id: String,
     pub(crate) path: PathBuf,
     pub(crate) started: u64,
+    /// Whether it holds what an earlier attempt at the same shard has finished.
+    pub(crate) resumed: bool,
+    /// Held while it is written to, if it is a shard's.
+    _lock: Option<fs::File>,
     runs: Option<PathBuf>,
 }
 
@@ -38,8 +41,9 @@ const AUDIT: &str = ".audit";
 const BEGUN: &str = ".run";
 
 impl RunDir {
-    /// Makes the directory of a new run, here or below the state directory.
-    pub(crate) fn create(host: &Host, out: Option<&Path>) -> Result<Self, CliError> {
+    /// Makes the directory of a new run, here or below the state directory. That of a shard which did not come to its end is gone on
+    /// with.
+    pub(crate) fn create(host: &Host, out: Option<&Path>, shard: Option<&ShardRecord>) -> Result<Self, CliError> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let id = format!("{}-{}", utc(now.as_secs()), std::process::id());
         let (path, runs) = match out {
@@ -57,16 +61,39 @@ impl RunDir {
                 "name a new or an empty directory",
             ));
         }
-        if out.is_some() && ours {
-            crate::sandbox::remove_tree(&path).map_err(CliError::internal)?;
-        }
-        fs::create_dir_all(&path).and_then(|()| fs::write(path.join(BEGUN), "")).map_err(|error| {
+        let failed = |error: io::Error| {
             CliError::host(format!("cannot write records to `{}`: {error}", path.display()), "--out DIR")
-        })?;
+        };
+        // Two writers of one directory would spoil each other's; a batch system may start a job again that it only believes dead.
+        let mut lock = None;
+        if ours && shard.is_some() {
+            lock = Some(locked(&path)?);
+        }
+        let resumed = out.is_some() && ours && shard.is_some_and(|shard| is_unfinished(&path, shard));
+        if out.is_some() && ours && !resumed {
+            crate::sandbox::remove_tree(&path).map_err(CliError::internal)?;
+            lock = None;
+        }
+        if resumed {
+            // Until this one has its own, nobody is to take the old end for one.
+            for name in ["run.json", "report.json", "report.txt"] {
+                let _ = fs::remove_file(path.join(name));
+            }
+        }
+        fs::create_dir_all(&path)
+            .and_then(|()| fs::OpenOptions::new().append(true).create(true).open(path.join(BEGUN)))
+            .map_err(failed)?;
+        if let Some(shard) = shard {
+            if lock.is_none() {
+                lock = Some(locked(&path)?);
+            }
+            let text = serde_json::to_vec(shard).map_err(CliError::internal)?;
+            write_atomically(&path.join(sharding::FILE), &text).map_err(CliError::internal)?;
+        }
         if let Some(runs) = &runs {
             prune(runs, &path);
         }
-        Ok(Self { id, path, started: now.as_secs(), runs })
+        Ok(Self { id, path, started: now.as_secs(), resumed, runs, _lock: lock })
     }
 
     /// Writes the run's own record and report, and points `latest` at it.
@@ -93,6 +120,29 @@ impl RunDir {
         }
         Ok(())
     }
+}
+
+/// Takes the directory of a shard for this process alone.
+fn locked(dir: &Path) -> Result<fs::File, CliError> {
+    let file = fs::OpenOptions::new().append(true).create(true).open(dir.join(BEGUN));
+    let failed = |error: io::Error| CliError::host(format!("cannot lock `{}`: {error}", dir.display()), "--out DIR");
+    let file = file.map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(CliError::usage(
+            format!("another run writes to `{}`", dir.display()),
+            "wait for its end, or name another directory by --out",
+        )),
+        // A file system without locks, as some network file systems are.
+        Err(fs::TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+/// Whether a directory holds an attempt at this shard that was killed or interrupted.
+fn is_unfinished(dir: &Path, shard: &ShardRecord) -> bool {
+    let same = read::<ShardRecord>(&dir.join(sharding::FILE)).is_ok_and(|before| before.is_same(shard));
+    let ended = read::<RunRecord>(&dir.join("run.json")).is_ok_and(|run| !run.interrupted);
+    same && !ended
 }
 
 /// A new directory for the runs of an audit or a sweep: the one that is asked for, or one below the state directory, where the
@@ -140,28 +190,6 @@ pub(crate) fn find_run(host: &Host, asked: Option<&Path>) -> Result<PathBuf, Cli
             asked.map_or("no run is recorded yet".to_owned(), |asked| format!("`{}` is no run", asked.display()));
         CliError::usage(what, format!("runs are kept in {}; make one by `kbuild-repro run`", runs.display()))
     })
-}
-
-/// What the latest run says of each scenario.
-fn latest(host: &Host) -> Vec<ScenarioReport> {
-    let path = host.paths.state.join("runs/latest/report.json");
-    let report: Option<Report> = fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    report.map_or(Vec::new(), |report| report.scenarios)
-}
-
-/// Ids of the scenarios that failed in the latest run.
-pub(crate) fn failed_last(host: &Host) -> Vec<String> {
-    latest(host)
-        .into_iter()
-        .filter(|scenario| scenario.verdict == Verdict::Failed)
-        .map(|scenario| scenario.id)
-        .collect()
-}
-
-/// How long each scenario took in the latest run.
-pub(crate) fn lasted(host: &Host) -> BTreeMap<String, Duration> {
-    let time = |scenario: &ScenarioReport| Duration::try_from_secs_f64(scenario.seconds).unwrap_or_default();
-    latest(host).into_iter().map(|scenario| (scenario.id.clone(), time(&scenario))).collect()
 }
 
 fn is_empty(dir: &Path) -> bool {

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use super::machine::{besides, fails, file, headline, line, story, whole_story};
-use super::terminal::{clean, counts, why_left_out};
+use super::terminal::{clean, counts, left_out};
 use super::{Report, ScenarioReport, matrix};
 use crate::verdict::Verdict;
 
@@ -57,9 +57,9 @@ pub fn annotations(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 pub fn summary(report: &Report, most: usize) -> String {
     let mut summary = Markdown { text: String::new(), most: most.saturating_sub(LAST), left: 0 };
     summary.add(&format!("## kbuild-repro: {}\n\n{}\n", report.verdict.name(), counts(report)));
-    if !report.left_out.is_empty() {
-        let ids: Vec<String> = report.left_out.iter().map(|id| code(id)).collect();
-        summary.add(&format!("\n{}: {}\n", why_left_out(report), ids.join(", ")));
+    for (why, ids) in left_out(report) {
+        let ids: Vec<String> = ids.iter().map(|id| code(id)).collect();
+        summary.add(&format!("\n{}: {}\n", cell(&why), ids.join(", ")));
     }
     let rows = open(report).map(|scenario| {
         let cells = [code(&scenario.id), scenario.verdict.name().into(), format!("{:.1} s", scenario.seconds)];

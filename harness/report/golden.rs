@@ -21,6 +21,8 @@ pub(super) fn run() -> RunRecord {
         interrupted: false,
         left_out: Vec::new(),
         unreferenced: Vec::new(),
+        why_left_out: Default::default(),
+        shard: None,
     }
 }
 
@@ -190,7 +192,7 @@ fn what_is_not_a_scenario_s_is_said_once() {
     assert_eq!(report.exit_code, 70);
     insta::assert_snapshot!(shown(&report, false), @"
     2 scenarios: 1 harness error, 1 interrupted; and 1 finding about no scenario
-    not begun: btf/long
+    1 not begun: btf/long
     records: /runs/1
     snapshot.unreferenced t/gone/gcc-12/a.snap
         no scenario declares it, in any variant

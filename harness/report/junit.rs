@@ -34,7 +34,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
     for id in &report.left_out {
         let mut status = TestCaseStatus::skipped();
-        status.set_message(xml(why_left_out(report)));
+        status.set_message(xml(why_left_out(report, id)));
         add(topic_and_name(id).0, case(id, status));
     }
     for finding in &report.findings {

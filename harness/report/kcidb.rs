@@ -9,7 +9,7 @@
 //!
 //! A path has no cell of a matrix in it: kernels and tools are those of checkout and build. A known fault passes, as it does
 //! for the exit code, and so does one that a scenario demands; `misc.findings` has how each stands. Scenarios that were not
-//! begun, and findings about no scenario, have no build to be told of.
+//! begun are skipped tests of one skipped build; findings about no scenario have no build to be told of.
 
 use std::io::{self, Write};
 
@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::machine::{evidence, fails, standing, started, story, tools};
-use super::terminal::clean;
+use super::terminal::{clean, why_left_out};
 use super::{BuildReport, Report, ScenarioReport};
 use crate::artifact::record::Status;
 use crate::scenario::Class;
@@ -119,6 +119,9 @@ pub fn write(report: &Report, origin: &str, out: &mut dyn Write) -> io::Result<(
     for scenario in &report.scenarios {
         submission.scenario(scenario);
     }
+    if !report.left_out.is_empty() {
+        submission.left_out();
+    }
     serde_json::to_writer_pretty(&mut *out, &submission.all)?;
     out.write_all(b"\n")
 }
@@ -157,6 +160,49 @@ impl Submission<'_> {
         }
         for build in &scenario.builds {
             self.one(&checkout, scenario, build, &path);
+        }
+    }
+
+    /// What was not begun. A test needs a build, and a build a checkout; of which sources they would have been is not known.
+    fn left_out(&mut self) {
+        const NAME: &str = "not begun";
+        let (checkout, build) = (self.id(&[NAME]), self.id(&[NAME, "none"]));
+        self.all.checkouts.push(Checkout {
+            id: checkout.clone(),
+            origin: self.origin.to_owned(),
+            git_commit_hash: None,
+            comment: "the sources of scenarios that were not begun".into(),
+            start_time: started(self.report).to_rfc3339(),
+            valid: true,
+            misc: json!({}),
+        });
+        self.all.builds.push(Build {
+            checkout_id: checkout,
+            id: build.clone(),
+            origin: self.origin.to_owned(),
+            comment: "scenarios that were not begun".into(),
+            duration: None,
+            architecture: None,
+            compiler: None,
+            log_excerpt: None,
+            status: "SKIP",
+            misc: json!({}),
+        });
+        for id in &self.report.left_out {
+            let why = plain(why_left_out(self.report, id));
+            self.all.tests.push(Test {
+                build_id: build.clone(),
+                id: self.id(&[id]),
+                origin: self.origin.to_owned(),
+                environment: json!({ "comment": plain(&self.report.host) }),
+                path: path(id),
+                comment: Some(why.clone()),
+                log_excerpt: None,
+                status: "SKIP",
+                number: None,
+                duration: None,
+                misc: json!({ "scenario": id, "reason": why }),
+            });
         }
     }
 

@@ -35,7 +35,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     tests.extend(report.left_out.iter().map(|id| Test {
         name: id.clone(),
         ok: true,
-        directive: Some(("SKIP", why_left_out(report).into())),
+        directive: Some(("SKIP", why_left_out(report, id).into())),
         diagnostics: String::new(),
         subtests: Vec::new(),
     }));

@@ -79,7 +79,11 @@ fn counted(report: &Report, word: &dyn Fn(Verdict) -> String) -> String {
     let words: Vec<String> = counts.iter().map(|(verdict, count)| format!("{count} {}", word(*verdict))).collect();
     let total = report.scenarios.len();
     let plural = if total == 1 { "" } else { "s" };
-    let none = if report.verdict == Verdict::Interrupted { "interrupted before the first" } else { "nothing was run" };
+    let none = match &report.shard {
+        _ if report.verdict == Verdict::Interrupted => "interrupted before the first",
+        Some(shard) if shard.is_idle() => "the shard has nothing to do",
+        _ => "nothing was run",
+    };
     let words = if words.is_empty() { none.to_owned() } else { words.join(", ") };
     let beside = match report.findings.len() {
         0 => "",
@@ -89,8 +93,26 @@ fn counted(report: &Report, word: &dyn Fn(Verdict) -> String) -> String {
     format!("{total} scenario{plural}: {words}{beside}")
 }
 
-/// Why scenarios were not begun.
-pub(super) fn why_left_out(report: &Report) -> &'static str {
+/// Why a scenario was not begun.
+pub(super) fn why_left_out<'r>(report: &'r Report, id: &str) -> &'r str {
+    let why = report.why_left_out.get(id);
+    why.map_or_else(|| commonly(report), String::as_str)
+}
+
+/// The scenarios that were not begun, by the reason, with how many they are.
+pub(super) fn left_out(report: &Report) -> Vec<(String, Vec<&str>)> {
+    let mut all: Vec<(&str, Vec<&str>)> = Vec::new();
+    for id in &report.left_out {
+        let why = why_left_out(report, id);
+        match all.iter_mut().find(|(have, _)| *have == why) {
+            Some((_, ids)) => ids.push(id),
+            None => all.push((why, vec![id])),
+        }
+    }
+    all.into_iter().map(|(why, ids)| (format!("{} {}", ids.len(), clean(why)), ids)).collect()
+}
+
+fn commonly(report: &Report) -> &'static str {
     let interrupted = |scenario: &ScenarioReport| scenario.verdict == Verdict::Interrupted;
     if report.verdict == Verdict::Interrupted || report.scenarios.iter().any(interrupted) {
         "not begun"
@@ -160,8 +182,8 @@ impl Sink<'_> {
 
     fn summary(&mut self, report: &Report) -> io::Result<()> {
         writeln!(self.out, "{}", counted(report, &|verdict| self.verdict(verdict)))?;
-        if !report.left_out.is_empty() {
-            writeln!(self.out, "{}: {}", why_left_out(report), report.left_out.join(", "))?;
+        for (why, ids) in left_out(report) {
+            writeln!(self.out, "{why}: {}", clean(&ids.join(", ")))?;
         }
         if let Some(record) = &report.record {
             writeln!(self.out, "records: {record}")?;

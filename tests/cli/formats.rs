@@ -68,7 +68,7 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 /// What a reader makes of a file.
-fn consume(python: &Path, arguments: &[&str]) -> Json {
+pub(crate) fn consume(python: &Path, arguments: &[&str]) -> Json {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/consume.py");
     // The cache is not to be written to.
     let output = Command::new(python).arg("-B").arg(script).args(arguments).output().expect("it starts");
@@ -77,7 +77,7 @@ fn consume(python: &Path, arguments: &[&str]) -> Json {
 }
 
 /// A Python that has the readers.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let named = std::env::var_os("KBUILD_REPRO_PYTHON").filter(|path| !path.is_empty()).map(PathBuf::from);
     if named.is_none() {
         skipped("KBUILD_REPRO_PYTHON names no Python with junitparser, jsonschema and kcidb-io");

@@ -10,9 +10,16 @@ use kbuild_repro::verdict::Verdict;
 
 /// The variables that would make the binary behave otherwise.
 const CLEARED: &[&str] = &[
+    "BUILDKITE_PARALLEL_JOB",
+    "BUILDKITE_PARALLEL_JOB_COUNT",
     "CI",
+    "CIRCLE_NODE_INDEX",
+    "CIRCLE_NODE_TOTAL",
+    "CI_NODE_INDEX",
+    "CI_NODE_TOTAL",
     "GITHUB_ACTIONS",
     "GITHUB_STEP_SUMMARY",
+    "JOB_COMPLETION_INDEX",
     "KBUILD_REPRO_CACHE",
     "KBUILD_REPRO_ISOLATION",
     "KBUILD_REPRO_NO_TRACE",
@@ -20,8 +27,11 @@ const CLEARED: &[&str] = &[
     "KBUILD_REPRO_REQUIRE_ALL",
     "KBUILD_REPRO_SCENARIOS",
     "KBUILD_REPRO_SCRATCH",
+    "KBUILD_REPRO_SHARD",
+    "KBUILD_REPRO_SHARDS",
     "MAKEFLAGS",
     "MAKELEVEL",
+    "SLURM_ARRAY_TASK_ID",
     "TMPDIR",
 ];
 

@@ -8,7 +8,6 @@ use crate::artifact::record::Ended;
 use crate::cli::bootstrap;
 use crate::cli::host::{Need, Weight};
 use crate::cli::load::{self, Absent, AtHand, Ready};
-use crate::cli::state;
 use crate::cli::toolchain::{Shelf, brings};
 use crate::runner::disk_needed;
 use crate::scenario::{Cell, Errors};
@@ -102,7 +101,8 @@ impl Run<'_> {
         if !self.how.output.quiet {
             tell_left_out(left_out);
         }
-        if work.is_empty() {
+        // A shard can have nothing to do; it is a part of the whole all the same.
+        if work.is_empty() && self.shard.is_none() {
             return Err(CliError::Nothing {
                 message: "what the selected scenarios need is not in the cache".into(),
                 hint: Some("name a scenario, or `--tier graft`, and it is fetched".into()),
@@ -208,14 +208,25 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The order of the run: cheap tiers first, and with a time budget what failed last time before all.
+    /// The order of the run: cheap tiers first. With a time budget what failed the last time comes before all, then what is new;
+    /// then one cell of each scenario before the second of any, so that much is covered, each time the shortest first.
     pub(super) fn order(&self, work: &[Work]) -> Vec<usize> {
-        let failed = if self.how.time_budget.is_some() { state::failed_last(&self.host) } else { Vec::new() };
         let mut order: Vec<usize> = (0..work.len()).collect();
-        order.sort_by_key(|&at| {
-            let found = &work[at].ready.found;
-            (!failed.contains(&found.id), work[at].ready.loaded.scenario.tier(), at)
-        });
+        let id = |at: usize| work[at].ready.found.id.as_str();
+        if self.how.time_budget.is_none() {
+            order.sort_by_key(|&at| (work[at].ready.loaded.scenario.tier(), at));
+            return order;
+        }
+        let cost = |at: usize| (self.past.expected(id(at)), work[at].ready.loaded.scenario.tier(), at);
+        order.sort_by_key(|&at| cost(at));
+        let mut seen: BTreeMap<&Path, usize> = BTreeMap::new();
+        let mut nth = vec![0; work.len()];
+        for &at in &order {
+            let cells = seen.entry(&work[at].ready.found.file).or_default();
+            nth[at] = *cells;
+            *cells += 1;
+        }
+        order.sort_by_key(|&at| (self.past.rank(id(at)), nth[at], cost(at)));
         order
     }
 }
