@@ -22,6 +22,7 @@ pub mod compare;
 pub mod explain;
 mod fuzz;
 pub mod github;
+pub mod html;
 pub mod json;
 pub mod junit;
 pub mod kcidb;
@@ -260,6 +261,8 @@ pub fn exit_code(verdict: Verdict) -> u8 {
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod golden_html;
 #[cfg(test)]
 mod golden_machine;
 #[cfg(test)]

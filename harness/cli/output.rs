@@ -1,7 +1,7 @@
 //! Where a report goes and in which format: `--format`, `--json`, `--report`.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -11,7 +11,7 @@ use super::{CliError, Format, Session};
 use crate::artifact::record::{ScenarioRecord, write_atomically};
 use crate::artifact::{ArtifactError, Digest};
 use crate::report::perfetto::TimeLine;
-use crate::report::{self, Report, kcidb};
+use crate::report::{self, Report, ScenarioReport, kcidb};
 
 /// How a report is shown.
 #[derive(Debug, Clone, Args)]
@@ -22,7 +22,8 @@ pub struct OutputArgs {
     /// Write the JSON report to this file as well
     #[arg(long, value_name = "FILE", value_parser = parse_file)]
     pub(super) json: Option<PathBuf>,
-    /// Write the report to this file as well, as text, json, junit, ktap, kcidb, github, or perfetto (a time line of all builds);
+    /// Write the report to this file as well, as text, json, junit, ktap, kcidb, github, perfetto (a time line of all builds),
+    /// or html (a page that needs nothing else);
     /// without a file, to standard output in place of the one for people. May be given several times
     #[arg(long = "report", value_name = "FORMAT[=FILE]", value_parser = parse_wanted)]
     pub(super) reports: Vec<Wanted>,
@@ -55,6 +56,7 @@ enum Kind {
     Kcidb,
     Github,
     Perfetto,
+    Html,
 }
 
 impl Kind {
@@ -184,6 +186,7 @@ impl OutputArgs {
             Kind::Kcidb => kcidb::write(report, &self.origin, &mut text)?,
             Kind::Github => report::github::annotations(report, &mut text)?,
             Kind::Perfetto => time_line(report, &mut text)?,
+            Kind::Html => page(report, &mut text)?,
         }
         Ok(text)
     }
@@ -278,6 +281,24 @@ fn time_line(report: &Report, out: &mut Vec<u8>) -> Result<(), CliError> {
         );
     }
     Ok(())
+}
+
+/// The page of a run, with what its records have.
+fn page(report: &Report, out: &mut Vec<u8>) -> Result<(), CliError> {
+    let dir = report.record.as_deref().map(PathBuf::from);
+    let of = |scenario: &ScenarioReport| dir.as_ref().map(|dir| dir.join(&scenario.id));
+    // A page without pictures is better than none.
+    let mut record = |scenario: &ScenarioReport| ScenarioRecord::read(&of(scenario)?).ok();
+    let mut file = |scenario: &ScenarioReport, name: &str, most: usize| {
+        let mut text = Vec::new();
+        let file = fs::File::open(of(scenario)?.join(name)).ok()?;
+        file.take(most as u64 + 1).read_to_end(&mut text).ok()?;
+        let more = text.len() > most;
+        text.truncate(most);
+        Some((String::from_utf8_lossy(&text).into_owned(), more))
+    };
+    let mut beside = report::html::Beside { record: &mut record, file: &mut file, since: None };
+    Ok(report::html::write(report, &mut beside, out)?)
 }
 
 /// The directory of a file, if it is not there.

@@ -6,7 +6,7 @@ use crate::artifact::record::{Ended, Status};
 use crate::verdict::sample::{build, twice};
 
 /// A sample with every outcome, and with names and texts that each format has its trouble with.
-fn everything() -> Report {
+pub(super) fn everything() -> Report {
     let mut run = run();
     run.left_out = vec!["btf/long".into()];
     run.unreferenced = vec!["t/gone/gcc-12/a.snap".into()];

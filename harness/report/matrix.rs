@@ -86,7 +86,7 @@ fn table(lists: &[&'static str], scenarios: &[&ScenarioReport]) -> Vec<Line> {
 }
 
 /// By which values are sorted: numbers as numbers, so that 6.2 comes before 6.12.
-fn key(value: &str) -> Vec<(u64, String)> {
+pub(super) fn key(value: &str) -> Vec<(u64, String)> {
     let mut key: Vec<(u64, String)> = Vec::new();
     for part in value.split(['.', '-']) {
         let digits = part.bytes().take_while(u8::is_ascii_digit).count();
@@ -96,7 +96,7 @@ fn key(value: &str) -> Vec<(u64, String)> {
 }
 
 /// A verdict as a word of a table.
-fn word(scenario: &ScenarioReport) -> (&'static str, Standing) {
+pub(super) fn word(scenario: &ScenarioReport) -> (&'static str, Standing) {
     let known = || scenario.findings.iter().any(|finding| matches!(finding.standing, Stands::Known { .. }));
     match scenario.verdict {
         Verdict::Passed if known() => ("known", Standing::Good),

@@ -1,4 +1,4 @@
-# What readers that are not ours make of a report: `python consume.py junit|kcidb|ktap FILE [DIR]` prints it as JSON.
+# What readers that are not ours make of a report: `python consume.py html|junit|kcidb|ktap FILE [DIR]` prints it as JSON.
 # DIR has the kernel's tools/testing/kunit.
 
 import io
@@ -62,5 +62,31 @@ def ktap(path, tools):
     return {"tree": tree(main), "told": told.getvalue()}
 
 
+def html(path):
+    import html5lib
+
+    with open(path, encoding="utf-8", newline="") as file:
+        text = file.read()
+    # It ends at what is no HTML as the standard has it.
+    tree = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(text)
+    ids = [it.get("id") for it in tree.iter() if it.get("id")]
+    links = [it.get("href") for it in tree.iter("a")]
+    cells = {}
+    for it in tree.iter("details"):
+        if it.get("class") == "cell":
+            cells[it.find("summary/b").text] = it.get("data-v")
+    named = {it.tag for it in tree.iter() if isinstance(it.tag, str)}
+    return {
+        "cells": cells,
+        "lost": [it for it in links if it[:1] != "#" or it[1:] not in ids],
+        "twice": sorted({it for it in ids if ids.count(it) > 1}),
+        "scripts": len(list(tree.iter("script"))),
+        # What would be fetched.
+        "fetched": sorted(named & {"img", "iframe", "object", "embed", "audio", "video", "base"})
+        + [it.get("href") for it in tree.iter("link") if it.get("href") != "data:,"],
+        "text": " ".join("".join(tree.find("body/main").itertext()).split()),
+    }
+
+
 if __name__ == "__main__":
-    json.dump({"junit": junit, "kcidb": kcidb, "ktap": ktap}[sys.argv[1]](*sys.argv[2:]), sys.stdout)
+    json.dump({"html": html, "junit": junit, "kcidb": kcidb, "ktap": ktap}[sys.argv[1]](*sys.argv[2:]), sys.stdout)

@@ -1,6 +1,6 @@
 //! Reports for other programs: the command line, and what readers that are not ours make of them.
 //!
-//! `KBUILD_REPRO_PYTHON` is a Python with `junitparser`, `jsonschema` and `kcidb-io`, as `.ci/run` makes one. The kernel's own
+//! `KBUILD_REPRO_PYTHON` is a Python with `html5lib`, `junitparser`, `jsonschema` and `kcidb-io`, as `.ci/run` makes one. The kernel's own
 //! reader of KTAP is taken from the kernels that are in the cache.
 
 use std::fs;
@@ -20,10 +20,10 @@ const EDIT: &str = "[[edit]]\nfile = \"b.txt\"\nappend = \"3\\n\"\n";
 const HOSTILE: &str = "#]]>&<\"%,`|\u{1b}[31m\nok 1 - x::error::.o";
 
 /// The same as findings have it.
-const ESCAPED: &str = "#]]>&<\"%,`|\\x1b[31m\\x0aok 1 - x::error::.o";
+pub(crate) const ESCAPED: &str = "#]]>&<\"%,`|\\x1b[31m\\x0aok 1 - x::error::.o";
 
 /// Scenarios of every outcome. Of each `out.o` is stale after its edit.
-fn lab() -> Lab {
+pub(crate) fn lab() -> Lab {
     let lab = Lab::new();
     let makefile = [
         "all: out.o",
@@ -52,10 +52,10 @@ fn lab() -> Lab {
     lab
 }
 
-const FORMATS: [&str; 6] = ["text", "json", "junit", "ktap", "kcidb", "perfetto"];
+const FORMATS: [&str; 7] = ["text", "json", "junit", "ktap", "kcidb", "perfetto", "html"];
 
 /// Runs them all, with a report of every format beside.
-fn run(lab: &Lab) -> Ran {
+pub(crate) fn run(lab: &Lab) -> Ran {
     let reports: Vec<String> = FORMATS.iter().map(|format| format!("{format}={format}.out")).collect();
     // What cannot be run is left out where it is not named.
     let mut arguments = vec!["run", "scenarios/t", "scenarios/t/skipped.toml", "--quiet", "--no-fetch", "--out", "out"];
@@ -63,7 +63,7 @@ fn run(lab: &Lab) -> Ran {
     lab.run(&arguments).exits(1)
 }
 
-fn read(path: impl AsRef<Path>) -> String {
+pub(crate) fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).expect("UTF-8")
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn consume(python: &Path, arguments: &[&str]) -> Json {
 pub(crate) fn python() -> Option<PathBuf> {
     let named = std::env::var_os("KBUILD_REPRO_PYTHON").filter(|path| !path.is_empty()).map(PathBuf::from);
     if named.is_none() {
-        skipped("KBUILD_REPRO_PYTHON names no Python with junitparser, jsonschema and kcidb-io");
+        skipped("KBUILD_REPRO_PYTHON names no Python with html5lib, junitparser, jsonschema and kcidb-io");
     }
     named
 }

@@ -23,6 +23,7 @@ mod mail;
 mod matrix;
 mod memory;
 mod new;
+mod page;
 mod records;
 mod replay;
 mod review;
