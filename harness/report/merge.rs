@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Report, ScenarioReport, exit_code, worst};
-use crate::artifact::record::ShardRecord;
+use crate::artifact::record::{ShardCell, ShardRecord};
 use crate::tree::source::tools::PLACE;
 
 /// How many names a message has.
@@ -108,16 +108,14 @@ fn same_run(first: &Part, other: &Part) -> Result<(), Apart> {
     same_scenarios(first, other)
 }
 
+fn by_id(part: &Part) -> BTreeMap<&str, &ShardCell> {
+    part.shard.cells.iter().map(|cell| (cell.id.as_str(), cell)).collect()
+}
+
 fn same_scenarios(first: &Part, other: &Part) -> Result<(), Apart> {
-    let by_id = |part: &'_ Part| -> BTreeMap<String, (String, String, u32)> {
-        let cell = |cell: &crate::artifact::record::ShardCell| {
-            (cell.id.clone(), (cell.digest.clone(), cell.source.clone(), cell.shard))
-        };
-        part.shard.cells.iter().map(cell).collect()
-    };
     let (a, b) = (by_id(first), by_id(other));
     for (have, lacks, [one, two]) in [(&a, &b, [first, other]), (&b, &a, [other, first])] {
-        let alone: Vec<&str> = have.keys().filter(|id| !lacks.contains_key(*id)).map(String::as_str).collect();
+        let alone: Vec<&str> = have.keys().copied().filter(|id| !lacks.contains_key(id)).collect();
         if !alone.is_empty() {
             let told = named(&alone);
             return Err(apart(
@@ -126,16 +124,16 @@ fn same_scenarios(first: &Part, other: &Part) -> Result<(), Apart> {
             ));
         }
     }
-    let differ = |what: &dyn Fn(&(String, String, u32), &(String, String, u32)) -> bool| -> Vec<&str> {
-        a.iter().filter(|(id, cell)| what(cell, &b[*id])).map(|(id, _)| id.as_str()).collect()
+    let differ = |what: &dyn Fn(&ShardCell, &ShardCell) -> bool| -> Vec<&str> {
+        a.iter().filter(|(id, cell)| what(cell, b[*id])).map(|(id, _)| *id).collect()
     };
-    let changed = differ(&|a, b| (&a.0, &a.1) != (&b.0, &b.1));
+    let changed = differ(&|a, b| (&a.digest, &a.source) != (&b.digest, &b.source));
     if !changed.is_empty() {
         let (one, two) = (&first.place, &other.place);
         return Err(apart(format!("scenarios are others in `{one}` than in `{two}`: {}", named(&changed)), other));
     }
     let order = |part: &Part| part.shard.cells.iter().map(|cell| cell.id.clone()).collect::<Vec<_>>();
-    if !differ(&|a, b| a.2 != b.2).is_empty() || order(first) != order(other) {
+    if !differ(&|a, b| a.shard != b.shard).is_empty() || order(first) != order(other) {
         let (one, two) = (&first.place, &other.place);
         return Err(apart(format!("`{one}` and `{two}` divide the scenarios differently"), other));
     }
