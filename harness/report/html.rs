@@ -12,7 +12,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
 use super::machine::{fails, started};
-use super::terminal::{counts, why_left_out};
+use super::terminal::{counts, left_out};
 use super::{Report, ScenarioReport};
 use crate::artifact::record::ScenarioRecord;
 use crate::scenario::Class;
@@ -189,12 +189,12 @@ fn summary(report: &Report, alarms: &[Alarm<'_>]) -> Markup {
             h1 { span class={ "mark v-" (slug(report.verdict.name())) } { (report.verdict.name()) } }
             p.sentence { (sentence(report, alarms)) }
             p.counts { (counts(report)) "." }
-            @if !report.left_out.is_empty() {
-                p { (why_left_out(report)) ": "
-                    @for (n, id) in report.left_out.iter().take(NAMED).enumerate() {
+            @for (why, ids) in left_out(report) {
+                p { (why) ": "
+                    @for (n, id) in ids.iter().take(NAMED).enumerate() {
                         @if n > 0 { ", " } code { (name(id)) }
                     }
-                    @if report.left_out.len() > NAMED { " and " (report.left_out.len() - NAMED) " more" }
+                    @if ids.len() > NAMED { " and " (ids.len() - NAMED) " more" }
                 }
             }
         }
