@@ -40,12 +40,15 @@ const FILE: usize = 24 << 10;
 /// How many scenarios that were left out are named.
 const NAMED: usize = 40;
 
+/// Reads a file beside a scenario's record, of at most so many bytes, and says whether it goes on after them.
+pub type ReadFile<'f> = dyn FnMut(&ScenarioReport, &str, usize) -> Option<(String, bool)> + 'f;
+
 /// What the page shows beside the report. All of it may be missing.
 pub struct Beside<'b> {
     /// What a scenario's builds did. Asked for one scenario after the other, since those of many would fill the memory.
     pub record: &'b mut dyn FnMut(&ScenarioReport) -> Option<ScenarioRecord>,
-    /// A file beside a scenario's record, of at most so many bytes, and whether it goes on after them.
-    pub file: &'b mut dyn FnMut(&ScenarioReport, &str, usize) -> Option<(String, bool)>,
+    /// The files beside a scenario's record.
+    pub file: &'b mut ReadFile<'b>,
     /// What is new, gone or still there since earlier runs, if there are any.
     pub since: Option<Markup>,
 }

@@ -115,8 +115,8 @@ impl<'s> Around<'s> {
         }
         let mut after = Vec::new();
         for (number, other) in steps.iter().enumerate() {
-            let reads = |path: &&str| other.inputs.iter().any(|content| &*content.path == *path);
-            let read = outputs.iter().position(|path| reads(&path));
+            let reads = |path: &str| other.inputs.iter().any(|content| &*content.path == path);
+            let read = outputs.iter().position(|path| reads(path));
             if let Some(read) = read.filter(|_| number != at && other.kind == Kind::Recipe && other.began >= step.ended)
             {
                 all[2] += 1;

@@ -18,6 +18,9 @@ pub(super) fn kernel(scenario: &ScenarioReport) -> String {
     own.map_or_else(|| "no kernel".to_owned(), |kernel| kernel.clone())
 }
 
+/// The scenarios of a row, by their column.
+type Cells = BTreeMap<Vec<String>, Vec<usize>>;
+
 pub(super) fn verdicts(report: &Report) -> Markup {
     let mut varied: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (list, value) in report.scenarios.iter().flat_map(|scenario| &scenario.matrix) {
@@ -30,7 +33,7 @@ pub(super) fn verdicts(report: &Report) -> Markup {
         std::iter::once(kernel(scenario)).chain(tools).collect()
     };
     let mut columns: Vec<Vec<String>> = Vec::new();
-    let mut rows: Vec<(&str, BTreeMap<Vec<String>, Vec<usize>>)> = Vec::new();
+    let mut rows: Vec<(&str, Cells)> = Vec::new();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for (at, scenario) in report.scenarios.iter().enumerate() {
         let id = scenario.id.split('@').next().unwrap_or_default();
