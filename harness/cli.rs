@@ -242,6 +242,10 @@ pub struct HowArgs {
     /// Prepare every graft anew: take no prepared state that an earlier run left in the cache
     #[arg(long)]
     pub(crate) fresh: bool,
+    /// Build everything: take no result of an equal clean build from this or an earlier run. Only what incremental builds
+    /// are compared with is ever taken, and built after all where they differ
+    #[arg(long)]
+    pub(crate) no_reuse: bool,
     /// Where trees are built; by default $TMPDIR or /tmp
     #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_SCRATCH")]
     pub(crate) scratch: Option<PathBuf>,

@@ -124,6 +124,8 @@ pub fn run_scenario(
         replays,
         traces,
         says: Default::default(),
+        owners: Default::default(),
+        fixes: None,
         confirmations: Default::default(),
     }
 }

@@ -138,6 +138,9 @@ pub struct BuildReport {
     /// How a clean build came to the prepared state it started from, if it started from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preparation: Option<Preparation>,
+    /// Whether an equal build was made before, in this run or an earlier one, and this is what was recorded of that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reused: bool,
     /// Seconds of wall time.
     pub seconds: f64,
     /// Seconds of processor time.
@@ -203,6 +206,7 @@ fn scenario(record: &ScenarioRecord, judgement: &Judgement) -> ScenarioReport {
                 id: build.id.clone(),
                 status: build.status.to_string(),
                 preparation: build.preparation.clone(),
+                reused: build.reused,
                 seconds: seconds(build.wall_ms),
                 cpu_seconds: seconds(build.cpu_ms),
                 steps: build.labels.len(),

@@ -25,6 +25,7 @@ use crate::tree::TreePlan;
 mod blame;
 pub mod boot;
 mod command;
+mod context;
 mod copy;
 mod execute;
 mod instance;
@@ -37,6 +38,8 @@ pub mod recipe;
 pub mod replay;
 mod replaying;
 pub mod reproduce;
+pub mod results;
+mod reusing;
 mod script;
 pub mod slots;
 mod status;
@@ -44,7 +47,8 @@ mod traces;
 mod varying;
 
 pub use command::{ARTIFACTS, pasted, pinned_environment, shown};
-pub use execute::{Context, RunError, RunErrorKind, run};
+pub use context::{Context, RunError, RunErrorKind};
+pub use execute::run;
 pub use instance::{Source, directory_size};
 pub use labels::{labels, tail};
 pub use prepared::Prepared;
@@ -236,6 +240,8 @@ pub enum Event {
     Later(String),
     /// A tree (its directory name) is prepared before its clean build; why, if another state was there.
     Preparing(String, Option<String>),
+    /// A build was made before, and is recorded from that.
+    Reused(String),
     /// A build has its job slot and starts.
     Started(String),
     /// A build ended.
@@ -274,6 +280,22 @@ pub trait Observer: Sync {
 
     /// Whether a build that was looked at failed.
     fn failed(&self, build: &str) -> bool;
+
+    /// Whether both worked and left the same artifacts, with the same modes.
+    fn agrees(&self, build: &str, other: &str) -> bool;
+
+    /// Patterns of what is looked at of a build.
+    fn artifacts(&self) -> &[String];
+
+    /// What was recorded of a chain's builds, for a run that would make the same; `None` if nobody should take it for another:
+    /// not all worked, or a build with nothing changed changed something.
+    fn kept(&self, chain: &Chain) -> Option<serde_json::Value>;
+
+    /// Records a chain's builds from what was kept of equal ones; says whether it could be read.
+    fn adopt(&self, chain: &Chain, kept: serde_json::Value) -> bool;
+
+    /// Forgets the builds of a chain: they are made after all.
+    fn forget(&self, chain: &Chain);
 
     /// Follows the progress.
     fn event(&self, event: Event);

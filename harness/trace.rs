@@ -63,6 +63,9 @@ pub const SUBCOMMAND: &str = "__trace";
 /// The option by which the tracer is told what to do to its command.
 const DISTURB: &str = "--disturb=";
 
+/// What stands before the directories in which links are followed when they are used, where both are told ([`What::BuildLooked`]).
+const LINKS: &str = "--links";
+
 /// Version of the file format.
 const FORMAT: u32 = 1;
 
@@ -214,10 +217,13 @@ pub enum What {
     Build,
     /// As `Contents`, of a build in a sandbox.
     BuildContents,
+    /// As `BuildContents`, and besides, in a file of its own ([`looked_beside`]), what `Looks` tells.
+    BuildLooked,
 }
 
 impl What {
-    const ALL: [Self; 5] = [Self::Looks, Self::All, Self::Contents, Self::Build, Self::BuildContents];
+    const ALL: [Self; 6] =
+        [Self::Looks, Self::All, Self::Contents, Self::Build, Self::BuildContents, Self::BuildLooked];
 
     /// Whether what is looked up has to be told.
     fn wants_looks(self) -> bool {
@@ -237,6 +243,7 @@ impl What {
             Self::Contents => "contents",
             Self::Build => "build",
             Self::BuildContents => "build-contents",
+            Self::BuildLooked => "build-looked",
         }
     }
 }
@@ -293,6 +300,20 @@ pub fn wrap_disturbed(
     let ours = [exe, SUBCOMMAND.as_ref(), what.word().as_ref(), out.as_os_str()].map(OsStr::to_owned);
     let ours = ours.into_iter().chain(disturb).chain(own).chain(["--".into()]);
     ours.chain(command.iter().cloned()).collect()
+}
+
+/// The command line that traces a build in a sandbox and tells besides what it looked at: as [`wrap`] with
+/// [`What::BuildLooked`], where links below the directories `links` are followed when they are used.
+#[must_use]
+pub fn wrap_looked(exe: &OsStr, out: &Path, own: &[&Path], links: &[&Path], command: &[OsString]) -> Vec<OsString> {
+    let own: Vec<&Path> = own.iter().copied().chain([Path::new(LINKS)]).chain(links.iter().copied()).collect();
+    wrap(exe, What::BuildLooked, out, &own, command)
+}
+
+/// Where a tracer leaves what was looked at, if it leaves a trace in `out` as well.
+#[must_use]
+pub fn looked_beside(out: &Path) -> PathBuf {
+    out.with_extension("looked")
 }
 
 /// The result as a file. `complete` is there for people: `gaps` says the same.

@@ -17,6 +17,7 @@ mod change;
 pub mod graft;
 pub mod kconfig;
 pub mod lower;
+pub mod maintainers;
 pub mod materialise;
 pub mod series;
 pub mod source;

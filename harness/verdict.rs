@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::PartDiff;
 use crate::artifact::record::{Confirmation, Ended, ScenarioRecord};
 use crate::scenario::{Class, FindingName};
+use crate::tree::maintainers::Owners;
 
 mod absent;
 pub mod audit;
@@ -18,6 +19,7 @@ mod expect;
 pub mod fuzz;
 mod guilt;
 mod hazard;
+mod owners;
 pub mod random;
 mod replays;
 pub mod review;
@@ -29,6 +31,7 @@ mod work;
 
 pub use compare::pattern_matches;
 pub use guilt::{Cause, Fault};
+pub use owners::{owned, owners};
 pub use snapshots::{Accepted, snapshot_path, tools, unreferenced, variant_name};
 
 /// How a note begins that is shown even where all is well: a limit of what "passed" means.
@@ -124,6 +127,9 @@ pub struct Finding {
     /// What the parts that differ say differently: types, functions, flags of kfuncs; A is what it is compared with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub says: Vec<String>,
+    /// Whose the rule of the step is, where the sources have a MAINTAINERS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owners: Option<Owners>,
     /// Further lines: the cause as far as it is known, the end of a log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detail: Vec<String>,
@@ -211,6 +217,7 @@ fn judge_builds(record: &ScenarioRecord, accepted: &Accepted) -> Judgement {
     for finding in &mut findings {
         finding.confirmed = record.confirmations.get(&finding.id()).cloned();
         finding.says = record.says.get(&finding.id()).cloned().unwrap_or_default();
+        owned(finding, &record.owners);
     }
     let open = |class| findings.iter().find(|f: &&Finding| f.name.class() == class && f.standing == Standing::New);
     let (verdict, reason) = if open(Class::Wrong).is_some() {

@@ -51,6 +51,9 @@ const TOOL: &str = r#"#include <stdio.h>
 int main(void) { puts("first " EXTRA); return 0; }
 "#;
 
+#[path = "prepared/results.rs"]
+mod results;
+
 struct Lab(TempDir);
 
 impl Lab {
@@ -94,8 +97,15 @@ impl Lab {
     }
 
     fn command(&self, more: &[&str]) -> Command {
+        let mut command = self.reusing(more);
+        command.args(["--quiet", "--no-reuse"]);
+        command
+    }
+
+    /// One that takes results of earlier builds, too.
+    fn reusing(&self, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kbuild-repro"));
-        command.args(["run", "s.toml", "--quiet", "--cache", "cache", "--scratch", "."]).args(more);
+        command.args(["run", "s.toml", "--cache", "cache", "--scratch", "."]).args(more);
         command.current_dir(self.0.path()).env("XDG_STATE_HOME", self.at("state")).env("NO_COLOR", "1");
         command
     }

@@ -27,6 +27,7 @@ use super::steps::{self, Steps};
 use super::{Artifact, ArtifactError, Digest, PartDiff};
 pub use crate::runner::{Mode, Preparation, Role, Status};
 use crate::scenario::Scenario;
+use crate::tree::maintainers::Owners;
 
 /// Version of the record files. A reader refuses a newer one.
 pub const FORMAT: u32 = 1;
@@ -178,6 +179,12 @@ pub struct ScenarioRecord {
     /// What the parts that differ say differently, by the finding's id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub says: BTreeMap<String, Vec<String>>,
+    /// Whose the files are to which the causes of findings lead, by file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: BTreeMap<String, Owners>,
+    /// The `Fixes:` trailer of whoever mends what is found, where a bisection has told the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixes: Option<String>,
     /// What came of the reproducers of findings, by the finding's id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub confirmations: BTreeMap<String, Confirmation>,
@@ -279,6 +286,9 @@ pub struct BuildRecord {
     /// How a clean build came to the prepared state it started from; none if it started from nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preparation: Option<Preparation>,
+    /// Whether an equal build was made before, in this run or an earlier one, and this is what was recorded of that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reused: bool,
     /// Milliseconds of wall time of its commands.
     pub wall_ms: u64,
     /// Milliseconds of processor time of its commands.

@@ -25,9 +25,12 @@ use crate::artifact::{section, shipped};
 use crate::runner::millis;
 use crate::runner::replay::{Came, Change};
 use crate::runner::{
-    Built, Event, Mode, Observer, PlannedBuild, Prepared, REPLAYS, Replayed, Role, RunError, Seen, Status, labels, tail,
+    Built, Chain, Event, Mode, Observer, PlannedBuild, Prepared, REPLAYS, Replayed, Role, RunError, Seen, Status,
+    labels, tail,
 };
 use crate::sandbox::overlay;
+
+mod kept;
 
 /// The most of a path that is told.
 const PATH_TOLD: usize = 200;
@@ -336,6 +339,7 @@ impl<'a> Recorder<'a> {
             lines: printed.lines,
             log_cut: printed.cut,
             log: built.log.strip_prefix(&self.plan.dir).unwrap_or(&built.log).display().to_string(),
+            reused: false,
             traced: false,
             untraced: None,
             interrupted: None,
@@ -399,7 +403,7 @@ impl<'a> Recorder<'a> {
 
     /// Keeps one copy of a content. Not a hard link: an in-place step would change it, too.
     fn keep(&self, path: &Path, digest: Digest) -> io::Result<()> {
-        let kept = self.kept(digest);
+        let kept = self.place(digest);
         if kept.exists() {
             return Ok(());
         }
@@ -410,7 +414,14 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    fn kept(&self, digest: Digest) -> PathBuf {
+    fn log_of(&self, build: &str) -> PathBuf {
+        let dir = self.plan.dir.join(build);
+        // If it cannot be made, opening the log says so.
+        let _ = fs::create_dir_all(&dir);
+        dir.join("log")
+    }
+
+    fn place(&self, digest: Digest) -> PathBuf {
         self.plan.store.join(digest.to_string())
     }
 }
@@ -512,15 +523,34 @@ impl Observer for Recorder<'_> {
         self.state().builds.iter().any(|record| record.id == build && !record.status.ok())
     }
 
+    fn agrees(&self, build: &str, other: &str) -> bool {
+        let state = self.state();
+        let find = |id: &str| state.builds.iter().find(|record| record.id == id && record.status.ok());
+        find(build).zip(find(other)).is_some_and(|(have, want)| kept::same_artifacts(have, want))
+    }
+
+    fn artifacts(&self) -> &[String] {
+        &self.plan.artifacts
+    }
+
+    fn kept(&self, chain: &Chain) -> Option<serde_json::Value> {
+        self.keep_chain(chain)
+    }
+
+    fn adopt(&self, chain: &Chain, kept: serde_json::Value) -> bool {
+        self.adopt_chain(chain, kept).is_some()
+    }
+
+    fn forget(&self, chain: &Chain) {
+        self.forget_chain(chain);
+    }
+
     fn event(&self, event: Event) {
         (self.events)(event);
     }
 
     fn log(&self, build: &str) -> PathBuf {
-        let dir = self.plan.dir.join(build);
-        // If it cannot be made, opening the log says so.
-        let _ = fs::create_dir_all(&dir);
-        dir.join("log")
+        self.log_of(build)
     }
 }
 

@@ -441,13 +441,19 @@ impl Prober<'_> {
         &mut self,
         sides: [(&str, &Ready); 2],
         bad: State,
+        fixes: Option<&str>,
         session: &mut Session<'_>,
     ) -> Result<Result<[Vec<String>; 2], String>, Halt> {
         let mut lines: [Vec<String>; 2] = [Vec::new(), Vec::new()];
         for (at, (name, ready)) in sides.into_iter().enumerate() {
             let stage = ["before", "after"][at];
             self.say(&format!("{stage}: {} once more", report::short(name)));
-            let report = self.stages.run_closely(stage, vec![ready.clone()], session)?;
+            let report = self.stages.run_closely(
+                stage,
+                vec![ready.clone()],
+                fixes.map(str::to_owned).filter(|_| at == 1),
+                session,
+            )?;
             if session.cancel.load(Ordering::Relaxed) {
                 return Err(Halt::Interrupted);
             }

@@ -8,6 +8,7 @@ use super::run::{capture, capture_without_tools};
 use super::toolchain::Shelf;
 use super::{CliError, Format, SelectArgs, Session, doctor};
 use crate::runner::prepared::Store;
+use crate::runner::results::Results;
 use crate::sandbox::scratch::Scratch;
 use crate::sandbox::{Refusal, Sandbox};
 use crate::scenario::{Errors, Toolchain, Wanted};
@@ -200,6 +201,7 @@ pub(super) fn doctor(cache: Option<&Path>, format: Format, session: &mut Session
     let rows = doctor::source_rows(&sources, &[]);
     let mut picture = doctor::examine(&host, &list, rows);
     picture.unpacked = doctor::unpacked_rows(&super::toolchain::tools(&host, cache));
+    picture.results = Some(Results::new(&load::cache(&host, cache)).held());
     picture.prepared = Some(Store::new(&load::cache(&host, cache), false).usage());
     match format {
         Format::Json => write!(session.out, "{}", picture.json().map_err(CliError::internal)?)?,

@@ -12,6 +12,7 @@ use super::host::{Host, Missing, Need, TOOLS, Weight, missing};
 use text::size;
 
 use crate::runner::prepared::Usage;
+use crate::runner::results::Held;
 use crate::tree::source::tools::{OFFERS, Tools};
 use crate::tree::source::{SourceSpec, Sources, Status};
 
@@ -45,6 +46,8 @@ pub struct Doctor {
     pub unpacked: Vec<UnpackedRow>,
     /// The prepared states of grafts.
     pub prepared: Option<Usage>,
+    /// Results of clean builds that need not be made again.
+    pub results: Option<Held>,
     /// What is unusual and not a fault.
     pub notes: Vec<String>,
 }
@@ -239,6 +242,7 @@ pub fn examine(host: &Host, capabilities: &Capabilities, sources: Vec<SourceRow>
         sources,
         unpacked: Vec::new(),
         prepared: None,
+        results: None,
         notes,
     }
 }

@@ -97,6 +97,14 @@ impl Progress {
                     self.line(&format!("{id}: {tree} prepares: configuration, host tools{why} … ({since:.0} s)"));
                 }
             }
+            Event::Reused(build) => {
+                if let Some(bar) = &shown.bar {
+                    bar.inc(1);
+                }
+                if self.how == (How::Lines { verbose: true }) {
+                    self.line(&format!("{id}: {build} was built before"));
+                }
+            }
             Event::Started(build) => {
                 shown.waiting = true;
                 if let Some(bar) = &shown.bar {

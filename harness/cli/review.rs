@@ -99,7 +99,7 @@ pub(super) fn review(args: &ReviewArgs, session: &mut Session<'_>) -> Result<u8,
     if !quiet {
         note(&format!("with the change: {}", names.join(" ")));
     }
-    stages.run_closely("after", after.clone(), session)?;
+    stages.run_closely("after", after.clone(), None, session)?;
     stop(session)?;
     let mut scenarios = Vec::new();
     for name in &names {

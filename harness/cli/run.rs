@@ -26,6 +26,7 @@ use crate::report::{self, Report, ScenarioReport};
 use crate::runner::boot;
 use crate::runner::prepared::Store;
 use crate::runner::recipe::recipe;
+use crate::runner::results::Results;
 use crate::runner::slots::Pool;
 use crate::runner::{Context, Event, Parts, Source, Variable, not_varied};
 use crate::sandbox::scratch::{Scratch, sweep};
@@ -154,6 +155,8 @@ pub(crate) struct Run<'a> {
     past: Past,
     /// Which part of a run it is.
     shard: Option<ShardRecord>,
+    /// The `Fixes:` trailer of whoever mends what is found, where a bisection has told the commit.
+    pub(crate) fixes: Option<String>,
 }
 
 /// A scenario and what it will be run on.
@@ -190,6 +193,7 @@ impl<'a> Run<'a> {
             in_place,
             past,
             shard,
+            fixes: None,
         })
     }
 
@@ -253,6 +257,8 @@ impl<'a> Run<'a> {
             .map_err(|error| CliError::host(format!("cannot share job slots: {error}"), "--scratch DIR"))?;
         let system = load::toolchain(&self.host);
         let prepared = Store::new(&load::cache(&self.host, self.how.cache.as_deref()), self.how.fresh);
+        let results = (!self.how.no_reuse && !self.how.fresh)
+            .then(|| Results::new(&load::cache(&self.host, self.how.cache.as_deref())));
         let order = self.order(&work);
         let quiet = self.how.output.quiet;
         let how = match (quiet, self.host.terminal.is_terminal && !self.how.output.verbose) {
@@ -287,6 +293,7 @@ impl<'a> Run<'a> {
                             Err(_) => &Source::Mini,
                         },
                         prepared: Some(&prepared),
+                        results: results.as_ref(),
                         isolation: self.isolation(),
                         direct: self.direct(&capabilities),
                         max_jobs: self.how.jobs.unwrap_or(self.host.cpus),
@@ -562,7 +569,12 @@ impl<'a> Run<'a> {
         context: &Context<'_>,
         events: &dyn Fn(Event),
     ) -> Judgement {
+        record.fixes.clone_from(&self.fixes);
         let mut judgement = verdict::judge(record, accepted);
+        record.owners = verdict::owners(&judgement.findings, &|path| Some(job.lower.read(path).ok()??.bytes.to_vec()));
+        for finding in &mut judgement.findings {
+            verdict::owned(finding, &record.owners);
+        }
         record.says = evidence::says(record, &judgement, store);
         // It changes no verdict: nothing is judged again for it.
         for finding in &mut judgement.findings {
@@ -605,6 +617,8 @@ impl<'a> Run<'a> {
             replays: Vec::new(),
             traces: std::collections::BTreeMap::new(),
             says: Default::default(),
+            owners: Default::default(),
+            fixes: None,
             confirmations: Default::default(),
         }
     }

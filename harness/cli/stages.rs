@@ -27,6 +27,14 @@ pub(super) struct Stages<'a> {
     began: Instant,
 }
 
+/// What becomes of a scenario that is through.
+enum Done {
+    /// This is said of it, in place of a verdict; without it, it is judged as always.
+    As(Option<&'static str>),
+    /// It is judged as always, and this trailer goes with its findings.
+    Closely(Option<String>),
+}
+
 /// What is to be done with a scenario, or why nothing can be.
 pub(super) type Begun<W> = Result<Result<W, (Verdict, String)>, CliError>;
 
@@ -56,7 +64,7 @@ impl<'a> Stages<'a> {
         ready: Vec<Ready>,
         session: &mut Session<'_>,
     ) -> Result<Report, CliError> {
-        self.run_as(self.how.clone(), name, done, parts, ready, session)
+        self.run_as(self.how.clone(), name, Done::As(done), parts, ready, session)
     }
 
     /// The same, of which nothing is said where it is not asked for: one of very many.
@@ -67,17 +75,19 @@ impl<'a> Stages<'a> {
         ready: Vec<Ready>,
         session: &mut Session<'_>,
     ) -> Result<Report, CliError> {
-        self.run_as(self.quietly(), name, Some("done"), parts, ready, session)
+        self.run_as(self.quietly(), name, Done::As(Some("done")), parts, ready, session)
     }
 
-    /// The same, of which all counts: findings have their mails, and reproducers are run.
+    /// The same, of which all counts: findings have their mails, and reproducers are run. `fixes` is for these the trailer of
+    /// whoever mends what is found.
     pub(super) fn run_closely(
         &self,
         name: &str,
         ready: Vec<Ready>,
+        fixes: Option<String>,
         session: &mut Session<'_>,
     ) -> Result<Report, CliError> {
-        self.run_as(self.quietly(), name, None, Parts::ALL, ready, session)
+        self.run_as(self.quietly(), name, Done::Closely(fixes), Parts::ALL, ready, session)
     }
 
     /// Runs scenarios without their tracer, of which nothing is said: for their times.
@@ -90,7 +100,7 @@ impl<'a> Stages<'a> {
     ) -> Result<Report, CliError> {
         let mut how = HowArgs { no_trace: true, ..self.how.clone() };
         how.output.quiet = true;
-        self.run_as(how, name, Some("done"), parts, ready, session)
+        self.run_as(how, name, Done::As(Some("done")), parts, ready, session)
     }
 
     /// How what is one of very many is run.
@@ -104,7 +114,7 @@ impl<'a> Stages<'a> {
         &self,
         mut how: HowArgs,
         name: &str,
-        done: Option<&'static str>,
+        done: Done,
         parts: Parts,
         ready: Vec<Ready>,
         session: &mut Session<'_>,
@@ -114,7 +124,10 @@ impl<'a> Stages<'a> {
         (how.output.json, how.output.reports) = (None, Vec::new());
         let mut run = Run::new(self.host.clone(), &how, self.scenarios, parts, None)?;
         run.args = std::env::args().skip(1).collect();
-        run.stage = done;
+        match done {
+            Done::As(word) => run.stage = word,
+            Done::Closely(fixes) => run.fixes = fixes,
+        }
         run.all(ready, true, session)
     }
 

@@ -149,6 +149,10 @@ fn lines(told: &Told) -> Vec<String> {
         lines.push(String::new());
     }
     lines.extend(notes.fixes.as_ref().map(|fixes| format!("  {fixes}")));
+    if let (Some(_), [first, ..]) = (&notes.fixes, notes.after.as_slice()) {
+        let dir = crate::runner::shown(&[format!("{record}/after")]);
+        lines.push(format!("  mail: kbuild-repro report {dir} --mail '{first}'"));
+    }
     lines.push(format!("  records: {record} (before, after; bisection.json has the log)"));
     lines
 }

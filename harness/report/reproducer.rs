@@ -170,6 +170,9 @@ impl<'a> Writer<'a> {
         let out = &mut self.script;
         out.line("#!/bin/sh");
         out.comment(&title);
+        if let Some(fixes) = &self.record.fixes {
+            out.line(&format!("# {fixes}"));
+        }
         out.line("#");
         match &argument {
             Some((name, what)) => {

@@ -11,10 +11,14 @@ use super::{Report, ScenarioReport};
 use crate::artifact::record::{Confirmation, Outcome};
 use crate::runner::Preparation;
 use crate::scenario::{Class, FindingName};
+use crate::tree::maintainers::Owners;
 use crate::verdict::{ATTENTION, Cause, Finding, Standing, Verdict};
 
 /// How many targets of one finding are named.
 const NAMED: usize = 12;
+
+/// How many people and lists an owner is named by.
+const OWNERS: usize = 4;
 
 /// How many characters of a command are shown.
 const COMMAND: usize = 160;
@@ -122,6 +126,15 @@ fn commonly(report: &Report) -> &'static str {
 }
 
 /// What a clean build started from.
+/// Whose a step is, in a line: the closest section of MAINTAINERS, and where to write to.
+pub(super) fn whose(owners: &Owners) -> String {
+    let section = owners.sections.first().map_or("nobody", String::as_str);
+    let to = owners.maintainers.iter().chain(&owners.lists).take(OWNERS).map(String::as_str);
+    let left = (owners.maintainers.len() + owners.lists.len()).saturating_sub(OWNERS);
+    let more = if left > 0 { format!(" and {left} more") } else { String::new() };
+    format!("{section} ({}): {}{more}", owners.file, to.collect::<Vec<_>>().join(", "))
+}
+
 fn prepared(preparation: &Preparation) -> String {
     if preparation.reused {
         return ", from a prepared state".into();
@@ -226,9 +239,10 @@ impl Sink<'_> {
         if self.options.verbose {
             for build in &scenario.builds {
                 let prepared = build.preparation.as_ref().map_or(String::new(), prepared);
+                let reused = if build.reused { ", as built before" } else { "" };
                 writeln!(
                     self.out,
-                    "  build {:<28} {:>8.2} s  {:>4} steps  {}{}",
+                    "  build {:<28} {:>8.2} s  {:>4} steps  {}{reused}{}",
                     build.id,
                     build.seconds,
                     build.steps,
@@ -325,6 +339,9 @@ impl Sink<'_> {
         }
         for line in &first.detail {
             writeln!(self.out, "{indent}    {}", clean(line))?;
+        }
+        if let Some(owners) = &first.owners {
+            writeln!(self.out, "{indent}    owner: {}", clean(&whose(owners)))?;
         }
         if !first.still.is_empty() {
             writeln!(self.out, "{indent}    still so in {}", first.still.join(", "))?;

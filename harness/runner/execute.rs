@@ -2,28 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::command::Maker;
+pub(super) use super::context::{Context, RunError, RunErrorKind};
 use super::instance::{Instance, Source};
 use super::jobs::Jobs;
 use super::making::{Made, Making, Tree};
-use super::prepared::{Prepared, Store};
+use super::prepared::{Manifest, Prepared};
 use super::preparing::{Prepares, Start};
-use super::slots::{Pool, SlotError};
+use super::reusing::Reuse;
+use super::slots::SlotError;
 use super::traces::Traces;
-use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, Parts, PlannedBuild, Preparation, Role, Seen, Status};
+use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, PlannedBuild, Preparation, Role, Seen, Status};
+use crate::sandbox;
 use crate::sandbox::memory::Group;
-use crate::sandbox::{self, Isolation, Sandbox, SandboxError};
 use crate::scenario::{Experiment, Interrupt, OracleWhen, Scenario, Tier};
-use crate::trace::Disturb;
-use crate::tree::kconfig::Unmet;
+use crate::trace::{Disturb, What};
 use crate::tree::source::Part;
-use crate::tree::source::tools::Unpacked;
 use crate::tree::{State, TreePlan};
 
 /// How often a running build is looked at.
@@ -41,107 +40,8 @@ const APART: Duration = Duration::from_millis(1200);
 const MINUTE: Duration = Duration::from_secs(60);
 /// And by which second of a minute the control begins then.
 const EARLY: u64 = 30;
-
-/// What a scenario is run with.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// Starts builds.
-    pub sandbox: &'a Sandbox,
-    /// The machine's job slots.
-    pub pool: &'a Pool,
-    /// A directory of the scenario's own for its trees.
-    pub scratch: &'a Path,
-    /// Where the sources come from.
-    pub source: &'a Source,
-    /// Where prepared states are kept, for trees whose clean builds start from one.
-    pub prepared: Option<&'a Store>,
-    /// How much isolation.
-    pub isolation: Isolation,
-    /// Whether the host has no mount namespaces: trees are then moved to one fixed place to be built.
-    pub direct: bool,
-    /// The most jobs one build may have.
-    pub max_jobs: usize,
-    /// Bytes that must stay free on the scratch file system.
-    pub reserve: u64,
-    /// Bytes that the trees may take; over the scenario's own bound.
-    pub disk_limit: Option<u64>,
-    /// Tools that builds find before the system's.
-    pub toolchain: &'a [Unpacked],
-    /// Set when everything is to stop.
-    pub cancel: &'a AtomicBool,
-    /// Whether builds are traced: then findings name steps.
-    pub trace: bool,
-    /// Whether trees stay.
-    pub keep: bool,
-    /// Whether kernels that builds make are booted.
-    pub boot: bool,
-    /// Which parts of the main job.
-    pub parts: Parts,
-}
-
-impl Context<'_> {
-    /// How much isolation a sandbox gets on this host.
-    #[must_use]
-    pub fn isolation(&self) -> Isolation {
-        if self.direct { Isolation::Direct } else { self.isolation }
-    }
-}
-
-/// Whose fault it is that a scenario could not be run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunErrorKind {
-    /// The scenario does not fit its tree.
-    Scenario,
-    /// The host refuses something.
-    HostCannot,
-    /// The harness or the host is at fault.
-    Harness,
-    /// Stopped from outside.
-    Interrupted,
-}
-
-/// Why a scenario could not be run to its end.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{message}")]
-pub struct RunError {
-    /// Whose fault it is.
-    pub kind: RunErrorKind,
-    /// What happened.
-    pub message: String,
-    /// What would help.
-    pub hint: Option<String>,
-    /// Symbols that are not as asked; the caller says what they depend on.
-    pub unmet: Vec<Unmet>,
-}
-
-impl RunError {
-    pub(super) fn new(kind: RunErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, unmet: Vec::new() }
-    }
-    /// An error that is the harness's or the host's, as what it comes from says.
-    #[must_use]
-    pub fn of(message: impl Into<String>, cause: &(dyn std::error::Error + 'static)) -> Self {
-        match sandbox::scarce(cause) {
-            Some(hint) => Self::new(RunErrorKind::HostCannot, message).hint(hint),
-            None => Self::new(RunErrorKind::Harness, message),
-        }
-    }
-    pub(super) fn harness(what: &str, error: impl std::error::Error + 'static) -> Self {
-        Self::of(format!("cannot {what}: {error}"), &error)
-    }
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-}
-
-impl From<SandboxError> for RunError {
-    fn from(error: SandboxError) -> Self {
-        let hint = error.hint().map(str::to_owned);
-        let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
-        Self { hint, ..Self::of(format!("{error}{source}"), &error) }
-    }
-}
+/// How far the clock of files can be behind (up to a tick, 10 ms).
+pub(super) const CLOCK: Duration = Duration::from_millis(20);
 
 /// Runs a scenario's plan. What the builds did is the observer's to record; guarantees the host could not
 /// give are returned.
@@ -174,11 +74,15 @@ pub fn run(
         clean_started: &clean_started,
         experiment_begun: AtomicBool::new(!context.parts.experiment),
         from_nothing: Mutex::default(),
+        taken: Mutex::default(),
+        afresh: AtomicBool::new(false),
         copies: scenario.experiment.as_ref().is_some_and(|experiment| experiment.file_times.is_some()),
     };
     runner.all_chains(&chains)?;
+    runner.doubt()?;
     if context.parts.oracles && scenario.compare.oracle == Some(OracleWhen::Last) {
         runner.trace_back()?;
+        runner.doubt()?;
     }
     if context.parts.experiment {
         runner.find_variation()?;
@@ -220,6 +124,10 @@ pub(super) struct Runner<'a> {
     /// Clean builds that were made from nothing to see whether their goals come to what is prepared for them: the way, the
     /// build, and the one that it has to agree with.
     pub(super) from_nothing: Mutex<Vec<(String, String, String)>>,
+    /// Oracles that were taken from earlier builds.
+    pub(super) taken: Mutex<Vec<Chain>>,
+    /// Whether no more are: there is something to tell.
+    pub(super) afresh: AtomicBool,
     /// Whether sources are copied. Files of others are never touched, so older ones are copies; and then all are, lest a copy
     /// be another thing that is varied: the order of names in its directories, for one.
     pub(super) copies: bool,
@@ -232,6 +140,17 @@ struct Begun {
     preparation: Option<Preparation>,
     /// The build ended there already.
     failed: Option<Made>,
+    /// Whether it is told what the build looked at: its result is to be kept.
+    looked: bool,
+}
+
+/// What came of a build.
+struct Done {
+    ok: bool,
+    /// Whether its artifacts are others than those before.
+    changed: bool,
+    /// What it looked at, if that was to be told and is known.
+    manifest: Option<Manifest>,
 }
 
 impl Runner<'_> {
@@ -351,6 +270,12 @@ impl Runner<'_> {
         }
         // Before there is a job slot: whoever makes the state needs all of them.
         let start = self.start(chain, &maker, state)?;
+        let keeping = match self.reuse(chain, &maker, state, &start)? {
+            Reuse::Taken => return Ok(()),
+            Reuse::Keep(keeping) => Some(keeping),
+            Reuse::No => None,
+        };
+        let (mut manifest, mut all_ok) = (None, true);
         let mut prepared = None;
         // Trees are laid down when their turn comes, so that waiting chains take no disk.
         let mut jobs = self.jobs(state, varied);
@@ -362,7 +287,8 @@ impl Runner<'_> {
             lock(&self.control_started).get_or_insert_with(Instant::now);
         }
         let tree = Tree { maker: &maker, instance: &instance, state, jobs: &server };
-        let mut begun = Some(self.begin(chain, tree, start, &mut prepared)?);
+        let begun = self.begin(chain, tree, start, &mut prepared)?;
+        let mut begun = Some(Begun { looked: keeping.is_some(), ..begun });
         if chain.role == Role::Experiment {
             self.experiment_begun.store(true, Ordering::Relaxed);
         }
@@ -384,7 +310,10 @@ impl Runner<'_> {
                 server = self.job_server(chain, state, varied)?;
             }
             let tree = Tree { maker: &maker, instance: &instance, state, jobs: &server };
-            let (ok, changed) = self.build(chain, build, tree, begun.take().unwrap_or_default())?;
+            let Done { ok, changed, manifest: saw } =
+                self.build(chain, build, tree, begun.take().unwrap_or_default())?;
+            manifest = manifest.or(saw);
+            all_ok &= ok;
             if build.mode == Mode::Clean && !ok {
                 if chain.role == Role::Control {
                     // Nothing can be said about anything; do not spend the time of the other trees.
@@ -401,13 +330,16 @@ impl Runner<'_> {
                 for n in std::mem::take(&mut extra) {
                     let build = PlannedBuild { id: format!("control/noop-{n}"), mode: Mode::Noop, edit: None };
                     self.observer.event(Event::Planned(1));
-                    if !self.build(chain, &build, tree, Begun::default())?.1 {
+                    if !self.build(chain, &build, tree, Begun::default())?.changed {
                         break;
                     }
                 }
             }
         }
         drop(server);
+        if let Some(keeping) = keeping.filter(|_| all_ok) {
+            self.keep_result(chain, &keeping, manifest, &instance, state);
+        }
         if !self.context.keep {
             instance
                 .remove()
@@ -431,16 +363,16 @@ impl Runner<'_> {
             Start::Ready(there) => {
                 *prepared = Some(there);
                 let preparation = Preparation { reused: true, wall_ms: 0, cpu_ms: 0, why: None };
-                Ok(Begun { preparation: Some(preparation), failed: None })
+                Ok(Begun { preparation: Some(preparation), ..Begun::default() })
             }
             Start::Make { key, claim, why } => {
                 let log = self.observer.log(&first.id);
                 Ok(match self.prepare(chain, tree, &log, (key, claim, why))? {
                     Prepares::Itself => Begun::default(),
-                    Prepares::Failed(made) => Begun { preparation: None, failed: Some(made) },
+                    Prepares::Failed(made) => Begun { failed: Some(made), ..Begun::default() },
                     Prepares::Ready(made, preparation) => {
                         *prepared = Some(made);
-                        Begun { preparation: Some(preparation), failed: None }
+                        Begun { preparation: Some(preparation), ..Begun::default() }
                     }
                 })
             }
@@ -589,14 +521,8 @@ impl Runner<'_> {
         jobs.map_err(hinted)?.ok_or_else(|| self.interrupted())
     }
 
-    /// Makes one build; says whether it worked and whether its artifacts changed.
-    fn build(
-        &self,
-        chain: &Chain,
-        build: &PlannedBuild,
-        tree: Tree<'_>,
-        begun: Begun,
-    ) -> Result<(bool, bool), RunError> {
+    /// Makes one build.
+    fn build(&self, chain: &Chain, build: &PlannedBuild, tree: Tree<'_>, begun: Begun) -> Result<Done, RunError> {
         if self.stopped() {
             return Err(self.interrupted());
         }
@@ -611,10 +537,9 @@ impl Runner<'_> {
             fs::rename(&instance.dir, &home.dir).map_err(|error| RunError::harness("move a tree back", error))?;
         }
         drop(guard);
-        let (status, changed) = observed?;
-        let ok = status.ok();
+        let (status, done) = observed?;
         self.observer.event(Event::Ended(build.id.clone(), status, started.elapsed()));
-        Ok((ok, changed))
+        Ok(done)
     }
 
     fn make_and_observe(
@@ -623,7 +548,7 @@ impl Runner<'_> {
         build: &PlannedBuild,
         tree: Tree<'_>,
         begun: Begun,
-    ) -> Result<(Status, bool), RunError> {
+    ) -> Result<(Status, Done), RunError> {
         let log = self.observer.log(&build.id);
         let varied = chain.role.is_varied();
         let objtree = tree.instance.objtree();
@@ -631,8 +556,12 @@ impl Runner<'_> {
             true => {
                 let dir =
                     self.context.scratch.join(format!("{}-traces", chain.instance)).join(build.id.replace('/', "-"));
-                let looks = chain.role == Role::Control && build.mode == Mode::Clean;
-                let made = Traces::all(dir, self.context.sandbox.program(), tree.maker, looks)
+                let what = match (begun.looked, chain.role, build.mode) {
+                    (true, ..) => What::BuildLooked,
+                    (_, Role::Control, Mode::Clean) => What::Build,
+                    _ => What::BuildContents,
+                };
+                let made = Traces::all(dir, self.context.sandbox.program(), tree.maker, what)
                     .map_err(|error| RunError::harness("make a directory for traces", error))?;
                 let disturb = self.disturbs(build, varied);
                 let group = disturb.interrupt.as_ref().and_then(Interrupt::memory_bytes).map(Group::create);
@@ -644,10 +573,14 @@ impl Runner<'_> {
             }
             false => None,
         };
+        // The kernel stamps files by a clock that may be a tick behind.
+        let began = SystemTime::now() - CLOCK;
         let made = match begun.failed {
             Some(made) => made,
             None => Making::new(self, tree, varied, log.clone())?.traced(traces.as_ref()).make(build)?,
         };
+        let looked = traces.as_ref().filter(|_| begun.looked && made.status.ok());
+        let manifest = looked.and_then(|it| self.looked_at(it, made.ran, tree.maker, tree.state, began));
         let traced = traces.as_ref().map(|it| it.traced(made.ran, tree.maker, tree.mounts(self.context.toolchain)));
         fs::write(super::script_path(&log), &made.script)
             .map_err(|error| RunError::harness("write build.sh", error))?;
@@ -679,10 +612,11 @@ impl Runner<'_> {
         {
             sandbox::remove_tree(&traces.dir).map_err(|error| RunError::harness("remove traces", error))?;
         }
+        let done = |status: Status, changed| (status.clone(), Done { ok: status.ok(), changed, manifest });
         match seen {
-            Seen::Same => Ok((made.status, false)),
-            Seen::Changed => Ok((made.status, true)),
-            Seen::Nothing(status) => Ok((status, false)),
+            Seen::Same => Ok(done(made.status, false)),
+            Seen::Changed => Ok(done(made.status, true)),
+            Seen::Nothing(status) => Ok(done(status, false)),
             Seen::Stopped => Err(self.interrupted()),
         }
     }

@@ -26,7 +26,9 @@ mod store;
 mod survey;
 mod way;
 
-pub(super) use manifest::Eyes;
+#[cfg(test)]
+pub(super) use manifest::Digests;
+pub(super) use manifest::{Eyes, Manifest};
 pub(super) use store::{Claim, Found};
 pub use store::{Store, Usage};
 pub(super) use way::way;
@@ -85,27 +87,34 @@ pub(super) struct Inputs<'a> {
     pub(super) machine: &'a serde_json::Value,
 }
 
-impl Key {
-    pub(super) fn new(inputs: &Inputs<'_>, slot: Slot) -> Self {
+impl Inputs<'_> {
+    /// What is known before anything is read, as a value.
+    pub(super) fn value(&self) -> serde_json::Value {
         let mut value = json!({
             // What the harness itself does in a preparation belongs to the key, too.
             "harness": env!("CARGO_PKG_VERSION"),
             "goals": GOALS,
-            "config": inputs.config,
-            "env": inputs.env,
-            "make": inputs.make,
-            "cwd": inputs.cwd,
-            "places": inputs.places,
-            "hostname": inputs.hostname,
-            "jobs": inputs.jobs,
-            "tools": inputs.tools,
-            "toolchain": inputs.toolchain,
-            "seen": inputs.seen,
-            "machine": inputs.machine,
+            "config": self.config,
+            "env": self.env,
+            "make": self.make,
+            "cwd": self.cwd,
+            "places": self.places,
+            "hostname": self.hostname,
+            "jobs": self.jobs,
+            "tools": self.tools,
+            "toolchain": self.toolchain,
+            "seen": self.seen,
+            "machine": self.machine,
         });
-        if let Some(group) = inputs.group {
+        if let Some(group) = self.group {
             value["group"] = group.into();
         }
+        value
+    }
+}
+
+impl Key {
+    pub(super) fn new(value: serde_json::Value, slot: Slot) -> Self {
         Self { value, slot }
     }
 
@@ -142,6 +151,13 @@ impl Prepared {
         let oldest = store::oldest(&items).map(time);
         let too_new = newest_source.filter(|newest| oldest.is_some_and(|oldest| oldest <= *newest));
         Self { dir, items: Arc::new(items), commands, too_new, _lock: lock }
+    }
+
+    /// Tells its files from those of another state, whenever they were made.
+    pub(super) fn digest(&self) -> String {
+        let items: Vec<_> = self.items.iter().map(|item| (&item.path, item.mode, &item.what)).collect();
+        // It holds strings and numbers alone, which can always be written.
+        sha256(&serde_json::to_vec(&items).unwrap_or_default())
     }
 
     /// A state that is not shared: it lies in the scenario's scratch directory.

@@ -3,12 +3,12 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use serde_json::json;
 
 use super::command::Maker;
-use super::execute::{PATIENCE, RunError, Runner, TICK, lock};
+use super::execute::{CLOCK, PATIENCE, RunError, Runner, TICK, lock};
 use super::instance::{Instance, Source};
 use super::making::{Made, Making, Tree};
 use super::prepared::{Claim, Eyes, Found, Inputs, Key, Prepared, Slot, Store, way};
@@ -16,15 +16,10 @@ use super::traces::Traces;
 use super::{Chain, Event, Preparation, Role};
 use crate::sandbox;
 use crate::scenario::Tool;
-use crate::trace::{Disturb, What};
 use crate::tree::source::sha256_file;
 use crate::tree::view::View;
 use crate::tree::{ConfigBase, State};
 
-/// Where a build inside can make links, beside its object tree, in which kbuild makes `source`.
-const OWN: [&str; 4] = ["/tmp", "/var/tmp", "/dev", "/run"];
-/// How far the clock of files can be behind.
-const CLOCK: Duration = Duration::from_millis(20);
 /// Variables that name an external module: it is not what is prepared.
 const EXTERNAL: [&str; 3] = ["M", "MO", "KBUILD_EXTMOD"];
 
@@ -72,7 +67,7 @@ impl Runner<'_> {
         let edit = chain.builds.first().and_then(|build| build.edit);
         let text = edit.and_then(|n| lock(&self.configured).get(&n).cloned());
         let varied = chain.role.is_varied();
-        let key = |config| self.key(store, maker, state, varied, config, slot);
+        let key = |config| Key::new(self.known_before(maker, state, varied, config), slot);
         let Some(text) = text else {
             return self.find(&chain.instance, (store, lower), maker, state, key(self.recipe(state)), &|_| true);
         };
@@ -143,7 +138,7 @@ impl Runner<'_> {
     }
 
     /// How the configuration of a state is made.
-    fn recipe(&self, state: &State) -> serde_json::Value {
+    pub(super) fn recipe(&self, state: &State) -> serde_json::Value {
         let config = self.plan.config.as_ref();
         let base = config.map(|config| match &config.base {
             ConfigBase::Goal(goal) => json!({ "goal": goal }),
@@ -152,15 +147,14 @@ impl Runner<'_> {
         json!({ "base": base, "fragments": config.map(|config| &config.fragments), "symbols": state.symbols })
     }
 
-    fn key(
+    /// What is known of a preparation before it reads anything, the configuration apart.
+    pub(super) fn known_before(
         &self,
-        store: &Store,
         maker: &Maker<'_>,
         state: &State,
         varied: bool,
         config: serde_json::Value,
-        slot: Slot,
-    ) -> Key {
+    ) -> serde_json::Value {
         // A program by its path is what is there now.
         let tool = |(name, tool): (&String, &Tool)| {
             let target = tool.path.as_deref().map(|path| format!("{path} {}", digest_of(Path::new(path))));
@@ -178,9 +172,9 @@ impl Runner<'_> {
             tools: state.tools.iter().map(tool).collect(),
             toolchain: maker.toolchain.iter().map(|tool| (tool.place(), tool.marker.sha256.clone())).collect(),
             seen: (maker.sees_all(), maker.shown(state)),
-            machine: store.machine(),
+            machine: self.context.prepared.map_or(&serde_json::Value::Null, Store::machine),
         };
-        Key::new(&inputs, slot)
+        inputs.value()
     }
 
     /// Looks for a state until there is one or nobody else makes it.
@@ -251,10 +245,7 @@ impl Runner<'_> {
             .map_err(failed("lay the source tree down"))?;
         let traces_dir = dir.join("traces");
         fs::create_dir(&traces_dir).map_err(failed("make a directory for traces"))?;
-        let own = OWN.into_iter().map(PathBuf::from).chain([PathBuf::from(&tree.maker.obj)]).collect();
-        let tracer = self.context.sandbox.program();
-        let traces =
-            Traces { dir: traces_dir, tracer, what: What::Looks, own, disturb: Disturb::default(), group: None };
+        let traces = Traces::looks(traces_dir, self.context.sandbox.program(), tree.maker);
         let making = Making::new(
             self,
             Tree { instance: &instance, state: &state, ..tree },
@@ -316,7 +307,13 @@ impl Runner<'_> {
         Ok(Prepares::Ready(prepared, Preparation { reused: false, wall_ms, cpu_ms, why }))
     }
 
-    fn eyes<'e>(&'e self, store: &'e Store, lower: &'e Path, maker: &'e Maker<'_>, state: &'e State) -> Eyes<'e> {
+    pub(super) fn eyes<'e>(
+        &'e self,
+        store: &'e Store,
+        lower: &'e Path,
+        maker: &'e Maker<'_>,
+        state: &'e State,
+    ) -> Eyes<'e> {
         Eyes {
             view: View { lower, state },
             src: Path::new(&maker.src),

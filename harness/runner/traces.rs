@@ -26,6 +26,8 @@ pub(super) struct Traces<'t> {
     pub(super) what: What,
     /// Directories of the build: see [`What`].
     pub(super) own: Vec<PathBuf>,
+    /// Directories in which it may make links, where what it looked at is told beside the rest.
+    pub(super) links: Vec<PathBuf>,
     /// What is done to the build.
     pub(super) disturb: Disturb,
     /// The group of processes whose memory is limited.
@@ -33,13 +35,18 @@ pub(super) struct Traces<'t> {
 }
 
 impl<'t> Traces<'t> {
-    /// For everything that a build does, in a directory that is made. What it looked for in vain is only told with `looks`,
+    /// For everything that a build does, in a directory that is made. What it looked for in vain is only told with `Build`,
     /// where that would take longer: of one clean build, in which everything is looked for, it is enough.
-    pub(super) fn all(dir: PathBuf, tracer: &'t Path, maker: &Maker<'_>, looks: bool) -> io::Result<Self> {
+    pub(super) fn all(dir: PathBuf, tracer: &'t Path, maker: &Maker<'_>, what: What) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
         let own = roots(maker).into_iter().map(|root| root.dir).collect();
-        let what = if looks { What::Build } else { What::BuildContents };
-        Ok(Self { dir, tracer, what, own, disturb: Disturb::default(), group: None })
+        Ok(Self { dir, tracer, what, own, links: links(maker), disturb: Disturb::default(), group: None })
+    }
+
+    /// For what a preparation looks at, in an existing directory.
+    pub(super) fn looks(dir: PathBuf, tracer: &'t Path, maker: &Maker<'_>) -> Self {
+        let own = links(maker);
+        Self { dir, tracer, what: What::Looks, own, links: Vec::new(), disturb: Disturb::default(), group: None }
     }
 
     /// The same, and this is done to the build.
@@ -70,6 +77,10 @@ impl<'t> Traces<'t> {
     pub(super) fn command(&self, number: usize, argv: &[OsString]) -> Vec<OsString> {
         let own: Vec<&Path> = self.own.iter().map(PathBuf::as_path).collect();
         let out = Path::new(TRACES).join(number.to_string());
+        if self.what == What::BuildLooked {
+            let links: Vec<&Path> = self.links.iter().map(PathBuf::as_path).collect();
+            return trace::wrap_looked(TRACER.as_ref(), &out, &own, &links, argv);
+        }
         trace::wrap_disturbed(TRACER.as_ref(), self.what, &out, &self.disturb, &own, argv)
     }
 
@@ -91,7 +102,9 @@ impl<'t> Traces<'t> {
     pub(super) fn looked(&self, commands: usize) -> Result<Looked, TraceError> {
         let mut all = Fold::default();
         for number in 0..commands {
-            let looked = trace::read(&self.file(number))?;
+            let file = self.file(number);
+            let file = if self.what == What::BuildLooked { trace::looked_beside(&file) } else { file };
+            let looked = trace::read(&file)?;
             looked.paths.into_iter().for_each(|(path, look)| all.add(trace::Event::Looked(path, look)));
             looked.gaps.into_iter().for_each(|gap| all.add(trace::Event::Missed(gap)));
         }
@@ -108,6 +121,14 @@ impl<'t> Traces<'t> {
             mounts,
         }
     }
+}
+
+/// Where a build can make links, beside its object tree, in which kbuild makes `source`.
+const LINKED: [&str; 4] = ["/tmp", "/var/tmp", "/dev", "/run"];
+
+/// The directories in which a build may make links.
+fn links(maker: &Maker<'_>) -> Vec<PathBuf> {
+    LINKED.into_iter().map(PathBuf::from).chain([PathBuf::from(&maker.obj)]).collect()
 }
 
 /// The directories of a build, and how they are told.

@@ -110,6 +110,8 @@ impl Runner<'_> {
             clean_started: self.clean_started,
             experiment_begun: AtomicBool::new(true),
             from_nothing: Mutex::default(),
+            taken: Mutex::default(),
+            afresh: AtomicBool::new(true),
             copies: self.copies,
         };
         self.observer.event(Event::Planned(1));

@@ -1,7 +1,7 @@
 //! The tracer as a program: what the harness's executable is when its first argument is [`super::SUBCOMMAND`].
 //!
-//! Arguments: `looks|all|contents|build|build-contents OUT [--disturb=JSON] [DIRECTORY...] -- COMMAND...`; the directories are
-//! the command's own.
+//! Arguments: `looks|all|contents|build|build-contents|build-looked OUT [--disturb=JSON] [DIRECTORY...] [--links DIRECTORY...]
+//! -- COMMAND...`; the directories are the command's own.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{DISTURB, Disturb, TraceError, What, ptrace, text};
+use super::{DISTURB, Disturb, LINKS, TraceError, What, looked_beside, ptrace, text};
 
 /// Usage, as everywhere.
 const USAGE: u8 = 2;
@@ -51,6 +51,22 @@ fn run(what: What, out: &Path, own: Vec<PathBuf>, disturb: Disturb, command: &[O
             let (looked, ran) = ptrace::looks(own, command)?;
             let text = text(&looked).map_err(|error| failed(error.into()))?;
             file.write_all(&text).map_err(failed)?;
+            ran
+        }
+        What::BuildLooked => {
+            let (mut own, mut links) = (own, Vec::new());
+            if let Some(at) = own.iter().position(|dir| dir.as_os_str() == LINKS) {
+                links = own.split_off(at).split_off(1);
+            }
+            let beside = looked_beside(out);
+            let failed_beside = |source| TraceError::Write { path: beside.clone(), source };
+            let mut looked_file = File::create(&beside).map_err(failed_beside)?;
+            let (trace, looked, ran) = ptrace::both(own, links, command)?;
+            let mut to = BufWriter::new(file);
+            trace.write(&mut to).map_err(|error| failed(error.into()))?;
+            to.flush().map_err(failed)?;
+            let text = text(&looked).map_err(|error| failed_beside(error.into()))?;
+            looked_file.write_all(&text).map_err(failed_beside)?;
             ran
         }
         What::All | What::Contents | What::Build | What::BuildContents => {

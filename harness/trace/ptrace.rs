@@ -26,12 +26,14 @@ use std::time::{Duration, Instant};
 use libc::{c_int, pid_t};
 
 use super::{Disturb, Gap, Looked, Trace, TraceError, What};
+use both::Both;
 use calls::{Call, Does, Stops, Tells};
 use looks::Looks;
 use names::program;
 use opened::Listener;
 use recorder::Recorder;
 
+mod both;
 mod calls;
 mod files;
 mod filter;
@@ -178,6 +180,21 @@ pub(super) fn all(
     };
     let (recorder, ran) = run(stops, watch, join, command, (!what.waits()).then_some(GRACE))?;
     Ok((recorder.finish(), ran))
+}
+
+/// As [`all`] of a build without what it looks up, and tells besides what was looked at, as [`looks`] does: of one run of it.
+///
+/// # Errors
+/// When no process can be had.
+pub(super) fn both(
+    own: Vec<PathBuf>,
+    links: Vec<PathBuf>,
+    command: &[OsString],
+) -> Result<(Trace, Looked, Ran), TraceError> {
+    let watch = |main| Both::new(Recorder::new(main, own, false, None), links);
+    let (both, ran) = run(calls::any, watch, None, command, Some(GRACE))?;
+    let (trace, looked) = both.finish();
+    Ok((trace, looked, ran))
 }
 
 /// Stopped at the calls that `stops` says, and watched by what `watch` makes for the process that will become the command;

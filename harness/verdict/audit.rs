@@ -538,6 +538,7 @@ pub fn finding(candidate: &Candidate, edit: &str, command: &str) -> Option<Findi
         standing: Standing::New,
         confirmed: None,
         says: Vec::new(),
+        owners: None,
     })
 }
 

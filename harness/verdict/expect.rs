@@ -113,6 +113,7 @@ fn absent(
         cause: None,
         confirmed: None,
         says: Vec::new(),
+        owners: None,
         detail: Vec::new(),
         still: Vec::new(),
         folded: Vec::new(),

@@ -35,6 +35,8 @@ pub(crate) fn record(text: &str, builds: Vec<BuildRecord>) -> ScenarioRecord {
         replays: Vec::new(),
         traces: BTreeMap::new(),
         says: Default::default(),
+        owners: Default::default(),
+        fixes: None,
         confirmations: Default::default(),
     }
 }
@@ -67,6 +69,7 @@ pub(crate) fn build(id: &str, artifacts: &[(&str, &str)]) -> BuildRecord {
         commands: vec!["make".into()],
         status: Status::Ok,
         preparation: None,
+        reused: false,
         wall_ms: 250,
         cpu_ms: 200,
         labels: Vec::new(),

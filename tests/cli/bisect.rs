@@ -116,7 +116,17 @@ fn the_commit_that_brought_a_finding_is_found_and_the_repository_is_left_alone()
     assert!((4..=9).contains(&tests), "{tests}");
     assert!(told["notes"]["log"].as_str().expect("a log").contains("git bisect good"));
     let record = PathBuf::from(told["record"].as_str().expect("a place"));
-    assert!(record.join("after/t/dep/findings").is_dir(), "the mail and the reproducer are there");
+    // The mail and the reproducer are there, with what the bisection told.
+    let fixes = told["notes"]["fixes"].as_str().expect("a trailer");
+    assert!(fixes.starts_with("Fixes: ") && fixes.contains(LOST), "{fixes}");
+    let beside =
+        fs::read_dir(record.join("after/t/dep/findings")).expect("there").flatten().next().expect("a finding").path();
+    let read = |name: &str| fs::read_to_string(beside.join(name)).expect("written");
+    assert!(read("mail.txt").lines().any(|line| line == fixes), "{}", read("mail.txt"));
+    assert!(read("reproduce.sh").lines().any(|line| line == format!("# {fixes}")));
+    assert!(!record.join("before/t/dep/findings").exists());
+    let after = record.join("after").display().to_string();
+    lab.run(&["report", &after, "--mail", "rebuild.stale@edit-1:prog"]).exits(0).reports(&[fixes]);
     assert_eq!(before, refs());
     assert!(!lab.path("repo/.git/BISECT_LOG").exists() && lab.left_over().is_empty());
 

@@ -23,6 +23,7 @@ mod mail;
 mod matrix;
 mod memory;
 mod new;
+mod owners;
 mod page;
 mod records;
 mod replay;

@@ -82,7 +82,8 @@ pub(super) fn search(
             notes.fixes =
                 Some(git.fixes(&commit).map_err(CliError::of_source)?).filter(|_| bad_state == State::Present);
             let (old, new) = (on(&before), on(&commit));
-            match prober.confirm([(&before.id, &old), (&commit.id, &new)], bad_state, session)? {
+            let fixes = notes.fixes.as_deref();
+            match prober.confirm([(&before.id, &old), (&commit.id, &new)], bad_state, fixes, session)? {
                 Ok(lines) => {
                     [notes.before, notes.after] = lines;
                     Outcome::First { name: commit.id, subject: commit.subject, came: bad_state == State::Present }

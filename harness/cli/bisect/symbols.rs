@@ -102,7 +102,7 @@ pub(super) fn search(
     let names: Vec<String> = left.iter().map(shown).collect();
     let name = names.join(" ");
     let sides = [with(&[]), with(&left)];
-    Ok(match prober.confirm([(&ends[0], &sides[0]), (&name, &sides[1])], bad, session)? {
+    Ok(match prober.confirm([(&ends[0], &sides[0]), (&name, &sides[1])], bad, None, session)? {
         Ok([before, after]) if bad == State::Present => {
             told(Outcome::Together { names }, Notes { before, after, ..Notes::default() })
         }

@@ -107,7 +107,7 @@ pub(super) fn search(
     };
     let (before, after) = (&versions[at - 1], &versions[*at]);
     let sides = [with(before), with(after)];
-    Ok(match prober.confirm([(before, &sides[0]), (after, &sides[1])], bad, session)? {
+    Ok(match prober.confirm([(before, &sides[0]), (after, &sides[1])], bad, None, session)? {
         Ok([before, lines]) => {
             let notes = Notes { before, after: lines, ..Notes::default() };
             told(Outcome::First { name: after.clone(), subject: String::new(), came: bad == State::Present }, notes)

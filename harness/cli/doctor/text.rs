@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{Doctor, SourceState};
 use crate::cli::host::{Need, Weight};
 use crate::runner::prepared::Usage;
+use crate::runner::results::Held;
 
 impl Doctor {
     /// As text for people: aligned, and with `colour` in ANSI colours.
@@ -138,6 +139,13 @@ impl Doctor {
             let plural = if *states == 1 { "" } else { "s" };
             let sizes = format!("{} of at most {}", size(*bytes), size(*bytes_most));
             writeln!(out, "  {} {states} state{plural}  {sizes}  {}", marks.yes(), path.display())?;
+        }
+        if let Some(results) = &self.results {
+            writeln!(out, "\n{}", marks.title("results of clean builds"))?;
+            let Held { results, bytes, bytes_most, path } = results;
+            let plural = if *results == 1 { "" } else { "s" };
+            let sizes = format!("{} of at most {}", size(*bytes), size(*bytes_most));
+            writeln!(out, "  {} {results} result{plural}  {sizes}  {}", marks.yes(), path.display())?;
         }
 
         if !self.notes.is_empty() {

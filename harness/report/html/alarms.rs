@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::super::machine::{fails, standing};
-use super::super::terminal::groups;
+use super::super::terminal::{groups, whose};
 use super::super::{Report, ScenarioReport};
 use super::text::{lines, name, short, sided, slug, tail};
 use super::{Beside, FILE, table, tone};
@@ -165,6 +165,7 @@ fn alarm(
             @if let Some(cause) = &first.cause { (told(cause)) }
             (place(first))
             (evidence(first))
+            @if let Some(owners) = &first.owners { p.owner { "Owner: " (short(&whose(owners), LINE)) } }
             @if let Some(graph) = graph { (graph) }
             @else if first.cause.is_some() && first.name.class() != Class::Cost {
                 p.left { "No picture of its steps: the builds were not traced, or there is no room; the records have the steps." }

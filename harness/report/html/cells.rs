@@ -96,7 +96,7 @@ fn builds(scenario: &ScenarioReport) -> Markup {
                         th scope="col" { "steps" } th scope="col" { "" } } }
                     tbody { @for build in scenario.builds.iter().take(NAMED) {
                         tr { th scope="row" { (name(&build.id)) } td { (seconds(build.seconds)) } td { (seconds(build.cpu_seconds)) }
-                            td { (build.steps) } td { (short(&build.status, 200)) } }
+                            td { (build.steps) } td { (short(&build.status, 200)) @if build.reused { ", as built before" } } }
                     } }
                 }
             }

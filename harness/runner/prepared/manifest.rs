@@ -166,7 +166,7 @@ impl Eyes<'_> {
         }
     }
 
-    /// Whether everything in the manifest shows the same here.
+    /// How everything in the manifest shows here.
     pub(super) fn fit(&self, manifest: &Manifest) -> Fit {
         // The sources first: they are what mostly differs.
         let sources = manifest.sources.par_iter();
@@ -186,6 +186,11 @@ impl Eyes<'_> {
                 Fit::Same(manifest.sources.par_iter().filter_map(|(path, _)| self.view.changed(Path::new(path))).max())
             }
         }
+    }
+
+    /// Whether everything in the manifest shows the same here.
+    pub(in crate::runner) fn shows(&self, manifest: &Manifest) -> bool {
+        matches!(self.fit(manifest), Fit::Same(_))
     }
 
     /// Whether something in the manifest was changed at `time` or later: then it may not be what was read. The time of
