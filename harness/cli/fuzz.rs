@@ -174,7 +174,9 @@ struct Work {
 pub(super) fn fuzz(args: &FuzzArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
     let (host, sources, ready) = chosen(&args.what, args.scenarios.as_deref(), &args.how)?;
     let ready: Vec<Ready> = ready.into_iter().map(|ready| plain(ready, args.every)).collect();
-    let stages = Stages::new(host, &args.how, args.scenarios.as_deref())?;
+    // No sequence has the oracle of another: what would be kept of them is what others need.
+    let how = HowArgs { no_reuse: true, ..args.how.clone() };
+    let stages = Stages::new(host, &how, args.scenarios.as_deref())?;
     let kinds = if args.kinds.is_empty() { EditKind::ALL.to_vec() } else { args.kinds.clone() };
     // What interrupts builds is their tracer.
     let kinds = kinds.into_iter().filter(|kind| *kind != EditKind::Interrupt || !args.how.no_trace).collect();

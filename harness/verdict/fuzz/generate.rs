@@ -16,6 +16,9 @@ const FEW: usize = 3;
 const FLAGS: [&str; 4] = ["-O1", "-Os", "-DFUZZ", "-fno-inline"];
 /// Flags of a linker of modules that leave them what they are, or take local symbols away.
 const LINKER_FLAGS: [&str; 2] = ["--no-warn-mismatch", "-X"];
+/// What is changed, as often as it stands here.
+const CHANGED: [Kind; 7] =
+    [Kind::Source, Kind::Source, Kind::Source, Kind::Source, Kind::Script, Kind::Data, Kind::Assembler];
 /// At which steps builds are interrupted: any, and those of which others are made.
 const STEPS: [&str; 6] = ["*", "*", "*", "*.ko", "*vmlinux*", "* [M] *"];
 
@@ -259,8 +262,9 @@ impl Sequence<'_> {
 
     /// Something in a source that is compiled, run or read.
     fn change(&mut self, at: usize) -> Option<(Vec<Change>, String)> {
-        let file = self.any_file(&[Kind::Source, Kind::Source, Kind::Script, Kind::Data, Kind::Assembler])?;
-        let kind = self.kind(&file)?;
+        // By kind first: of scripts and data there are few, and what is made of them is not made by a compiler.
+        let kind = *self.random.one(&CHANGED)?;
+        let file = self.any_file(&[kind])?;
         if kind == Kind::Data {
             return Some((vec![self.append(&file, &format!("fuzz {at}\n"))], format!("{file}: another line")));
         }
@@ -329,8 +333,10 @@ impl Sequence<'_> {
         }
         let file = self.random.one(&headers)?.clone();
         let text = self.text(&file)?.to_owned();
-        if self.random.once_in(3) {
-            return self.moved_header(&file, at);
+        match self.random.below(6) {
+            0 | 1 => return self.moved_header(&file, at),
+            2 => return self.inlined_header(&file),
+            _ => {}
         }
         let guard = text.lines().find(|line| line.starts_with("#define ") && line.split_whitespace().count() == 2);
         let guard = guard.filter(|line| text.matches(*line).count() == 1 && !file.contains("/asm/"));
@@ -382,6 +388,26 @@ impl Sequence<'_> {
             changes.push(replace(&user, &renamed));
         }
         (changes.len() > 1).then(|| (changes, format!("{file}: becomes {to}")))
+    }
+
+    /// A header goes, and its only user has its text in place of it.
+    fn inlined_header(&mut self, file: &str) -> Option<(Vec<Change>, String)> {
+        let own = file.rsplit('/').next()?;
+        let name = texts::included_as(file).unwrap_or(own);
+        let text = self.text(file)?.to_owned();
+        let mut users = Vec::new();
+        for user in self.files(&[Kind::Source, Kind::Header, Kind::Assembler]) {
+            let lines = texts::includes(self.text(&user)?).into_iter().filter(|(_, included)| *included == name);
+            users.extend(lines.map(|(line, _)| (user.clone(), line.to_owned())));
+        }
+        // A path of its own on a command line (`-include`) is no line, and then somebody else uses it.
+        let [(user, line)] = users.as_slice() else { return None };
+        if self.kind(user) != Some(Kind::Source) || self.text(user)?.matches(line.as_str()).count() != 1 {
+            return None;
+        }
+        let gone = Change { delete: Some(True), ..of_file(file) };
+        let replaced = Replaced { old: line.clone(), new: text.trim_end().to_owned(), words: String::new() };
+        Some((vec![gone, replace(user, &replaced)], format!("{file} goes, and {user} has its text")))
     }
 
     fn makefile(&mut self) -> Option<(Vec<Change>, String)> {
@@ -596,7 +622,8 @@ impl Sequence<'_> {
         if self.goals.is_some() {
             return None;
         }
-        let file = self.any_file(&[Kind::Header])?;
+        let headers = self.headers();
+        let file = self.random.one(&headers)?.clone();
         let text = self.text(&file)?.to_owned();
         let constants = texts::constants(&text);
         let constant = *self.random.one(&constants)?;

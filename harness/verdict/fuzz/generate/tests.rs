@@ -62,3 +62,24 @@ fn what_is_broken_or_asked_for_in_part_is_whole_in_the_end() {
         }
     }
 }
+
+#[test]
+fn a_header_goes_with_the_line_that_includes_it() {
+    let population = population();
+    let edits = (0..40).flat_map(|n| sequence(&population, &wanted(5, &[EditKind::Header]), n));
+    let gone: Vec<Edit> = edits.filter(|edit| edit.change.delete.is_some()).collect();
+    let edit = gone.first().expect("one of many");
+    let also = edit.also.first().expect("its user");
+    // It may have got another name before.
+    let line = also.replace.as_deref().unwrap_or_default();
+    assert!(also.file.as_deref() == Some("lib/a.c") && line.starts_with("#include <linux/a"), "{also:?}");
+    assert!(also.with.as_ref().is_some_and(|text| text.contains("A_ROUNDS")));
+}
+
+#[test]
+fn what_is_not_compiled_is_changed_often_enough() {
+    let population = population();
+    let edits = (0..20).flat_map(|n| sequence(&population, &wanted(6, &[EditKind::Change]), n));
+    let count = edits.filter(|edit| edit.change.file.as_deref() == Some("lib/mk.sh")).count();
+    assert!((20..=120).contains(&count), "{count} of 240");
+}
