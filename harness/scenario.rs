@@ -30,6 +30,7 @@ pub use document::{Document, Key, Loader};
 pub use edit::{Change, Edit, Tool, True, WhichTree};
 pub use error::{Errors, Problem, Text};
 pub use experiment::{Experiment, LATER, ListOrder, Start};
+pub(crate) use experiment::{HOST_NAME, OBJ, SRC, UMASK};
 pub use finding::{Class, FindingName};
 pub use graft::{GRAFT, GRAFT_KERNEL, GraftArch};
 pub use interrupt::{Fault, Interrupt, Moment, Signal, Whom};

@@ -27,10 +27,7 @@ pub(crate) use change::replace;
 
 pub use lower::{Beside, Lower, LowerFile};
 
-/// Where the build sees the source tree if the scenario does not say otherwise.
-pub(crate) const SRC: &str = "/build/src";
-/// Where it sees the object tree.
-pub(crate) const OBJ: &str = "/build/obj";
+pub(crate) use crate::scenario::{OBJ, SRC};
 
 /// The mode of a file that a scenario writes without naming one.
 const DEFAULT_MODE: u32 = 0o644;

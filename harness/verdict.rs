@@ -230,13 +230,14 @@ fn judge_builds(record: &ScenarioRecord, accepted: &Accepted) -> Judgement {
     } else {
         (Verdict::Passed, None)
     };
-    let hint =
-        (compared == 0 && verdict == Verdict::Inconclusive && reason.as_deref() == Some("no artifact was compared"))
-            .then(|| {
-                "name what the build makes under `[compare] artifacts`; a tree that was built in before is cleaned by \
-                 `make.clean_first`"
-                    .to_owned()
-            });
+    let hint = (compared == 0
+        && verdict == Verdict::Inconclusive
+        && reason.as_deref() == Some("no artifact was compared"))
+    .then(|| {
+        "name what the build makes under `[compare] artifacts` (--artifact without a scenario); a tree that was built \
+                 in before is cleaned by `make.clean_first` (--clean)"
+            .to_owned()
+    });
     Judgement { verdict, reason, hint, findings, notes, compared }
 }
 

@@ -2,19 +2,22 @@
 //! scenario of its command line and runs that, so that nothing here is another way to build.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::load::{Found, Ready};
 use super::run::{Run, capture};
 use super::{CliError, HowArgs, Session};
+use crate::artifact::record::ScenarioRecord;
 use crate::report::Report;
+use crate::report::terminal::clean;
 use crate::runner::Parts;
 use crate::scenario::{
     Cell, Change, Compare, Edit, Expect, FindingName, Limits, Loaded, Make, Matrix, ObjTree, OneOrMany, Scenario, Tier,
     Toolchain, Tree, TreeKind, True,
 };
+use crate::trace::{Kind, Step};
 use crate::tree::source::SourceSpec;
 use crate::verdict::Verdict;
 
@@ -138,7 +141,17 @@ pub(crate) fn incremental(args: &IncrementalArgs, session: &mut Session<'_>) -> 
                 session.out,
                 "but the edit of {files} made make run no step: nothing depends on it, as far as make knows"
             )?;
-            if args.append.is_none() {
+            let readers: Vec<String> = args.edit.iter().flat_map(|file| readers(&report, file)).collect();
+            if let Some(first) = readers.first() {
+                let more = readers.len() - 1;
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                writeln!(
+                    session.out,
+                    "attention: the clean build read it, in `{}`{more}: an edit that changes what is made of it would be lost. \
+                     `kbuild-repro audit` makes sure of such (--write FILE has the scenario)",
+                    clean(first)
+                )?;
+            } else if args.append.is_none() {
                 writeln!(
                     session.out,
                     "a touch changes no content; `--append TEXT` shows whether something should have run"
@@ -147,6 +160,16 @@ pub(crate) fn incremental(args: &IncrementalArgs, session: &mut Session<'_>) -> 
         }
     }
     Ok(report.exit_code)
+}
+
+/// The steps of the first clean build that read a file of the tree.
+fn readers(report: &Report, file: &str) -> Vec<String> {
+    let Some((dir, scenario)) = report.record.as_ref().zip(report.scenarios.first()) else { return Vec::new() };
+    let Ok(record) = ScenarioRecord::read(&Path::new(dir).join(&scenario.id)) else { return Vec::new() };
+    let path = format!("src/{}", file.trim_start_matches("./"));
+    let steps = record.traces.get("control/clean").map_or(&[][..], |steps| &steps.steps);
+    let reads = |step: &&Step| step.kind == Kind::Recipe && step.inputs.iter().any(|input| *input.path == *path);
+    steps.iter().filter(reads).map(|step| step.label.clone().unwrap_or_else(|| step.command.clone())).collect()
 }
 
 fn run(

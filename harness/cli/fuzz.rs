@@ -68,7 +68,7 @@ pub(super) struct FuzzArgs {
     #[arg(value_name = "SCENARIO", required = true)]
     what: Vec<String>,
     /// From which the sequences come
-    #[arg(long, value_name = "N", default_value = "0")]
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
     seed: u64,
     /// How many sequences of each scenario; by default 20
     #[arg(long, value_name = "N", conflicts_with = "only", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -635,6 +635,11 @@ fn conclude(args: &FuzzArgs, mut work: Work, interrupted: bool, scenarios: &mut 
         None if work.fuzz.made == 0 && !args.list => {
             let why = "no edit of the kinds that are wanted could be made and compared; --list shows the sequences";
             report.reason = Some(why.into());
+            Verdict::Inconclusive
+        }
+        None if work.compared == 0 && !args.list => {
+            report.reason = Some("no artifact was compared".into());
+            report.hint = Some("`[compare]` names what is compared, and what of it is ignored".into());
             Verdict::Inconclusive
         }
         None => Verdict::Passed,

@@ -76,22 +76,55 @@ pub fn scenario_dir(asked: Option<&Path>, cwd: &Path) -> Result<Option<PathBuf>,
         return Ok(Some(dir));
     }
     // Any directory may be called `scenarios`; ours holds scenario files one level down.
-    let ours = |dir: &PathBuf| dir.is_dir() && !scenario_files(dir).is_empty();
+    let ours = |dir: &PathBuf| dir.is_dir() && scenario_files(dir).is_ok_and(|files| !files.is_empty());
     Ok(cwd.ancestors().map(|dir| dir.join("scenarios")).find(ours))
 }
 
 /// All scenario files below a directory, sorted. Sources of trees, fragments and files that only others
 /// extend (their names start with `_`) are not scenarios.
-#[must_use]
-pub fn scenario_files(dir: &Path) -> Vec<PathBuf> {
-    let Ok(paths) = DirLower(dir.to_owned()).below("") else { return Vec::new() };
-    paths
+///
+/// # Errors
+/// A directory cannot be listed, or a name is no UTF-8: a scenario would be left out that nobody misses.
+pub fn scenario_files(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let unread = |why: String| {
+        CliError::host(
+            format!("cannot list the scenarios in `{}`: {why}", dir.display()),
+            "make all below it readable, or name the files that are wanted",
+        )
+    };
+    if let Some(odd) = odd_name(dir).map_err(|error| unread(error.to_string()))? {
+        return Err(unread(format!("`{}` is no UTF-8", odd.display())));
+    }
+    let paths = DirLower(dir.to_owned()).below("").map_err(|error| unread(error.to_string()))?;
+    Ok(paths
         .into_iter()
         .filter(|path| path.ends_with(".toml") && !path.starts_with("trees/") && !path.starts_with("configs/"))
         .filter(|path| !path.rsplit('/').next().unwrap_or("").starts_with('_'))
         .map(|path| dir.join(path))
-        .collect()
+        .collect())
 }
+
+/// A scenario file whose name cannot be written.
+fn odd_name(dir: &Path) -> std::io::Result<Option<PathBuf>> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let path = entry.path();
+        let found = match entry.file_type()?.is_dir() {
+            true => odd_name(&path)
+                .map_err(|error| std::io::Error::new(error.kind(), format!("{error}: `{}`", path.display())))?,
+            false => (entry.file_name().to_str().is_none() && path.extension().is_some_and(|it| it == "toml"))
+                .then_some(path),
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// Names in the record of a run that no scenario can have.
+const RESERVED: &[&str] =
+    &["run.json", "report.json", "report.txt", crate::artifact::sharding::FILE, "trees", "latest"];
 
 /// The id of a scenario file: its path below the directory of scenarios, without `.toml`.
 fn id_of(file: &Path, dir: Option<&Path>) -> String {
@@ -116,7 +149,7 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
         let again = format!("kbuild-repro run {} --keep", crate::runner::shown(std::slice::from_ref(&name)));
         Found { id: id_of(&file, dir.as_deref()), file, name, again, by_name, cells: Vec::new() }
     };
-    let all = || dir.as_deref().map(scenario_files).unwrap_or_default();
+    let all = || dir.as_deref().map_or(Ok(Vec::new()), scenario_files);
     let mut chosen: Vec<Found> = Vec::new();
     if args.what.is_empty() {
         if dir.is_none() {
@@ -125,12 +158,12 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
                 "name a scenario file, or `--scenarios DIR`",
             ));
         }
-        chosen.extend(all().into_iter().map(|file| found(file, false)));
+        chosen.extend(all()?.into_iter().map(|file| found(file, false)));
     }
     for what in &args.what {
         let path = cwd.join(what);
         if path.is_dir() && dir.as_ref().is_none_or(|dir| !dir.join(what).is_dir() || path.starts_with(dir)) {
-            chosen.extend(scenario_files(&path).into_iter().map(|file| found(file, false)));
+            chosen.extend(scenario_files(&path)?.into_iter().map(|file| found(file, false)));
         } else if path.is_file() {
             chosen.push(found(path, true));
         } else if let Some((file, cell)) = cells::of_file(what, cwd) {
@@ -141,7 +174,7 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
             one.cells.push(cell.to_owned());
             chosen.push(one);
         } else if path.is_dir() && Path::new(what).is_absolute() {
-            let files = scenario_files(&path);
+            let files = scenario_files(&path)?;
             if files.is_empty() {
                 return Err(CliError::usage(
                     format!("there is no scenario in `{what}`"),
@@ -166,7 +199,8 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
                     cells::names(&found).into_iter().filter(|cell| fits(&cell_id(&found.id, cell))).collect();
                 (!cells.is_empty()).then_some(Found { cells, ..found })
             };
-            let each = || all().into_iter().map(|file| found(file, false));
+            let files = all()?;
+            let each = || files.iter().map(|file| found(file.clone(), false));
             let matching: Vec<Found> = each().filter_map(picked).collect();
             if matching.is_empty() {
                 return Err(no_match(what, &each().collect::<Vec<_>>()));
@@ -187,6 +221,13 @@ pub fn select(args: &SelectArgs, cwd: &Path) -> Result<Vec<Found>, CliError> {
     let names = scenario::told_apart(chosen.iter().map(|found| found.id.clone()).collect());
     for (found, name) in chosen.iter_mut().zip(names) {
         found.id = name;
+    }
+    let top = |found: &Found| found.id.split('/').next().unwrap_or_default().to_owned();
+    if let Some(found) = chosen.iter().find(|found| RESERVED.contains(&top(found).as_str())) {
+        return Err(CliError::usage(
+            format!("`{}`: a run keeps a file of its own under the name `{}`", found.name, top(found)),
+            "give the scenario another name",
+        ));
     }
     Ok(chosen)
 }

@@ -4,6 +4,7 @@
 //! is read back and tried on its tree before anybody sees it.
 
 use std::io::Read as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -102,6 +103,16 @@ pub(super) fn new(args: &NewArgs, session: &mut Session<'_>) -> Result<u8, CliEr
     let file = args.file.as_ref().map(|file| host.cwd.join(file));
     if let Some(file) = file.as_ref().filter(|file| file.exists() && !args.force) {
         return Err(CliError::usage(format!("`{}` is there already", file.display()), "another name, or --force"));
+    }
+    // A revision would be taken for the file.
+    if let (Some("HEAD"), Some(word)) = (args.diff.as_deref(), args.file.as_ref())
+        && word.extension().is_none_or(|extension| extension != "toml")
+    {
+        let word = word.display();
+        return Err(CliError::usage(
+            format!("`{word}` would be the file that is written"),
+            format!("a revision is given as `--diff={word}`; a scenario's file ends in `.toml`"),
+        ));
     }
     let text = skeleton(args, &sources, &host.cwd)?.text();
     let name = file.as_deref().map_or("the new scenario".into(), |file| file.display().to_string());
@@ -245,12 +256,30 @@ fn of_patch(patch: &str, from: &str) -> Result<(Vec<String>, Vec<String>), CliEr
 
 fn read(path: &Path, cwd: &Path) -> Result<String, CliError> {
     let unread = |error| CliError::usage(format!("cannot read `{}`: {error}", path.display()), "--patch FILE, or `-`");
+    let bytes = bounded(path, cwd).map_err(unread)?;
+    String::from_utf8(bytes).map_err(|_| unread(std::io::Error::other("it is no UTF-8 text")))
+}
+
+/// The largest patch that is read, in bytes: all of one release of the kernel after the other takes 70 million.
+const LARGEST: u64 = 256 << 20;
+
+/// A file, or standard input, that is no larger than a patch can be.
+pub(super) fn bounded(path: &Path, cwd: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
     if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(unread)?;
-        return Ok(text);
+        std::io::stdin().take(LARGEST + 1).read_to_end(&mut bytes)?;
+    } else {
+        let path = cwd.join(path);
+        let kind = std::fs::metadata(&path)?.file_type();
+        if kind.is_dir() || kind.is_block_device() || kind.is_char_device() {
+            return Err(std::io::Error::other("it is no file"));
+        }
+        std::fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
     }
-    std::fs::read_to_string(cwd.join(path)).map_err(unread)
+    if bytes.len() as u64 > LARGEST {
+        return Err(std::io::Error::other(format!("it has more than {} MiB", LARGEST >> 20)));
+    }
+    Ok(bytes)
 }
 
 /// Text as TOML has it (<https://toml.io/en/v1.0.0#string>): lines as they are, where they can be.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::runner::Event;
+use crate::scenario::{Class, FindingName};
 use crate::tree::source;
 use crate::verdict::{Judgement, Standing};
 
@@ -165,7 +166,10 @@ impl Progress {
         self.clear(id);
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         *done += 1;
-        let count = |wanted: &Standing| judgement.findings.iter().filter(|f| f.standing == *wanted).count();
+        // Work for nothing is told by --verbose, and where it was not to be.
+        let told = |name: FindingName| name.class() != Class::Cost;
+        let count =
+            |wanted: &Standing| judgement.findings.iter().filter(|f| f.standing == *wanted && told(f.name)).count();
         let found = match (count(&Standing::New), count(&Standing::Expected)) {
             (0, 0) => "",
             // Whoever sees `passed` for a planted fault should see why.

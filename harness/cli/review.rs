@@ -6,7 +6,6 @@
 //! time-N-...  incremental builds alone, untraced, one scenario at a time, both sides in turns
 //! ```
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -164,14 +163,7 @@ fn change(args: &ReviewArgs, cwd: &Path, sources: &Sources) -> Result<Change, Cl
     let mut patches = Vec::new();
     for path in &args.patch {
         let unread = |why: &str| CliError::usage(format!("`{}`: {why}", path.display()), "--patch FILE, or `-`");
-        let bytes = if path.as_os_str() == "-" {
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)
-                .map_err(|error| unread(&error.to_string()))?;
-            bytes
-        } else {
-            fs::read(cwd.join(path)).map_err(|error| unread(&error.to_string()))?
-        };
+        let bytes = super::new::bounded(path, cwd).map_err(|error| unread(&error.to_string()))?;
         patches.extend(series::read(&bytes).map_err(unread)?);
     }
     Ok(Change::Patches(patches))

@@ -26,7 +26,7 @@ pub(crate) struct RunDir {
     pub(crate) started: u64,
     /// Whether it holds what an earlier attempt at the same shard has finished.
     pub(crate) resumed: bool,
-    /// Held while it is written to, if it is a shard's.
+    /// Held while it is written to.
     _lock: Option<fs::File>,
     runs: Option<PathBuf>,
 }
@@ -66,7 +66,7 @@ impl RunDir {
         };
         // Two writers of one directory would spoil each other's; a batch system may start a job again that it only believes dead.
         let mut lock = None;
-        if ours && shard.is_some() {
+        if ours && out.is_some() {
             lock = Some(locked(&path)?);
         }
         let resumed = out.is_some() && ours && shard.is_some_and(|shard| is_unfinished(&path, shard));
@@ -83,10 +83,10 @@ impl RunDir {
         fs::create_dir_all(&path)
             .and_then(|()| fs::OpenOptions::new().append(true).create(true).open(path.join(BEGUN)))
             .map_err(failed)?;
+        if lock.is_none() {
+            lock = Some(locked(&path)?);
+        }
         if let Some(shard) = shard {
-            if lock.is_none() {
-                lock = Some(locked(&path)?);
-            }
             let text = serde_json::to_vec(shard).map_err(CliError::internal)?;
             write_atomically(&path.join(sharding::FILE), &text).map_err(CliError::internal)?;
         }

@@ -91,10 +91,10 @@ pub(super) struct SweepArgs {
     #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(1..))]
     changes: u32,
     /// The most interruptions: a sample of all, chosen by --seed
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
     /// By which the sample is chosen
-    #[arg(long, value_name = "N", default_value = "0", requires = "limit")]
+    #[arg(long, value_name = "N", default_value = "0", requires = "limit", allow_negative_numbers = true)]
     seed: u64,
     /// The most that are confirmed, one of each step and what it spoils
     #[arg(long, value_name = "N", default_value = "8")]
@@ -285,7 +285,7 @@ fn begin(
         return nothing(format!("the build after `{name}` runs no {such}step that changes a file"));
     }
     let chosen = match args.limit {
-        Some(limit) => sample(all, limit, args.seed),
+        Some(limit) => sample(all, limit as usize, args.seed),
         None => all,
     };
     let outcome = Outcome::Untried { why: LISTED.into() };
@@ -468,6 +468,8 @@ fn conclude(
         report.notes.push(format!("to keep it, under the edit: {}", first.interrupt.toml()));
     }
     let some = wrong.next().is_some();
+    let untried = work.sweep.count(|it| matches!(it, Outcome::Untried { .. }));
+    let compared = work.sweep.count(|it| !matches!(it, Outcome::Untried { .. } | Outcome::Unreached)) as u64;
     let tolerated = own().next().is_some() && own().all(|scenario| scenario.verdict == Verdict::Passed);
     if some && tolerated && report.findings.is_empty() {
         report.notes.push(format!("{ATTENTION}what went wrong did not once more: it depends on the order of jobs"));
@@ -480,9 +482,20 @@ fn conclude(
         }
         None if interrupted => Verdict::Interrupted,
         None if some && (!tolerated || report.findings.is_empty()) => Verdict::Failed,
+        None if untried > 0 && !args.list => {
+            report.reason = Some(format!("{untried} of {} interruptions could not be tried", work.sweep.points.len()));
+            report.hint = Some("give it more room (--scratch, `limits.disk`) or time (`limits.timeout`)".into());
+            Verdict::Inconclusive
+        }
+        None if compared == 0 && !args.list => {
+            report.reason = Some("no interruption was come to".into());
+            report.hint =
+                Some("fewer jobs have one order of steps: --jobs 1; --list shows what would be interrupted".into());
+            Verdict::Inconclusive
+        }
         None => Verdict::Passed,
     };
-    report.compared = work.sweep.count(|it| !matches!(it, Outcome::Untried { .. } | Outcome::Unreached)) as u64;
+    report.compared = compared;
     report.seconds += work.seconds;
     report.sweep = Some(work.sweep);
 }

@@ -154,6 +154,7 @@ fn reproduced(confirmation: &Confirmation, place: &str) -> String {
     match confirmation.outcome {
         Outcome::Confirmed => format!("confirmed by {place}/reproduce.sh"),
         Outcome::NotSeen => format!("not confirmed by its reproducer {place}/reproduce.sh, which was run"),
+        Outcome::NotRun if why.starts_with("it ") => format!("not confirmed: {place}/reproduce.sh was run: {why}"),
         Outcome::NotRun => format!("not run: {place}/reproduce.sh ({why})"),
         Outcome::NoScript => format!("no reproducer ({why}); the mail is {place}/mail.txt"),
     }

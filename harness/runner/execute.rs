@@ -20,7 +20,7 @@ use super::traces::Traces;
 use super::{Built, Chain, Event, MAX_NOOPS, Mode, Observer, PlannedBuild, Preparation, Role, Seen, Status};
 use crate::sandbox;
 use crate::sandbox::memory::Group;
-use crate::scenario::{Experiment, Interrupt, OracleWhen, Scenario, Tier};
+use crate::scenario::{Experiment, HOST_NAME, Interrupt, OracleWhen, Scenario, Tier, UMASK};
 use crate::trace::{Disturb, What};
 use crate::tree::source::Part;
 use crate::tree::{State, TreePlan};
@@ -431,13 +431,13 @@ impl Runner<'_> {
 
     /// The host's name, as the build sees it.
     pub(super) fn hostname(&self, varied: bool) -> String {
-        self.experiment(varied).and_then(|experiment| experiment.hostname.clone()).unwrap_or_else(|| "repro".into())
+        self.experiment(varied).and_then(|experiment| experiment.hostname.clone()).unwrap_or_else(|| HOST_NAME.into())
     }
 
     /// The umask of a build's commands.
     pub(super) fn umask(&self, varied: bool) -> u32 {
         let umask = self.experiment(varied).and_then(|experiment| experiment.umask.as_deref());
-        umask.and_then(crate::scenario::parse_mode).unwrap_or(super::script::UMASK)
+        umask.and_then(crate::scenario::parse_mode).unwrap_or(UMASK)
     }
 
     /// Whether address spaces of a build are random: where that is varied, only in builds that vary it.

@@ -6,9 +6,6 @@ use std::collections::BTreeMap;
 use super::command::{Maker, quote, shown, single};
 use crate::scenario::{Experiment, parse_mode};
 
-/// The umask of builds that do not vary it.
-pub(super) const UMASK: u32 = 0o022;
-
 /// The build as a script: in its sandbox as it is, elsewhere with the places of the trees as arguments.
 pub(super) fn script(
     maker: &Maker<'_>,
@@ -45,7 +42,7 @@ pub(super) fn script(
         text.push_str(&format!("{line}\n"));
     }
     let umask = experiment.filter(|_| varied).and_then(|experiment| parse_mode(experiment.umask.as_deref()?));
-    text.push_str(&format!("umask {:03o}\nrun() {{\n", umask.unwrap_or(UMASK)));
+    text.push_str(&format!("umask {:03o}\nrun() {{\n", umask.unwrap_or(crate::scenario::UMASK)));
     text.push_str(if experiment.is_some_and(is_run_by) { "\t$with env -i \\\n" } else { "\tenv -i \\\n" });
     for (name, value) in env {
         text.push_str(&format!("\t\t{name}={} \\\n", single(value)));

@@ -26,6 +26,12 @@ impl Status {
     pub fn ok(&self) -> bool {
         *self == Self::Ok
     }
+
+    /// Whether the harness stopped it, for a reason that is none of the build's: then it says nothing of the build.
+    #[must_use]
+    pub fn was_stopped(&self) -> bool {
+        matches!(self, Self::Timeout(_) | Self::DiskFull(_))
+    }
 }
 
 impl std::fmt::Display for Status {

@@ -4,7 +4,7 @@ mod tools;
 
 use super::document::{Document, Key};
 use super::error::{Errors, Problem};
-use super::{Change, Fault, Interrupt, Moment, Scenario, Whom};
+use super::{Change, Experiment, Fault, HOST_NAME, Interrupt, Moment, OBJ, SRC, Scenario, UMASK, Whom};
 use crate::key_path;
 
 /// Variables by which make takes options and further makefiles (GNU make manual, "Variables Used by Implicit Rules"
@@ -14,6 +14,8 @@ const MAKES_OWN: &[&str] =
 
 /// Directories that the sandbox itself fills.
 const SYSTEM: &[&str] = &["/proc", "/sys", "/dev"];
+/// Directories of the system that a tree in their place would hide.
+const HIDES: &[&str] = &["/", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/build"];
 
 /// Bytes of the longest host name: `__NEW_UTS_LEN` in include/uapi/linux/utsname.h.
 const HOST_NAME_MOST: usize = 64;
@@ -122,6 +124,10 @@ impl Checker<'_> {
 
     fn tree(&mut self, scenario: &Scenario) {
         let tree = &scenario.tree;
+        if ["/", "/proc", "/sys", "/dev"].contains(&tree.srctree.trim_end_matches('/')) || tree.srctree == "/" {
+            let message = format!("`{}` is the system's own, and no source tree", tree.srctree);
+            self.fault(&key_path!["tree", "srctree"], message, "the directory of the tree");
+        }
         if tree.srctree.is_empty() {
             self.fault(
                 &key_path!["tree", "srctree"],
@@ -150,14 +156,18 @@ impl Checker<'_> {
                 .flat_map(|e| [("experiment", "srctree", &e.srctree), ("experiment", "objtree", &e.objtree)]),
         );
         for (table, key, place) in places {
-            let system = |place: &str| SYSTEM.iter().any(|dir| std::path::Path::new(place).starts_with(dir));
+            let system = |place: &str| {
+                let place = std::path::Path::new(place);
+                SYSTEM.iter().any(|dir| place.starts_with(dir))
+                    || HIDES.iter().any(|dir| place == std::path::Path::new(dir))
+            };
             if let Some(place) = place
                 && (!place.starts_with('/') || path_fault(&place[1..]).is_some() || system(place))
             {
                 self.fault(
                     &key_path![table, key],
                     format!(
-                        "`{place}` is no absolute path at which a tree can be, such as none below /proc, /sys or /dev"
+                        "`{place}` is no absolute path at which a tree can be: not below /proc, /sys or /dev, nor in place of the system's own"
                     ),
                     "e.g. `/build/elsewhere/src`",
                 );
@@ -256,6 +266,7 @@ impl Checker<'_> {
                 let hint = "have `jobs` be two or more, or leave it away";
                 self.fault(&key_path!["experiment", "shuffle"], "one job has one order", hint);
             }
+            self.varies(scenario, experiment);
             if experiment.group == Some(u32::MAX) {
                 let hint = "it stands for none (setresgid(2)); any smaller number";
                 self.fault(&key_path!["experiment", "group"], "no group has this number", hint);
@@ -267,6 +278,28 @@ impl Checker<'_> {
             for (name, value) in &experiment.env {
                 self.environment(&key_path!["experiment", "env", name.as_str()], name, value);
             }
+        }
+    }
+
+    /// What the second build is told to do otherwise is not what the first does.
+    fn varies(&mut self, scenario: &Scenario, experiment: &Experiment) {
+        let src = scenario.tree.at.as_deref().unwrap_or(SRC);
+        let mode = |text: &String| super::parse_mode(text);
+        let same = [
+            ("srctree", experiment.srctree.as_deref() == Some(src)),
+            ("objtree", experiment.objtree.as_deref() == Some(OBJ)),
+            ("hostname", experiment.hostname.as_deref() == Some(HOST_NAME)),
+            ("umask", experiment.umask.as_ref().and_then(mode) == Some(UMASK)),
+            ("jobs", experiment.jobs.is_some() && experiment.jobs == scenario.make.jobs),
+            ("random_addresses", experiment.random_addresses == Some(false) && experiment.variations().is_empty()),
+        ];
+        for (key, _) in same.into_iter().filter(|(_, same)| *same) {
+            let hint = "name another value, or leave it away: nothing would be varied";
+            self.fault(&key_path!["experiment", key], "the first build has the same", hint);
+        }
+        for (name, value) in experiment.env.iter().filter(|(name, value)| scenario.make.env.get(*name) == Some(value)) {
+            let message = format!("the first build has `{name}={value}` as well");
+            self.fault(&key_path!["experiment", "env", name.as_str()], message, "name another value, or leave it away");
         }
     }
 

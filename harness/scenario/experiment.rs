@@ -58,6 +58,15 @@ pub struct Experiment {
     pub changes: Vec<String>,
 }
 
+/// Where builds see the source tree if the scenario does not say otherwise.
+pub(crate) const SRC: &str = "/build/src";
+/// Where they see the object tree.
+pub(crate) const OBJ: &str = "/build/obj";
+/// The host name that they see.
+pub(crate) const HOST_NAME: &str = "repro";
+/// The umask of their commands.
+pub(crate) const UMASK: u32 = 0o022;
+
 /// What is varied by [`Start::Later`].
 pub const LATER: &str = "a start in another minute";
 

@@ -21,6 +21,8 @@ const IDLE_FILES: &[&str] = &["Makefile"];
 /// How many steps are named.
 const NAMED_STEPS: usize = 20;
 
+/// How many times longer than a whole build one may take that is only slow.
+const SLOWER: u64 = 4;
 /// How many files that a no-op wrote are named: they stand in one line.
 const NAMED_FILES: usize = 6;
 
@@ -149,6 +151,12 @@ fn same_but_for(record: &ScenarioRecord) -> fn(&Artifact, &Artifact) -> bool {
     }
 }
 
+/// Whether a build that was stopped for its time was rather waiting for something than slow: one that makes all of it took a
+/// small part of that time.
+pub(super) fn hangs(build: &BuildRecord, whole: &BuildRecord) -> bool {
+    matches!(build.status, Status::Timeout(seconds) if whole.wall_ms.saturating_mul(SLOWER) < seconds.saturating_mul(1000))
+}
+
 fn same(a: &Artifact, b: &Artifact) -> bool {
     a.sha256 == b.sha256 && a.mode == b.mode
 }
@@ -156,16 +164,8 @@ fn same(a: &Artifact, b: &Artifact) -> bool {
 impl Comparison {
     /// A clean build by itself: it must work, and must not hold what no build should make.
     fn clean(&mut self, record: &ScenarioRecord, build: &BuildRecord) {
-        match &build.status {
-            Status::Ok => {}
-            Status::Timeout(_) => {
-                let finding = self.failed_build(record, FindingName::BuildTimeout, build);
-                self.findings.push(finding);
-            }
-            _ => {
-                let finding = self.failed_build(record, FindingName::BuildFailed, build);
-                self.findings.push(finding);
-            }
+        if !build.status.ok() {
+            self.unbuilt(record, build);
         }
         if build.role != Role::Experiment {
             for artifact in &build.artifacts {
@@ -220,6 +220,16 @@ impl Comparison {
         finding.detail.extend(build.log_tail.iter().map(|line| format!("| {line}")));
         finding.detail.push(format!("the whole log: {}", build.log));
         finding
+    }
+
+    /// A build of which nothing can be said.
+    fn unbuilt(&mut self, record: &ScenarioRecord, build: &BuildRecord) {
+        let name = match build.status {
+            Status::Timeout(_) => FindingName::BuildTimeout,
+            _ => FindingName::BuildFailed,
+        };
+        let finding = self.failed_build(record, name, build);
+        self.findings.push(finding);
     }
 
     /// Two clean builds of the same sources.
@@ -292,6 +302,9 @@ impl Comparison {
         if !before.status.ok() {
             return;
         }
+        if noop.status.was_stopped() && !hangs(noop, before) {
+            return self.unbuilt(record, noop);
+        }
         if !noop.status.ok() {
             let mut finding = self.failed_build(record, FindingName::RebuildFailed, noop);
             finding.summary = format!("nothing was changed, and the build {}", noop.status);
@@ -350,6 +363,12 @@ impl Comparison {
     ) {
         match (incremental.status.ok(), oracle.status.ok()) {
             (true, true) => {}
+            (_, false) if oracle.status.was_stopped() || matches!(oracle.status, Status::Unseen(_)) => {
+                return self.unbuilt(record, oracle);
+            }
+            (false, true) if incremental.status.was_stopped() && !hangs(incremental, oracle) => {
+                return self.unbuilt(record, incremental);
+            }
             (false, true) => {
                 let mut finding = self.failed_build(record, FindingName::RebuildFailed, incremental);
                 finding.summary = format!("the incremental build {}; a clean build works", incremental.status);
@@ -366,15 +385,7 @@ impl Comparison {
                 return;
             }
             // Two builds that fail alike agree in nothing.
-            (false, false) => {
-                let name = match oracle.status {
-                    Status::Timeout(_) => FindingName::BuildTimeout,
-                    _ => FindingName::BuildFailed,
-                };
-                let finding = self.failed_build(record, name, oracle);
-                self.findings.push(finding);
-                return;
-            }
+            (false, false) => return self.unbuilt(record, oracle),
         }
         let config = |build: &BuildRecord| build.files.get(".config").copied();
         if config(incremental).is_some() && config(oracle).is_some() && config(incremental) != config(oracle) {

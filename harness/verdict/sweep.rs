@@ -163,8 +163,15 @@ pub fn outcome(
     ignore: &[Ignore],
     already: &[String],
 ) -> Outcome {
+    let stopped = |build: &BuildRecord| {
+        let hangs = super::compare::hangs(build, oracle);
+        (build.status.was_stopped() && !hangs).then(|| format!("the build {}", build.status))
+    };
     if interrupted.interrupted.is_none() {
-        return Outcome::Unreached;
+        return stopped(interrupted).map_or(Outcome::Unreached, |why| Outcome::Untried { why });
+    }
+    if let Some(why) = stopped(next) {
+        return Outcome::Untried { why };
     }
     if !next.status.ok() {
         return Outcome::Stuck;

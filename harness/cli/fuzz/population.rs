@@ -47,10 +47,16 @@ pub(super) fn of(
         };
         String::from_utf8(bytes).ok().filter(|text| text.len() <= LARGEST)
     };
+    let seen: BTreeSet<String> = read(record).collect();
     let files: BTreeMap<String, String> = names
         .into_iter()
         .filter_map(|path| text(&path).map(|text| (path, text)))
-        .filter(|(path, text)| texts::kind(path, text).is_some())
+        .filter(|(path, text)| match texts::kind(path, text) {
+            None => false,
+            // A program or a text that no step reads makes no difference.
+            Some(Kind::Script | Kind::Data) => seen.is_empty() || seen.contains(path),
+            Some(_) => true,
+        })
         .collect();
     let symbols = if kbuild { symbols(scenario, plan, lower, &files) } else { BTreeMap::new() };
     Population {

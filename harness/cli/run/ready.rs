@@ -198,7 +198,13 @@ impl Run<'_> {
         }
         if needed.saturating_add(RESERVE) > free {
             return Err(CliError::host(
-                format!("about {} MiB are needed in `{}`, {} MiB are free", mib(needed), scratch.display(), mib(free)),
+                format!(
+                    "about {} MiB are needed in `{}`, and {} MiB that stay free; {} MiB are free",
+                    mib(needed),
+                    scratch.display(),
+                    mib(RESERVE),
+                    mib(free)
+                ),
                 "free some space, or choose another place by --scratch DIR",
             ));
         }

@@ -155,7 +155,7 @@ pub enum SourceError {
         what: &'static str,
     },
     /// A directory that is no kernel source.
-    #[error("`{}` is no kernel source: {missing}", path.display())]
+    #[error("`{}` is no kernel source: {missing}; another tree that make builds has `kind = \"make\"`", path.display())]
     NotATree {
         /// The directory.
         path: PathBuf,
