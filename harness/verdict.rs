@@ -10,6 +10,7 @@ use crate::artifact::record::{Confirmation, Ended, ScenarioRecord};
 use crate::scenario::{Class, FindingName};
 
 mod absent;
+pub mod alarm;
 pub mod audit;
 pub mod bisect;
 mod cause;
@@ -18,6 +19,7 @@ mod expect;
 pub mod fuzz;
 mod guilt;
 mod hazard;
+pub mod history;
 pub mod random;
 mod replays;
 pub mod review;
