@@ -104,6 +104,7 @@ fn cell(
         alarms: PastAlarm::of_all(&scenario.findings),
         kernel: scenario.kernel.clone(),
         source: scenario.source.clone(),
+        read: record.and_then(read),
         scenario: record.and_then(|it| serde_json::to_vec(&it.scenario).ok()).map(|text| Digest::of(&text)),
         tools,
         fingerprint,
@@ -118,6 +119,17 @@ fn cell(
             .collect(),
         figures: figures(scenario, record),
     }
+}
+
+/// Which files of the sources the steps of the first clean build read, with what was in them.
+fn read(record: &ScenarioRecord) -> Option<Digest> {
+    let build = record.builds.iter().find(|build| build.role == Role::Control && build.mode == Mode::Clean)?;
+    let inputs = record.traces.get(&build.id)?.steps.iter().flat_map(|step| &step.inputs);
+    let own = inputs.filter(|input| input.path.starts_with("src/"));
+    let all: BTreeMap<&str, Option<String>> =
+        own.map(|input| (&*input.path, input.sha256.as_ref().map(ToString::to_string))).collect();
+    let line = |(path, digest): (&str, Option<String>)| format!("{path}\0{}\n", digest.unwrap_or_default());
+    Some(Digest::of(all.into_iter().map(line).collect::<String>().as_bytes()))
 }
 
 fn millis(seconds: f64) -> u64 {
@@ -141,7 +153,7 @@ fn figures(scenario: &ScenarioReport, record: Option<&ScenarioRecord>) -> Figure
         // Those of one command are one finding, and the others are folded under it.
         needless_steps: built.then(|| costs().filter(needless).map(|finding| 1 + finding.folded.len() as u64).sum()),
         objtree_bytes: clean.map(|build| build.objtree_bytes).filter(|bytes| *bytes > 0),
-        module_bytes: modules,
+        module_bytes: modules.filter(|bytes| *bytes > 0),
         vmlinux_bytes: clean.and_then(|build| build.artifact("vmlinux")).map(|artifact| artifact.size),
     }
 }
@@ -166,6 +178,7 @@ pub fn since_when(first: &When, runs: usize) -> String {
 /// What is said of an alarm in a cell, in a few words.
 fn tag(alarm: &AlarmSince, cell: &CellAlarm) -> String {
     let flaky = if cell.flaky { "flaky, " } else { "" };
+    let transient = if alarm.transient { ", differs from build to build" } else { "" };
     let here = match cell.state {
         State::Still => since_when(&cell.first, cell.runs),
         State::New => "new".into(),
@@ -176,7 +189,7 @@ fn tag(alarm: &AlarmSince, cell: &CellAlarm) -> String {
     } else {
         String::new()
     };
-    format!("{flaky}{here}{elsewhere}")
+    format!("{flaky}{here}{transient}{elsewhere}")
 }
 
 /// How many alarms are what, in a sentence; nothing if there are none.
@@ -232,16 +245,8 @@ fn flaky(since: &Since) -> impl Iterator<Item = &CellTrend> {
 /// How often a cell that comes and goes was tried, and with what result.
 #[must_use]
 pub fn tries(cell: &CellTrend) -> String {
-    match cell.tried {
-        0 | 1 => "not the same from build to build".into(),
-        tried => {
-            format!(
-                "with the same inputs {} of the last {tried} runs passed, {} failed",
-                cell.passed,
-                tried - cell.passed
-            )
-        }
-    }
+    let CellTrend { tried, passed, .. } = cell;
+    format!("with the same inputs {passed} of the last {tried} runs passed, {} failed", tried.saturating_sub(*passed))
 }
 
 /// What a run says over those before, in lines for people; the first is the sentence.
@@ -347,8 +352,9 @@ pub fn time(millis: u64) -> String {
 pub fn moves(moved: Moved, is_time: bool) -> String {
     let told = |number| if is_time { time(number) } else { bytes(number) };
     let Moved { first, last, least, most } = moved;
-    if least == most {
-        return told(last);
+    if told(least) == told(most) {
+        // A few bytes of many are of interest, a few milliseconds are not.
+        return if is_time || first == last { told(last) } else { format!("{first} → {last} B") };
     }
     format!("{} → {} ({} to {})", told(first), told(last), told(least), told(most))
 }

@@ -86,6 +86,10 @@ pub struct PastCell {
     pub kernel: Option<String>,
     /// What identifies its sources.
     pub source: String,
+    /// SHA-256 over the files of the sources that steps of the first clean build read, with their digests; `None` where it was not
+    /// traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<Digest>,
     /// SHA-256 of the scenario as it was run; `None` where there was no record of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenario: Option<Digest>,
@@ -144,7 +148,7 @@ pub struct PastAlarm {
     pub class: Class,
     /// How it stood to what the scenario says.
     pub standing: PastStanding,
-    /// Whether it differs from build to build by itself: another build of the same did not show it, or showed something else.
+    /// Whether it differs from build to build by itself: further builds, in which nothing was varied, differed in it as well.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub transient: bool,
 }

@@ -60,4 +60,10 @@ fn figures_are_told_in_units_for_people() {
     assert_eq!([0, 1_500, 150_000, 7_200_000].map(time), ["0 ms", "1.5 s", "2.5 min", "2.0 h"]);
     let moved = Moved::of(&[Some(1_500), None, Some(900), Some(1_200)]).expect("numbers");
     assert_eq!(moves(moved, true), "1.5 s → 1.2 s (900 ms to 1.5 s)");
+    let moved = |first, last| Moved::of(&[Some(first), Some(last)]).expect("numbers");
+    assert_eq!(moves(moved(75_432, 75_420), false), "75432 → 75420 B");
+    assert_eq!(
+        (moves(moved(75_432, 75_432), false), moves(moved(5_610, 5_640), true)),
+        ("75.4 kB".into(), "5.6 s".into())
+    );
 }

@@ -26,6 +26,7 @@ pub(super) fn tagged(report: &Report, scenario: usize, finding: &Finding) -> Mar
         @if let Some((alarm, _)) = own {
             @let new = alarm.cells.iter().filter(|cell| cell.state != State::Still).count();
             " " span class={ "tag " (class(alarm)) } { (word(alarm)) }
+            @if alarm.transient { " " span.tag.flaky { "TRANSIENT" } }
             @if alarm.state == State::Still {
                 " " span.standing { (since_when(&alarm.first, alarm.runs))
                     @if new > 0 { ", new in " (new) @if new == 1 { " scenario" } @else { " scenarios" } } }
@@ -189,14 +190,17 @@ fn picture(what: &str, numbers: &[Option<u64>], is_time: bool) -> Markup {
     }
 }
 
-/// Where each number is: the least at the bottom, the most at the top; what does not move is in the middle.
+/// Where each number is: the least at the bottom, the most at the top. What moves by less than a fiftieth does not fill the height,
+/// and what does not move is in the middle.
 fn points(numbers: &[Option<u64>], moved: Moved) -> Vec<(u64, u64)> {
     let (width, height) = (u64::from(SIZE.0 - 2 * EDGE), u64::from(SIZE.1 - 2 * EDGE));
     let steps = (numbers.len() as u64).saturating_sub(1).max(1);
-    let span = u128::from(moved.most - moved.least);
+    let own = u128::from(moved.most - moved.least);
+    let span = own.max(u128::from(moved.most / 50));
+    let below = (span - own) / 2;
     let place = |(at, number): (u64, &Option<u64>)| {
         let number = (*number)?;
-        let up = (u128::from(number - moved.least) * u128::from(height)).checked_div(span);
+        let up = ((u128::from(number - moved.least) + below) * u128::from(height)).checked_div(span);
         let up = up.and_then(|up| u64::try_from(up).ok()).unwrap_or(height / 2);
         Some((u64::from(EDGE) + at * width / steps, u64::from(EDGE) + height - up))
     };
@@ -212,6 +216,7 @@ mod tests {
         let of = |numbers: &[Option<u64>]| points(numbers, Moved::of(numbers).expect("numbers"));
         assert_eq!(of(&[Some(10), None, Some(20)]), [(4, 22), (116, 4)]);
         assert_eq!(of(&[Some(7), Some(7)]), [(4, 13), (116, 13)]);
+        assert_eq!(of(&[Some(100_000), Some(100_200)]), [(4, 14), (116, 13)], "two thousandths");
         assert_eq!(of(&[Some(0), Some(u64::MAX)]), [(4, 22), (116, 4)]);
         assert_eq!(of(&[Some(1)]), [(4, 13)]);
     }

@@ -9,6 +9,8 @@ use super::{PastCell, PastRun};
 
 /// How many files are named.
 const NAMED: usize = 12;
+/// What is not known of sources that are a plain directory; what steps read of them is.
+const DIRECTORY: &str = "makefiles and all that no step reads in the directory of the sources";
 
 /// What is recorded and is not the same in two runs of a cell.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -52,6 +54,8 @@ pub enum What {
     Kernel,
     /// What identifies the sources: a commit, a package's version, a digest.
     Sources,
+    /// The files of the sources that steps of the first clean build read, by their digest.
+    Read,
     /// The scenario as it is run, by its digest.
     Scenario,
     /// A program of the toolchain.
@@ -68,7 +72,8 @@ impl Changed {
     /// Whether all that goes into a build is the same, as far as it is recorded.
     #[must_use]
     pub fn same_inputs(&self) -> bool {
-        self.what.iter().all(|change| change.what == What::Host)
+        let same = self.what.iter().all(|change| change.what == What::Host);
+        same && !self.not_recorded.iter().any(|what| what == DIRECTORY)
     }
 }
 
@@ -78,13 +83,14 @@ impl fmt::Display for Change {
         out.write_str(match self.what {
             What::Kernel => "kernel",
             What::Sources => "sources",
+            What::Read => "what steps read of the sources",
             What::Scenario => "the scenario",
             What::Tool | What::File => name.unwrap_or("a tool"),
             What::Harness => "kbuild-repro",
             What::Host => "host",
         })?;
         match (&self.from, &self.to) {
-            _ if self.what == What::Scenario => out.write_str(" was changed"),
+            _ if matches!(self.what, What::Scenario | What::Read) => out.write_str(" was changed"),
             (Some(from), Some(to)) if from != to => {
                 write!(out, "{} {from} → {to}", if self.what == What::Tool { ":" } else { "" })
             }
@@ -127,6 +133,13 @@ pub(super) fn between(before: (&PastRun, &PastCell), after: (&PastRun, &PastCell
     }
     if old.source != new.source {
         add(What::Sources, None, Some(&old.source), Some(&new.source));
+    }
+    // Where the commit is another, that is the better word for it.
+    if let (Some(a), Some(b)) = (&old.read, &new.read)
+        && a != b
+        && old.source == new.source
+    {
+        add(What::Read, None, Some(&a.short()), Some(&b.short()));
     }
     if let (Some(a), Some(b)) = (&old.scenario, &new.scenario)
         && a != b
@@ -174,7 +187,7 @@ pub(super) fn between(before: (&PastRun, &PastCell), after: (&PastRun, &PastCell
     }
     // A directory is known by its name.
     if new.source == "directory" || new.source.starts_with('/') {
-        changed.not_recorded.push("what is in the directory of the sources".into());
+        changed.not_recorded.push(DIRECTORY.into());
     }
     changed
 }

@@ -80,8 +80,10 @@ pub struct AlarmSince {
     pub first: When,
     /// How many these are.
     pub runs: usize,
-    /// Whether it comes and goes though nothing changes, or is not the same from build to build.
+    /// Whether it comes and goes though nothing changes.
     pub flaky: bool,
+    /// Whether builds of this very run, one like the other, differ in it.
+    pub transient: bool,
     /// Where it is.
     pub cells: Vec<CellAlarm>,
     /// What changed since the last run without it, in the first cell where it is new.
@@ -229,7 +231,7 @@ impl History<'_> {
             state: State::First,
             first: When::of(now.0),
             runs: 1,
-            flaky: alarm.transient || comes_and_goes(same, &alarm.identity),
+            flaky: comes_and_goes(same, &alarm.identity),
         };
         let mut without = None;
         for (run, cell) in self.of_cell(id, at).skip(1) {
@@ -260,6 +262,7 @@ impl History<'_> {
                 first: own.first.clone(),
                 runs: own.runs,
                 flaky: own.flaky,
+                transient: alarm.transient,
                 cells: vec![own],
                 changed,
             });
@@ -272,6 +275,7 @@ impl History<'_> {
             _ => State::First,
         };
         have.flaky |= own.flaky;
+        have.transient |= alarm.transient;
         if own.first < have.first {
             have.first = own.first.clone();
         }
@@ -291,7 +295,7 @@ impl History<'_> {
                     continue;
                 }
                 seen.push(&alarm.identity);
-                let flaky = alarm.transient || comes_and_goes(same, &alarm.identity);
+                let flaky = comes_and_goes(same, &alarm.identity);
                 let (last, runs) = (When::of(run), self.in_a_row(at, id, &alarm.identity));
                 match gone.iter_mut().find(|have| have.identity.is(&alarm.identity)) {
                     Some(have) => {
@@ -348,11 +352,11 @@ fn comes_and_goes(same: &[At<'_>], identity: &Identity) -> bool {
     turns(&seen) >= 2
 }
 
-/// Whether a verdict did, or one run alone came to two answers.
-pub(super) fn is_flaky(now: At<'_>, same: &[At<'_>]) -> bool {
+/// Whether a verdict did.
+pub(super) fn is_flaky(same: &[At<'_>]) -> bool {
     let real = same.iter().filter(|(_, cell)| cell.is_real());
     let verdicts: Vec<Verdict> = real.map(|(_, cell)| cell.verdict).collect();
-    turns(&verdicts) >= 2 || now.1.alarms.iter().any(|alarm| alarm.counts() && alarm.transient)
+    turns(&verdicts) >= 2
 }
 
 fn turns<T: PartialEq>(row: &[T]) -> usize {

@@ -12,7 +12,7 @@ pub const SHOWN: usize = 30;
 
 /// What the characters of a sequence of verdicts mean.
 pub const LEGEND: &str =
-    ". passed  F failed  ~ not the same from build to build  ? inconclusive  s skipped  i interrupted  E error";
+    ". passed · F failed · ~ not the same from build to build · ? inconclusive · s skipped · i interrupted · E error";
 
 /// A cell over the runs that had it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,8 +30,7 @@ pub struct CellTrend {
     /// Its verdicts, the latest last, in characters: `.` passed, `F` failed, `~` not the same from build to build, `?` inconclusive,
     /// `s` skipped, `i` interrupted, `E` error.
     pub verdicts: String,
-    /// Whether the verdict changes back and forth with the same sources, toolchain, scenario and kbuild-repro; or one run alone
-    /// came to two answers.
+    /// Whether the verdict changes back and forth with the same sources, toolchain, scenario and kbuild-repro.
     pub flaky: bool,
     /// How many of the last ten runs had the same inputs and came to its end, this one included: it was tried so often.
     pub tried: usize,
@@ -129,7 +128,7 @@ pub(super) fn of(history: &History<'_>, now: At<'_>, at: usize, same: &[At<'_>])
         before: before.map(|(_, cell)| cell.verdict),
         last: before.map(|(run, _)| When::of(run)),
         verdicts: verdicts.into_iter().rev().collect(),
-        flaky: is_flaky(now, same),
+        flaky: is_flaky(same),
         tried: tried().count(),
         passed: tried().filter(|(_, cell)| cell.verdict == Verdict::Passed).count(),
         trend,
