@@ -249,14 +249,21 @@ impl PastRun {
     }
 
     fn tools<'r>(&'r self, cell: &'r PastCell) -> BTreeMap<&'r str, &'r PastTool> {
-        let tools = cell.tools.iter().filter_map(|number| self.tools.get(*number as usize));
-        tools.map(|tool| (tool.name.as_str(), tool)).collect()
+        self.tool_list(cell).map(|tool| (tool.name.as_str(), tool)).collect()
+    }
+
+    fn tool_list<'r>(&'r self, cell: &'r PastCell) -> impl Iterator<Item = &'r PastTool> {
+        cell.tools.iter().filter_map(|number| self.tools.get(*number as usize))
+    }
+
+    fn file_list<'r>(&'r self, cell: &'r PastCell) -> impl Iterator<Item = &'r (String, Option<Digest>)> {
+        let set = cell.fingerprint.and_then(|number| self.fingerprints.get(number as usize));
+        set.into_iter().flatten().filter_map(|number| self.files.get(*number as usize))
     }
 
     fn files<'r>(&'r self, cell: &'r PastCell) -> Option<BTreeMap<&'r str, Option<Digest>>> {
-        let set = self.fingerprints.get(cell.fingerprint? as usize)?;
-        let files = set.iter().filter_map(|number| self.files.get(*number as usize));
-        Some(files.map(|(path, digest)| (path.as_str(), *digest)).collect())
+        cell.fingerprint?;
+        Some(self.file_list(cell).map(|(path, digest)| (path.as_str(), *digest)).collect())
     }
 }
 

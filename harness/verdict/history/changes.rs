@@ -120,6 +120,26 @@ impl fmt::Display for Changed {
     }
 }
 
+/// Whether all that goes into the builds of two runs of a cell is the same, as far as it is recorded.
+pub(super) fn same_inputs(before: (&PastRun, &PastCell), after: (&PastRun, &PastCell)) -> bool {
+    // Most cells of most nights are plainly the same, and there are thousands.
+    !is_directory(after.1) && plainly(before, after) || between(before, after).same_inputs()
+}
+
+/// Whether tools and files are the same in the same order, and the rest is.
+fn plainly((old_run, old): (&PastRun, &PastCell), (new_run, new): (&PastRun, &PastCell)) -> bool {
+    let own = |run: &PastRun, cell: &PastCell| (cell.read, cell.scenario, run.harness == new_run.harness);
+    own(old_run, old) == own(new_run, new)
+        && (&old.kernel, &old.source) == (&new.kernel, &new.source)
+        && old_run.tool_list(old).eq(new_run.tool_list(new))
+        && old_run.file_list(old).eq(new_run.file_list(new))
+}
+
+/// Whether the sources are known by the name of their directory alone.
+fn is_directory(cell: &PastCell) -> bool {
+    cell.source == "directory" || cell.source.starts_with('/')
+}
+
 /// What changed from one run of a cell to another.
 pub(super) fn between(before: (&PastRun, &PastCell), after: (&PastRun, &PastCell)) -> Changed {
     let mut changed = Changed::default();
@@ -186,7 +206,7 @@ pub(super) fn between(before: (&PastRun, &PastCell), after: (&PastRun, &PastCell
         changed.not_recorded.push("the scenario".into());
     }
     // A directory is known by its name.
-    if new.source == "directory" || new.source.starts_with('/') {
+    if is_directory(new) {
         changed.not_recorded.push(DIRECTORY.into());
     }
     changed

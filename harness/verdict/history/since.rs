@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::changes::{Changed, between};
+use super::changes::{Changed, between, same_inputs};
 use super::trend::{self, CellTrend};
 use super::{History, Identity, PastAlarm, PastCell, PastRun, PastStanding};
 use crate::scenario::Class;
@@ -341,7 +341,7 @@ impl History<'_> {
     /// Of the last runs of a cell those with what this one was made from, the latest first, this one included.
     fn same_inputs<'h>(&'h self, at: usize, now: At<'h>) -> Vec<At<'h>> {
         let last = self.of_cell(&now.1.id, at).take(WINDOW);
-        last.filter(|before| std::ptr::eq(before.1, now.1) || between(*before, now).same_inputs()).collect()
+        last.filter(|before| std::ptr::eq(before.1, now.1) || same_inputs(*before, now)).collect()
     }
 }
 
