@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
 use super::amounts::{parse_size, parse_time};
@@ -39,7 +40,7 @@ Shown are the last 30 runs; --runs and --since choose others.";
 pub(super) struct HistoryArgs {
     /// The directory of past runs. The report says what is new, still there and gone since the last of them; the verdict does not
     /// go by it
-    #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_HISTORY", help_heading = "History")]
+    #[arg(long, value_name = "DIR", env = "KBUILD_REPRO_HISTORY", value_parser = maybe_empty(), help_heading = "History")]
     history: Option<PathBuf>,
 }
 
@@ -91,6 +92,11 @@ struct AddArgs {
     what: Vec<PathBuf>,
     #[command(flatten)]
     enter: EnterArgs,
+}
+
+/// CI systems set a variable that nobody gave a value to an empty one.
+fn maybe_empty() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// `7d`, `2w`, or a time as elsewhere.

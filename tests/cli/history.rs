@@ -226,6 +226,9 @@ fn what_is_damaged_in_the_history_is_told_and_left_alone() {
     assert_eq!(names(&lab).len(), 5, "{:?}", names(&lab));
     assert!(lab.path("past/.tmp-now").exists() && !lab.path("past/.tmp-left").exists());
     lab.run(&["history", "past"]).exits(0).says(&["cut.json` is passed over"]);
+    // A variable that is empty is none.
+    let none = Ran::of(lab.command(&["judge"]).env("KBUILD_REPRO_HISTORY", "").output().expect("it starts")).exits(0);
+    assert!(!none.out.contains("since the last run"), "{none}");
     // What cannot be kept is said before anything is built.
     lab.write("file", "");
     let ran = lab.run(&["run", "scenarios/t", "--history", "file"]).exits(2).says(&["cannot write the history"]);
