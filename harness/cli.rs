@@ -25,6 +25,7 @@ mod error;
 mod explain;
 mod fingerprint;
 mod fuzz;
+mod history;
 pub mod host;
 mod judge;
 pub mod load;
@@ -93,6 +94,8 @@ enum Command {
     Judge(JudgeArgs),
     /// Make one report of the shards of a run, and say which are missing: `merge shard-1 shard-2`
     Merge(merge::MergeArgs),
+    /// Show what is new, still there and gone from run to run, and how times and sizes moved
+    History(history::ShowArgs),
     /// Print the digest of every toolchain file that a run's builds used, or how two runs differ in that
     Fingerprint(fingerprint::FingerprintArgs),
     /// Show the report of a recorded run again, or a finding as a mail or as a shell script: `report --mail 1`
@@ -101,7 +104,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Show what this host can do: tools with versions, namespaces, overlay, ptrace, disk
     Doctor(DoctorArgs),
-    /// Print the JSON schema of scenario files or of the report
+    /// Print the JSON schema of scenario files, of the report, or of a history
     Schema(SchemaArgs),
     /// Get a kernel source or a tool into the cache, e.g. `debian:6.12`, `tool:pahole-1.30`
     Fetch(FetchArgs),
@@ -189,6 +192,8 @@ pub struct RunArgs {
     pub(crate) matrix: load::MatrixArgs,
     #[command(flatten)]
     pub(crate) scale: shard::ShardArgs,
+    #[command(flatten)]
+    history: history::EnterArgs,
     /// End as `git bisect run` wants it: 0 without the finding, 1 with it, 125 where nothing can be said, 128 where something else is
     /// wrong. What scenarios list as known or expected does not count
     #[arg(long, help_heading = "Bisecting")]
@@ -207,6 +212,7 @@ Examples:
   kbuild-repro run 'graft/*@7.3' --pahole ~/base/build/pahole --pahole ~/next/build/pahole
   kbuild-repro run modules/clean --make 4.3,4.4 --compiler gcc,clang --make-jobs 1,4
   git bisect run kbuild-repro run relink.toml --bisect --finding expect.unmet    `bisect` does it all
+  kbuild-repro run --history /srv/history                   what is new, still there and gone since the last run
   kbuild-repro run --report junit=junit.xml --report ktap=run.ktap --report perfetto=builds.json
   kbuild-repro run --report github                          in a step of GitHub Actions
   kbuild-repro run --shard 2/4 --out shard-2                one of four parts; then `merge shard-*`
@@ -324,6 +330,8 @@ struct JudgeArgs {
     #[arg(long, value_name = "DIR")]
     snapshots: Option<PathBuf>,
     #[command(flatten)]
+    history: history::HistoryArgs,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
@@ -350,6 +358,8 @@ enum SchemaOf {
     Scenario,
     /// The JSON report
     Report,
+    /// What `history --format json` prints
+    History,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -449,8 +459,9 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
         Command::List(args) => check::list(&args, session),
         Command::Check(args) => check::check(&args.select, args.cache.as_deref(), args.format, session),
         Command::New(args) => new::new(&args, session),
-        Command::Judge(args) => judge::judge(args.run.as_deref(), args.snapshots.as_deref(), &args.output, session),
+        Command::Judge(args) => judge::judge(&args, session),
         Command::Merge(args) => merge::merge(&args, session),
+        Command::History(args) => history::history(&args, session),
         Command::Fingerprint(args) => fingerprint::fingerprint(&args, session),
         Command::Report(args) => report::report(&args, session),
         Command::Explain(args) => explain::explain(&args, session),
@@ -459,6 +470,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Result<u8, CliError>
             let schema = match args.of {
                 SchemaOf::Scenario => crate::scenario::json_schema(),
                 SchemaOf::Report => crate::report::json::schema(),
+                SchemaOf::History => crate::report::history::overview::schema(),
             };
             let text = serde_json::to_string_pretty(schema).map_err(CliError::internal)?;
             writeln!(session.out, "{text}")?;

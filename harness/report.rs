@@ -13,6 +13,7 @@ use crate::runner::Preparation;
 use crate::scenario::{Class, Tier};
 use crate::verdict::audit::Audit;
 use crate::verdict::fuzz::Fuzz;
+use crate::verdict::history::Since;
 use crate::verdict::sweep::Sweep;
 use crate::verdict::{Finding, Judgement, Standing, Verdict};
 
@@ -22,6 +23,7 @@ pub mod compare;
 pub mod explain;
 mod fuzz;
 pub mod github;
+pub mod history;
 pub mod html;
 pub mod json;
 pub mod junit;
@@ -77,6 +79,9 @@ pub struct Report {
     pub scenarios: Vec<ScenarioReport>,
     /// Findings about no scenario: snapshots that nothing declares.
     pub findings: Vec<Finding>,
+    /// What is new, still there and gone since earlier runs, where a history of them is kept. It is no part of the verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Since>,
 }
 
 /// What is to be said of one scenario.
@@ -180,6 +185,7 @@ pub fn report(
         shard: run.shard.clone(),
         scenarios,
         findings,
+        since: None,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::scenario::{Class, FindingName};
 use crate::tree::maintainers::Owners;
 
 mod absent;
+pub mod alarm;
 pub mod audit;
 pub mod bisect;
 mod cause;
@@ -19,6 +20,7 @@ mod expect;
 pub mod fuzz;
 mod guilt;
 mod hazard;
+pub mod history;
 mod owners;
 pub mod random;
 mod replays;

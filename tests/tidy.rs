@@ -177,8 +177,11 @@ fn kbuild_repro(arguments: &[&str]) -> String {
 
 #[test]
 fn the_published_schemas_are_current() {
-    let schemas =
-        [(&["schema"][..], "scenarios/schema.json"), (&["schema", "report"][..], "harness/report/report.schema.json")];
+    let schemas = [
+        (&["schema"][..], "scenarios/schema.json"),
+        (&["schema", "report"][..], "harness/report/report.schema.json"),
+        (&["schema", "history"][..], "harness/report/history.schema.json"),
+    ];
     for (arguments, file) in schemas {
         let published = fs::read_to_string(root().join(file)).unwrap_or_default();
         assert!(

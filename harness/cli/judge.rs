@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::output::show;
 use super::run::capture_without_tools;
 use super::state::find_run;
-use super::{CliError, OutputArgs, Session, snapshots};
+use super::{CliError, JudgeArgs, Session, snapshots};
 use crate::artifact::record::{RunRecord, ScenarioRecord, read};
 use crate::report::Report;
 use crate::verdict::{self, Judgement};
@@ -46,13 +46,9 @@ impl Judged {
     }
 }
 
-pub(super) fn judge(
-    run: Option<&Path>,
-    snapshots: Option<&Path>,
-    output: &OutputArgs,
-    session: &mut Session<'_>,
-) -> Result<u8, CliError> {
-    let report = Judged::read(run, snapshots)?.report();
-    show(&report, output, session)?;
+pub(super) fn judge(args: &JudgeArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
+    let mut report = Judged::read(args.run.as_deref(), args.snapshots.as_deref())?.report();
+    args.history.compare(&mut report)?;
+    show(&report, &args.output, session)?;
     Ok(report.exit_code)
 }

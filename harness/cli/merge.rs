@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 
+use super::history::EnterArgs;
 use super::output::show;
 use super::past::read_report;
 use super::progress::note;
@@ -41,6 +42,8 @@ pub(super) struct MergeArgs {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
+    history: EnterArgs,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
@@ -55,6 +58,7 @@ struct Found {
 pub(super) fn merge(args: &MergeArgs, session: &mut Session<'_>) -> Result<u8, CliError> {
     args.output.check()?;
     let host = capture_without_tools()?;
+    let keeper = args.history.keeper(&host)?;
     let mut found = Vec::new();
     for what in &args.what {
         let path = host.cwd.join(what);
@@ -116,6 +120,9 @@ pub(super) fn merge(args: &MergeArgs, session: &mut Session<'_>) -> Result<u8, C
         why_left_out: report.why_left_out.clone(),
         shard: None,
     };
+    if let Some(keeper) = &keeper {
+        keeper.keep(&mut report);
+    }
     dir.finish(&record, &report).map_err(CliError::internal)?;
     if !args.output.quiet {
         told.iter().for_each(|line| note(line));

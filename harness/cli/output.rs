@@ -297,7 +297,7 @@ fn page(report: &Report, out: &mut Vec<u8>) -> Result<(), CliError> {
         text.truncate(most);
         Some((String::from_utf8_lossy(&text).into_owned(), more))
     };
-    let mut beside = report::html::Beside { record: &mut record, file: &mut file, since: None };
+    let mut beside = report::html::Beside { record: &mut record, file: &mut file };
     Ok(report::html::write(report, &mut beside, out)?)
 }
 

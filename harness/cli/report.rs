@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::history::HistoryArgs;
 use super::judge::Judged;
 use super::output::{show, write_report};
 use super::{CliError, OutputArgs, Session, reproduce};
@@ -43,6 +44,8 @@ pub(super) struct ReportArgs {
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
+    history: HistoryArgs,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
@@ -54,7 +57,8 @@ pub(super) fn report(args: &ReportArgs, session: &mut Session<'_>) -> Result<u8,
             let text = listed(&findings(&judged.scenarios));
             return print(args, text.as_bytes(), session).map(|()| 0);
         }
-        let report = judged.report();
+        let mut report = judged.report();
+        args.history.compare(&mut report)?;
         if args.file.is_none() {
             show(&report, &args.output, session)?;
             return Ok(report.exit_code);

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::bootstrap;
+use super::history::Keeper;
 use super::host::{Host, Need};
 use super::load::{self, AtHand, Ready};
 use super::output::show;
@@ -110,6 +111,8 @@ fn reported(
         });
     }
     let asked = !tiers.is_empty();
+    // What a bisection runs is no night of its own.
+    let history = if args.bisect { None } else { args.history.keeper(&host)? };
     let past = match &args.scale.durations {
         Some(path) => Past::read(&host.cwd.join(path))?,
         None if args.how.time_budget.is_some() => Past::latest(&host),
@@ -120,7 +123,7 @@ fn reported(
     run.args = std::env::args().skip(1).collect();
     // What is about no scenario is looked at once.
     run.declared = declared.filter(|_| shard.as_ref().is_none_or(|shard| shard.index == 1));
-    (run.past, run.shard) = (past, shard);
+    (run.past, run.shard, run.history) = (past, shard, history);
     for ready in &mut ready {
         ready.loaded.scenario = change(ready.loaded.scenario.clone());
     }
@@ -157,6 +160,8 @@ pub(crate) struct Run<'a> {
     shard: Option<ShardRecord>,
     /// The `Fixes:` trailer of whoever mends what is found, where a bisection has told the commit.
     pub(crate) fixes: Option<String>,
+    /// The runs before this one, which it will be one of.
+    history: Option<Keeper>,
 }
 
 /// A scenario and what it will be run on.
@@ -194,6 +199,7 @@ impl<'a> Run<'a> {
             past,
             shard,
             fixes: None,
+            history: None,
         })
     }
 
@@ -417,7 +423,10 @@ impl<'a> Run<'a> {
             self.write_pending(&judged, &accepted)?;
         }
         let findings = verdict::unreferenced(&record.unreferenced);
-        let report = report::report(&record, Some(dir.path.display().to_string()), &judged, findings);
+        let mut report = report::report(&record, Some(dir.path.display().to_string()), &judged, findings);
+        if let Some(history) = &self.history {
+            history.keep(&mut report);
+        }
         dir.finish(&record, &report).map_err(CliError::internal)?;
         if self.how.keep && !quiet {
             note(&format!("trees kept in {}", trees.display()));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::golden::{called, faulty, report_of, run};
 use super::golden_machine::everything;
+use super::history::tests::two_nights;
 use super::html::{Beside, write};
 use super::{Report, ScenarioReport};
 use crate::artifact::record::{Confirmation, Outcome, ScenarioRecord};
@@ -19,7 +20,7 @@ fn page(report: &Report, record: &mut dyn FnMut(&ScenarioReport) -> Option<Scena
         Some((text.chars().take(most).collect(), false))
     };
     let mut text = Vec::new();
-    write(report, &mut Beside { record, file: &mut file, since: None }, &mut text).expect("memory can be written");
+    write(report, &mut Beside { record, file: &mut file }, &mut text).expect("memory can be written");
     String::from_utf8(text).expect("UTF-8")
 }
 
@@ -45,6 +46,18 @@ fn told(page: &str) -> String {
 #[test]
 fn a_page_has_everything() {
     insta::assert_snapshot!(told(&page(&everything(), &mut |_| None)));
+}
+
+#[test]
+fn what_earlier_runs_say_is_on_the_page() {
+    let text = told(&page(&two_nights(), &mut |_| None));
+    let section = |id: &str| {
+        let (_, rest) = text.split_once(&format!("<section id=\"{id}\">")).expect("a section");
+        rest.split_once("</section>").expect("its end").0.replace("<svg", "\n<svg").replace("<td>", "\n<td>")
+    };
+    insta::assert_snapshot!([section("since"), section("courses")].join("\n---"));
+    let tags = |class: &str| text.matches(&format!("class=\"tag {class}\"")).count();
+    assert_eq!((tags("new"), tags("still"), tags("gone")), (3, 2, 1), "in the list, and at the alarms");
 }
 
 #[test]

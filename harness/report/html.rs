@@ -16,16 +16,17 @@ use super::terminal::{counts, left_out};
 use super::{Report, ScenarioReport};
 use crate::artifact::record::ScenarioRecord;
 use crate::scenario::Class;
+use crate::verdict::alarm::Alarm;
 use crate::verdict::{Standing, Verdict};
 
 mod alarms;
 mod cells;
 mod graph;
+mod since;
 mod table;
 mod text;
 mod timeline;
 
-use alarms::Alarm;
 use text::{name, slug};
 
 const STYLE: &str = include_str!("html/page.css");
@@ -49,8 +50,6 @@ pub struct Beside<'b> {
     pub record: &'b mut dyn FnMut(&ScenarioReport) -> Option<ScenarioRecord>,
     /// The files beside a scenario's record.
     pub file: &'b mut ReadFile<'b>,
-    /// What is new, gone or still there since earlier runs, if there are any.
-    pub since: Option<Markup>,
 }
 
 /// Writes the page.
@@ -69,9 +68,10 @@ pub fn write(report: &Report, beside: &mut Beside<'_>, out: &mut dyn Write) -> i
                 (summary(report, &alarms))
                 (controls(report))
                 main {
-                    (since(beside.since.as_ref()))
+                    (since::section(report, &alarms))
                     (table::verdicts(report))
                     (alarms::section(report, &alarms, &pictures.graphs, beside))
+                    (since::courses(report))
                     (cells::section(report, &alarms, &pictures))
                     (losses(report))
                 }
@@ -161,7 +161,7 @@ fn sentence(report: &Report, alarms: &[Alarm<'_>]) -> Markup {
         return html! {
             (causes) " " (plural(causes, "thing is", "things are")) " wrong, in " (failed) " of " (total) " "
             (plural(total, "scenario", "scenarios")) "; first: "
-            a href={ "#f" (number + 1) } { (first.headline()) } "."
+            a href={ "#f" (number + 1) } { (alarms::headline(first)) } "."
         };
     }
     let own = report.findings.iter().filter(|finding| fails(finding)).count();
@@ -202,11 +202,6 @@ fn summary(report: &Report, alarms: &[Alarm<'_>]) -> Markup {
             }
         }
     }
-}
-
-/// The place of what earlier runs say, which is filled in by who knows them.
-fn since(history: Option<&Markup>) -> Markup {
-    html! { @if let Some(history) = history { section #since { h2 { "Since earlier runs" } (history) } } }
 }
 
 /// Search and filter; shown by the script that they need.

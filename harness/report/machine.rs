@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::terminal::{clean, groups, told};
+use super::terminal::{clean, told};
 use super::{Report, ScenarioReport};
 use crate::artifact::record::ToolRecord;
 use crate::scenario::{Class, FindingName};
+use crate::verdict::alarm::groups;
 use crate::verdict::{Finding, Standing, Verdict};
 
 /// Tools whose versions are of interest to who reads of a fault.

@@ -190,6 +190,7 @@ fn together(parts: &[Part]) -> Merged {
         shard: None,
         scenarios,
         findings: Vec::new(),
+        since: None,
     };
     report.run = format!("{}-merged", reports().map(|it| it.run.as_str()).next().unwrap_or("lost"));
     report.started = reports().map(|it| it.started).min().unwrap_or_default();

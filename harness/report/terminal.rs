@@ -12,6 +12,7 @@ use crate::artifact::record::{Confirmation, Outcome};
 use crate::runner::Preparation;
 use crate::scenario::{Class, FindingName};
 use crate::tree::maintainers::Owners;
+use crate::verdict::alarm::groups;
 use crate::verdict::{ATTENTION, Cause, Finding, Standing, Verdict};
 
 /// How many targets of one finding are named.
@@ -46,13 +47,17 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
 /// # Errors
 /// What the writer answers.
 pub fn write(report: &Report, options: Options, out: &mut dyn Write) -> io::Result<()> {
-    let mut sink = Sink { out, options };
+    let mut sink = Sink { out, options, report: Some(report) };
     sink.summary(report)?;
     for finding in &report.findings {
         sink.group(&[finding], "", None)?;
     }
     for scenario in &report.scenarios {
         sink.scenario(scenario)?;
+    }
+    if let Some(since) = &report.since {
+        writeln!(sink.out)?;
+        super::history::lines(since).iter().try_for_each(|line| writeln!(sink.out, "{line}"))?;
     }
     sink.losses(report)?;
     for line in super::matrix::tables(report) {
@@ -64,7 +69,8 @@ pub fn write(report: &Report, options: Options, out: &mut dyn Write) -> io::Resu
 /// What findings that say the same say, in plain lines, for reports of other kinds.
 pub(super) fn told(group: &[&Finding], scenario: Option<&ScenarioReport>) -> String {
     let mut text = Vec::new();
-    let mut sink = Sink { out: &mut text, options: Options { colour: false, verbose: true } };
+    let options = Options { colour: false, verbose: true };
+    let mut sink = Sink { out: &mut text, options, report: None };
     // Memory takes everything.
     let _ = sink.group(group, "", scenario);
     String::from_utf8_lossy(&text).into_owned()
@@ -163,6 +169,8 @@ fn reproduced(confirmation: &Confirmation, place: &str) -> String {
 struct Sink<'a> {
     out: &'a mut dyn Write,
     options: Options,
+    /// What earlier runs say is told for people alone.
+    report: Option<&'a Report>,
 }
 
 impl Sink<'_> {
@@ -301,6 +309,8 @@ impl Sink<'_> {
             Standing::Latent => " (latent: no build of the scenario comes to it)".into(),
             Standing::Known { why } => format!(" (known: {why})"),
         };
+        let tag = self.report.zip(scenario).and_then(|(report, it)| super::history::tag_of(report, &it.id, first));
+        let standing = standing + &tag.map_or(String::new(), |tag| format!(" [{tag}]"));
         let name = self.style(style).apply_to(first.name.name());
         let left = group.len().saturating_sub(NAMED);
         if group.iter().all(|finding| finding.summary == first.summary) {
@@ -395,41 +405,6 @@ fn shortened(command: &str) -> String {
         short.push('…');
     }
     short
-}
-
-/// Findings of one name at one place that say no more than a line each, in order.
-pub(super) fn groups<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
-    let mut groups: Vec<Vec<&Finding>> = Vec::new();
-    for finding in findings {
-        let same = |group: &&mut Vec<&Finding>| {
-            let first = group[0];
-            !first.target.is_empty()
-                && (first.name, &first.build, &first.standing, &first.detail, &first.still, &first.confirmed)
-                    == (
-                        finding.name,
-                        &finding.build,
-                        &finding.standing,
-                        &finding.detail,
-                        &finding.still,
-                        &finding.confirmed,
-                    )
-                && alike(first.cause.as_ref(), finding.cause.as_ref())
-        };
-        match groups.iter_mut().find(same) {
-            Some(group) => group.push(finding),
-            None => groups.push(vec![finding]),
-        }
-    }
-    groups
-}
-
-/// Whether two causes are one.
-fn alike(a: Option<&Cause>, b: Option<&Cause>) -> bool {
-    match (a, b) {
-        (Some(a), Some(b)) => a.is_like(b),
-        (None, None) => true,
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod compare_packages;
 mod formats;
 mod fuzz;
 mod graft;
+mod history;
 mod honest;
 mod interrupted;
 mod lab;

@@ -7,10 +7,12 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use kbuild_repro::report::Report;
+use kbuild_repro::verdict::Verdict;
 use serde_json::Value as Json;
 
 use crate::formats::{ESCAPED, consume, lab, python, read, run};
-use crate::lab::{Lab, has, has_make};
+use crate::lab::{Lab, has, has_make, of};
 
 /// Looks at the page in a frame as wide as a phone, and writes what it saw into its own document.
 const PROBE: &str = r##"<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>probe</title>
@@ -117,6 +119,30 @@ fn serve(lab: &Lab) -> (String, Arc<Mutex<Vec<String>>>) {
     (address, asked)
 }
 
+/// Runs all scenarios, and makes the page of them over a night before, in which one had not failed yet and another had.
+fn run_over_a_night(lab: &Lab) {
+    run(lab);
+    let mut report: Report = serde_json::from_str(&read(lab.path("out/report.json"))).expect("a report");
+    report.run = "the night before".into();
+    report.started -= 86_400;
+    report.record = None;
+    let stale = of(&report, "bad").findings.clone();
+    for scenario in &mut report.scenarios {
+        match scenario.id.as_str() {
+            "t/bad" => (scenario.verdict, scenario.findings) = (Verdict::Passed, Vec::new()),
+            "t/ok" => (scenario.verdict, scenario.findings) = (Verdict::Failed, stale.clone()),
+            _ => {}
+        }
+    }
+    lab.write("before.json", serde_json::to_vec(&report).expect("JSON"));
+    lab.run(&["history", "add", "before.json", "--history", "past"]).exits(0);
+    lab.run(&["judge", "out", "--history", "past", "--report", "html=html.out", "--quiet"]).exits(1);
+    let page = read(lab.path("html.out"));
+    for class in ["tag new", "tag still", "tag gone", "spark"] {
+        assert!(page.contains(&format!("class=\"{class}\"")), "{class}");
+    }
+}
+
 /// The ids of the scenarios that a document shows.
 fn shown(document: &str) -> Vec<String> {
     let cells = document.split("<details class=\"cell\"").skip(1);
@@ -128,7 +154,7 @@ fn shown(document: &str) -> Vec<String> {
 fn html5lib_reads_it() {
     let Some(python) = python().filter(|_| has_make()) else { return };
     let lab = lab();
-    run(&lab);
+    run_over_a_night(&lab);
     let read = consume(&python, &["html", lab.path("html.out").to_str().expect("UTF-8")]);
     for nothing in ["lost", "twice", "fetched"] {
         assert_eq!(read[nothing], serde_json::json!([]), "{nothing}");
@@ -146,7 +172,7 @@ fn a_browser_filters_by_the_fragment_and_says_nothing_is_wrong() {
         return;
     }
     let lab = lab();
-    run(&lab);
+    run_over_a_night(&lab);
     std::fs::rename(lab.path("html.out"), lab.path("page.html")).expect("renamed");
     let page = format!("file://{}", lab.path("page.html").display());
     let of = |fragment: &str| {
@@ -169,7 +195,7 @@ fn a_browser_asks_for_nothing_else_and_a_phone_has_room_for_it() {
         return;
     }
     let lab = lab();
-    run(&lab);
+    run_over_a_night(&lab);
     let (address, asked) = serve(&lab);
     let mut grounds = Vec::new();
     for preferred in ["1", "0"] {

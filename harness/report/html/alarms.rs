@@ -2,15 +2,16 @@
 
 use maud::{Markup, html};
 
-use super::super::machine::{fails, standing};
-use super::super::terminal::{groups, whose};
+use super::super::machine::standing;
+use super::super::terminal::whose;
 use super::super::{Report, ScenarioReport};
 use super::text::{lines, name, short, sided, slug, tail};
-use super::{Beside, FILE, table, tone};
+use super::{Beside, FILE, since, table, tone};
 use crate::artifact::PartDiff;
 use crate::artifact::record::{Confirmation, Outcome};
 use crate::scenario::Class;
-use crate::verdict::{Cause, Finding, Standing};
+use crate::verdict::alarm::{self, Alarm};
+use crate::verdict::{Cause, Finding};
 
 /// How many alarms are shown in full; there are mails and pictures for no more.
 const ALARMS: usize = 150;
@@ -21,68 +22,21 @@ const LINE: usize = 1000;
 /// How many bytes of mails and scripts a page has.
 const FILES: usize = 1 << 20;
 
-/// What has one cause.
-pub(super) struct Alarm<'r> {
-    /// Where it shows: the number of a scenario, and the findings there that say the same.
-    places: Vec<(usize, Vec<&'r Finding>)>,
-}
-
-impl<'r> Alarm<'r> {
-    /// Where it shows first: that is the one that is told.
-    pub(super) fn first(&self) -> (usize, &'r Finding) {
-        let (at, group) = &self.places[0];
-        (*at, group[0])
-    }
-
-    /// The numbers of the scenarios in which it shows, each once.
-    pub(super) fn scenarios(&self) -> impl Iterator<Item = usize> + '_ {
-        // Places are in the order of the scenarios.
-        self.places.chunk_by(|(a, _), (b, _)| a == b).map(|places| places[0].0)
-    }
-
-    /// Whether something is wrong with the build under test.
-    pub(super) fn is_wrong(&self) -> bool {
-        fails(self.first().1) && self.first().1.name.class() == Class::Wrong
-    }
-
-    /// It in a few words.
-    pub(super) fn headline(&self) -> Markup {
-        let finding = self.first().1;
-        html! {
-            @match &finding.cause {
-                Some(cause) => { code { (short(&cause.step, 80)) } " " (cause.fault.words()) },
-                None => { @if finding.target.is_empty() { (name(&finding.build)) } @else { code { (tail(&finding.target, 80)) } } },
-            }
-            " (" (finding.name.name()) ")"
-        }
-    }
-
-    fn holds(&self, group: &[&Finding]) -> bool {
-        let (mine, other) = (self.first().1, group[0]);
-        let kind = |finding: &Finding| (finding.name, std::mem::discriminant(&finding.standing));
-        let cause = match (&mine.cause, &other.cause) {
-            (Some(a), Some(b)) => a.is_like(b),
-            (None, None) => mine.target == other.target && mine.summary == other.summary,
-            _ => false,
-        };
-        kind(mine) == kind(other) && cause
-    }
-}
-
 /// The alarms of a report: new ones first, then as bad as their class.
 pub(super) fn alarms(report: &Report) -> Vec<Alarm<'_>> {
-    let mut alarms: Vec<Alarm<'_>> = Vec::new();
-    for (at, scenario) in report.scenarios.iter().enumerate() {
-        let all: Vec<&Finding> = scenario.findings.iter().collect();
-        for group in groups(&all) {
-            match alarms.iter_mut().find(|alarm| alarm.holds(&group)) {
-                Some(alarm) => alarm.places.push((at, group)),
-                None => alarms.push(Alarm { places: vec![(at, group)] }),
-            }
+    alarm::alarms(report.scenarios.iter().map(|scenario| scenario.findings.as_slice()))
+}
+
+/// An alarm in a few words.
+pub(super) fn headline(alarm: &Alarm<'_>) -> Markup {
+    let finding = alarm.first().1;
+    html! {
+        @match &finding.cause {
+            Some(cause) => { code { (short(&cause.step, 80)) } " " (cause.fault.words()) },
+            None => { @if finding.target.is_empty() { (name(&finding.build)) } @else { code { (tail(&finding.target, 80)) } } },
         }
+        " (" (finding.name.name()) ")"
     }
-    alarms.sort_by_key(|alarm| (alarm.first().1.standing != Standing::New, alarm.first().1.name.class()));
-    alarms
 }
 
 /// What is read of the files beside records, until there is no room.
@@ -107,7 +61,7 @@ pub(super) fn section(
 ) -> Markup {
     let mut files = Files { beside, left: FILES };
     let shown: Vec<Markup> = (0..alarms.len().min(ALARMS))
-        .map(|number| alarm(report, &alarms[number], number, graphs[number].as_ref(), &mut files))
+        .map(|number| article(report, &alarms[number], number, graphs[number].as_ref(), &mut files))
         .collect();
     html! {
         section #findings {
@@ -128,7 +82,7 @@ pub(super) fn section(
     }
 }
 
-fn alarm(
+fn article(
     report: &Report,
     alarm: &Alarm<'_>,
     number: usize,
@@ -152,6 +106,7 @@ fn alarm(
                 @if let Some(cause) = &first.cause { code { (short(&cause.step, 120)) } " — " (cause.fault.words()) }
                 @else if first.target.is_empty() { (name(&first.build)) } @else { code { (tail(&first.target, 120)) } }
                 @if let Some(standing) = standing(first) { " " span.standing { (name(&standing)) } }
+                (since::tagged(report, at, first))
             }
             p.where {
                 @for (n, at) in alarm.scenarios().take(NAMED).enumerate() {

@@ -5,10 +5,11 @@ use maud::{Markup, html};
 use super::super::machine::{file, tools};
 use super::super::terminal::clean;
 use super::super::{Report, ScenarioReport};
-use super::alarms::Alarm;
+use super::alarms::headline;
 use super::text::{name, seconds, short, slug};
 use super::{PICTURED, Pictures, table};
 use crate::verdict::Verdict;
+use crate::verdict::alarm::Alarm;
 
 /// How many alarms, notes and builds of a scenario are named.
 const NAMED: usize = 24;
@@ -65,7 +66,7 @@ fn cell(
             @if let Some(reason) = &scenario.reason { p { (short(reason, 1000)) } }
             @if let Some(hint) = &scenario.hint { p { "Hint: " (short(hint, 1000)) } }
             @if !own.is_empty() {
-                ul.alarms { @for number in own.iter().take(NAMED) { li { a href={ "#f" (number + 1) } { (alarms[*number].headline()) } } }
+                ul.alarms { @for number in own.iter().take(NAMED) { li { a href={ "#f" (number + 1) } { (headline(&alarms[*number])) } } }
                     @if own.len() > NAMED { li { "and " (own.len() - NAMED) " more" } } }
             }
             @for note in scenario.notes.iter().take(NAMED) { p.note { (short(note, 1000)) } }
