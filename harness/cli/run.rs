@@ -32,7 +32,7 @@ use crate::runner::slots::Pool;
 use crate::runner::{Context, Event, Parts, Source, Variable, not_varied};
 use crate::sandbox::scratch::{Scratch, sweep};
 use crate::sandbox::{Capabilities, Isolation, Refusal, Sandbox, memory};
-use crate::scenario::{Interrupt, Scenario, Tier};
+use crate::scenario::{Scenario, Tier};
 use crate::tree::TreePlan;
 use crate::verdict::wanted::{Answer, BROKEN, Wanted};
 use crate::verdict::{self, Judgement};
@@ -530,7 +530,7 @@ impl<'a> Run<'a> {
         if let (true, Some(why)) = (interrupts, cannot) {
             return Err(Ended::Skipped { reason: format!("a build is interrupted by its tracer, and {why}") });
         }
-        if let Some(refusal) = memory_refused(scenario) {
+        if let Some(refusal) = ready::memory_refused(scenario) {
             let Refusal { reason, hint } = refusal;
             let reason = format!("not tested: an out-of-memory kill takes a memory cgroup: {reason}; hint: {hint}");
             return Err(Ended::Skipped { reason });
@@ -542,7 +542,7 @@ impl<'a> Run<'a> {
         if let Some(dir) = &self.in_place {
             return Ok(Source::InPlace(dir.clone()));
         }
-        if self.direct(capabilities) && names_its_place(&work.ready) {
+        if self.direct(capabilities) && ready::names_its_place(&work.ready) {
             return Err(Ended::HostCannot {
                 message:
                     "the command line names the tree by its path, and without mount namespaces a copy cannot be there"
@@ -660,21 +660,6 @@ impl<'a> Run<'a> {
     pub(crate) fn show(&self, report: &Report, session: &mut Session<'_>) -> Result<(), CliError> {
         show(report, &self.how.output, session)
     }
-}
-
-/// Why this host does not permit a memory limit that the scenario sets, if so.
-fn memory_refused(scenario: &Scenario) -> Option<Refusal> {
-    let interrupts = scenario.edit.iter().filter_map(|edit| edit.interrupt.as_ref());
-    let bytes = interrupts.filter_map(Interrupt::memory_bytes).min()?;
-    memory::Group::create(bytes).and_then(|group| group.admits()).err()
-}
-
-/// Whether the build's words name the tree by its own path (`M=$PWD`): they would lead out of a copy of it.
-fn names_its_place(ready: &Ready) -> bool {
-    let scenario = &ready.loaded.scenario;
-    let Some(place) = &scenario.tree.at else { return false };
-    let words = scenario.make.goals.iter().chain(scenario.make.vars.values()).chain(scenario.make.env.values());
-    words.chain(&scenario.make.dir).any(|word| word.contains(place.as_str()))
 }
 
 /// The scenario's own tree, if this directory is in it.

@@ -191,6 +191,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_stopped_for_another_reason_was_not_tried() {
+        use crate::runner::Status;
+        use crate::verdict::sample::build;
+        let came = |interrupted: &BuildRecord, next: &BuildRecord| {
+            outcome(interrupted, next, &build("edit-1/oracle", &[("a.ko", "1")]), &[], &[])
+        };
+        let next = build("edit-1/incremental", &[("a.ko", "1")]);
+        let mut interrupted = build("edit-1/interrupted", &[]);
+        assert_eq!(came(&interrupted, &next), Outcome::Unreached);
+        let full = Status::DiskFull("no room".into());
+        let untried = Outcome::Untried { why: format!("the build {full}") };
+        assert_eq!(came(&interrupted.clone().failed(full.clone()), &next), untried);
+        interrupted.interrupted = Some("LD a.ko".into());
+        assert_eq!(came(&interrupted, &next), Outcome::Resumed);
+        assert_eq!(came(&interrupted, &next.clone().failed(full)), untried);
+        assert_eq!(came(&interrupted, &next.clone().failed(Status::Exit(2))), Outcome::Stuck);
+        // It takes far longer than a whole build: that is how some do not go on.
+        assert_eq!(came(&interrupted, &next.failed(Status::Timeout(600))), Outcome::Stuck);
+    }
+
+    #[test]
     fn each_step_is_interrupted_in_each_way_and_told_from_those_of_its_name() {
         let query = Step { kind: Kind::Query, ..step("echo '  LD  a.o'; ld a", 1) };
         let steps = Steps {

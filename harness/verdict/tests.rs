@@ -178,6 +178,24 @@ fn builds_that_fail_alike_agree_in_nothing() {
 }
 
 #[test]
+fn a_build_that_was_stopped_says_nothing_of_the_other() {
+    let stopped = |build: BuildRecord, status: &Status| build.failed(status.clone());
+    let (slow, full) = (Status::Timeout(1), Status::DiskFull("no room".into()));
+    for (status, name) in [(&slow, "build.timeout@edit-1:"), (&full, "build.failed@edit-1:")] {
+        let masked = edited(inc("2"), stopped(oracle("2"), status));
+        finds(&record(EDIT, masked.clone()), Verdict::Inconclusive, &[name]);
+        let text = format!("{EDIT}[[expect.finding]]\nfinding = \"rebuild.masked\"\n");
+        assert_eq!(judge(&record(&text, masked), &Accepted::default()).verdict, Verdict::Inconclusive, "it is not that");
+        finds(&record(EDIT, edited(stopped(inc("2"), status), oracle("2"))), Verdict::Inconclusive, &[name]);
+    }
+    // One that takes very much longer than all of it waits for something: a lock that was left, an input.
+    let hangs = edited(inc("2").failed(Status::Timeout(120)), oracle("2"));
+    finds(&record(EDIT, hangs), Verdict::Failed, &["rebuild.failed@edit-1:"]);
+    let unseen = edited(inc("2"), oracle("2").failed(Status::Unseen("a name of 5,000 bytes".into())));
+    finds(&record(EDIT, unseen), Verdict::Inconclusive, &["build.failed@edit-1:"]);
+}
+
+#[test]
 fn a_planted_failure_passes_although_nothing_is_compared() {
     let builds = vec![build("control/clean", &[]).failed(Status::Exit(2))];
     let text = "[[expect.finding]]\nfinding = \"build.failed\"\n";

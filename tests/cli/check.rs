@@ -354,3 +354,50 @@ fn a_directory_is_no_scenario_file() {
     lab.scenario("good", MINI);
     lab.run(&["check"]).exits(0);
 }
+
+#[test]
+fn an_experiment_that_does_what_the_first_build_does_varies_nothing() {
+    for (key, says) in [
+        ("hostname = \"repro\"", "the first build has the same"),
+        ("umask = \"022\"", "the first build has the same"),
+        ("srctree = \"/build/src\"", "the first build has the same"),
+        ("objtree = \"/build/obj\"", "the first build has the same"),
+        ("random_addresses = false", "the first build has the same"),
+        ("jobs = 2", "the first build has the same"),
+        ("env = { A = \"b\" }", "the first build has `A=b` as well"),
+    ] {
+        let make = "[make]\njobs = 2\nenv = { A = \"b\" }\n";
+        refused(&format!("{MINI}{make}[experiment]\n{key}\n"), &[says, "leave it away"]);
+    }
+}
+
+#[test]
+fn the_systems_own_directories_are_no_trees() {
+    for tree in ["/", "/proc"] {
+        refused(
+            &format!("[tree]\nsrctree = \"{tree}\"\nkind = \"make\"\n"),
+            &["is the system's own, and no source tree"],
+        );
+    }
+    refused("[tree]\nsrctree = \"mini\"\nat = \"/usr\"\n", &["nor in place of the system's own"]);
+}
+
+#[test]
+fn a_scenario_that_cannot_be_listed_is_missed() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let lab = Lab::new();
+    lab.scenario("good", MINI);
+    let name = std::ffi::OsStr::from_bytes(b"odd-\xff.toml");
+    std::fs::write(lab.path("scenarios/t").join(name), MINI).expect("written");
+    for command in ["check", "list", "run"] {
+        lab.run(&[command]).exits(3).says(&["cannot list the scenarios", "is no UTF-8"]);
+    }
+}
+
+#[test]
+fn a_run_keeps_names_for_itself() {
+    let lab = Lab::new();
+    lab.write("run.json.toml", format!("title = \"x\"\n{MINI}"));
+    lab.scenario("fine", MINI);
+    lab.run(&["run", "run.json.toml"]).exits(2).says(&["a run keeps a file of its own under the name `run.json`"]);
+}

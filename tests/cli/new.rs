@@ -73,3 +73,16 @@ fn an_edit_of_the_mini_tree_is_tried_before_it_is_written() {
         assert!(!lab.path("x.toml").exists(), "{ran}");
     }
 }
+
+#[test]
+fn what_is_no_patch_and_no_revision_is_not_taken_for_one() {
+    let lab = Lab::new();
+    lab.write("src/Makefile", "all:\n");
+    let is = |arguments: &[&str], says: &[&str]| {
+        lab.run(arguments).exits(2).says(says);
+    };
+    is(&["new", "--patch", "/dev/zero"], &["cannot read `/dev/zero`: it is no file"]);
+    is(&["review", "--patch", "/dev/zero", "x"], &["it is no file"]);
+    is(&["new", "--tree", "src", "--diff", "HEAD~5"], &["`HEAD~5` would be the file that is written", "--diff=HEAD~5"]);
+    assert!(!lab.path("HEAD~5").exists());
+}

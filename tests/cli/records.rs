@@ -147,3 +147,36 @@ fn two_runs_at_once_do_not_disturb_each_other() {
     let runs = fs::read_dir(lab.path("state/kbuild-repro/runs")).expect("runs").count();
     assert_eq!(runs, 5, "four runs and the link");
 }
+
+#[test]
+fn two_runs_do_not_write_to_one_directory() {
+    if !has_make() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.scenario("plain", "[tree]\nsrctree = \"mini\"\n");
+    lab.run(&["run", "t/plain", "--out", "out"]).exits(0);
+    let held = std::fs::File::options().append(true).open(lab.path("out/.run")).expect("a run's");
+    held.try_lock().expect("nobody is at it");
+    lab.run(&["run", "t/plain", "--out", "out"]).exits(2).says(&["another run writes to", "--out"]);
+    assert!(lab.path("out/run.json").is_file(), "it is left alone");
+    drop(held);
+    lab.run(&["run", "t/plain", "--out", "out"]).exits(0);
+}
+
+#[test]
+fn nothing_compared_is_no_pass_for_whoever_tries_very_much() {
+    if !has_make() {
+        return;
+    }
+    let lab = Lab::new();
+    let edit = "[[edit]]\nfile = \"crypto/md5.c\"\nappend = \"int a;\\n\"\n";
+    lab.scenario("none", &format!("[tree]\nsrctree = \"mini\"\n[compare]\nonly = [\"nothing.ko\"]\n{edit}"));
+    for command in [
+        &["fuzz", "t/none", "--kinds", "header", "--edits", "2", "--only", "1"][..],
+        &["sweep", "t/none", "--step", "*md5.ko", "--limit", "1"],
+    ] {
+        lab.run(command).exits(4).reports(&["no artifact was compared"]);
+    }
+    lab.run(&["sweep", "t/none", "--limit", "0"]).exits(2);
+}

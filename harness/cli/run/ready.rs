@@ -10,7 +10,8 @@ use crate::cli::host::{Need, Weight};
 use crate::cli::load::{self, Absent, AtHand, Ready};
 use crate::cli::toolchain::{Shelf, brings};
 use crate::runner::disk_needed;
-use crate::scenario::{Cell, Errors};
+use crate::sandbox::{Refusal, memory};
+use crate::scenario::{Cell, Errors, Interrupt, Scenario};
 use crate::tree::TreePlan;
 use crate::tree::source::{SourceSpec, Sources};
 use crate::{Job, plan_scenario};
@@ -251,4 +252,19 @@ fn alone(ready: &Ready, error: CliError) -> Result<Ended, CliError> {
         CliError::Host { message, hint } if ready.cell != Cell::default() => Ok(Ended::HostCannot { message, hint }),
         error => Err(error),
     }
+}
+
+/// Why this host does not permit a memory limit that the scenario sets, if so.
+pub(super) fn memory_refused(scenario: &Scenario) -> Option<Refusal> {
+    let interrupts = scenario.edit.iter().filter_map(|edit| edit.interrupt.as_ref());
+    let bytes = interrupts.filter_map(Interrupt::memory_bytes).min()?;
+    memory::Group::create(bytes).and_then(|group| group.admits()).err()
+}
+
+/// Whether the build's words name the tree by its own path (`M=$PWD`): they would lead out of a copy of it.
+pub(super) fn names_its_place(ready: &Ready) -> bool {
+    let scenario = &ready.loaded.scenario;
+    let Some(place) = &scenario.tree.at else { return false };
+    let words = scenario.make.goals.iter().chain(scenario.make.vars.values()).chain(scenario.make.env.values());
+    words.chain(&scenario.make.dir).any(|word| word.contains(place.as_str()))
 }
