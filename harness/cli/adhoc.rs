@@ -151,7 +151,8 @@ pub(crate) fn incremental(args: &IncrementalArgs, session: &mut Session<'_>) -> 
                      `kbuild-repro audit` makes sure of such (--write FILE has the scenario)",
                     clean(first)
                 )?;
-            } else if args.append.is_none() {
+            }
+            if args.append.is_none() {
                 writeln!(
                     session.out,
                     "a touch changes no content; `--append TEXT` shows whether something should have run"

@@ -76,7 +76,9 @@ pub fn scenario_dir(asked: Option<&Path>, cwd: &Path) -> Result<Option<PathBuf>,
         return Ok(Some(dir));
     }
     // Any directory may be called `scenarios`; ours holds scenario files one level down.
-    let ours = |dir: &PathBuf| dir.is_dir() && scenario_files(dir).is_ok_and(|files| !files.is_empty());
+    // What cannot be listed to its end is told by whoever needs it.
+    let ours =
+        |dir: &PathBuf| std::fs::read_dir(dir).is_ok() && !scenario_files(dir).is_ok_and(|files| files.is_empty());
     Ok(cwd.ancestors().map(|dir| dir.join("scenarios")).find(ours))
 }
 

@@ -15,7 +15,7 @@ const MAKES_OWN: &[&str] =
 /// Directories that the sandbox itself fills.
 const SYSTEM: &[&str] = &["/proc", "/sys", "/dev"];
 /// Directories of the system that a tree in their place would hide.
-const HIDES: &[&str] = &["/", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/build"];
+const HIDES: &[&str] = &["/", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc"];
 
 /// Bytes of the longest host name: `__NEW_UTS_LEN` in include/uapi/linux/utsname.h.
 const HOST_NAME_MOST: usize = 64;

@@ -185,7 +185,11 @@ fn a_build_that_was_stopped_says_nothing_of_the_other() {
         let masked = edited(inc("2"), stopped(oracle("2"), status));
         finds(&record(EDIT, masked.clone()), Verdict::Inconclusive, &[name]);
         let text = format!("{EDIT}[[expect.finding]]\nfinding = \"rebuild.masked\"\n");
-        assert_eq!(judge(&record(&text, masked), &Accepted::default()).verdict, Verdict::Inconclusive, "it is not that");
+        assert_eq!(
+            judge(&record(&text, masked), &Accepted::default()).verdict,
+            Verdict::Inconclusive,
+            "it is not that"
+        );
         finds(&record(EDIT, edited(stopped(inc("2"), status), oracle("2"))), Verdict::Inconclusive, &[name]);
     }
     // One that takes very much longer than all of it waits for something: a lock that was left, an input.

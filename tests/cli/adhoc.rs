@@ -107,6 +107,12 @@ fn a_touch_on_which_nothing_depends_is_said() {
     let ran = finds(&lab, &["incremental", "--edit", "b.txt"], 0, &[]);
     assert!(ran.out.contains("the edit of b.txt made make run no step"), "{ran}");
     assert!(ran.out.contains("`--append TEXT`"), "{ran}");
+    assert!(ran.out.contains("attention: the clean build read it, in `cat a.txt b.txt > out.o`"), "{ran}");
+    // A text that makes no difference shows nothing, and who read the file is told all the same.
+    lab.write("tree/Makefile", "out.o: a.txt\n\tgrep -v '#' b.txt > $@\n");
+    let ran = finds(&lab, &["incremental", "--edit", "b.txt", "--append", "# no\n"], 0, &[]);
+    assert!(ran.out.contains("attention: the clean build read it"), "{ran}");
+    lab.write("tree/Makefile", "out.o: a.txt\n\tcat a.txt b.txt > $@\n");
     let ran = finds(&lab, &["incremental", "--edit", "a.txt"], 0, &[]);
     assert!(!ran.out.contains("no step"), "{ran}");
 }

@@ -171,7 +171,8 @@ fn a_link_out_of_the_tree_is_nothing_to_edit() {
         of(&report, "tree").fuzz.as_ref().expect("fuzzed").files
     };
     let own = files();
-    let link = lab.path("scenarios/t/tree/link");
+    // A source, which is edited whether a build reads it or not.
+    let link = lab.path("scenarios/t/tree/link.c");
     symlink(lab.path("outside"), &link).unwrap();
     assert_eq!(files(), own);
     fs::remove_file(&link).unwrap();

@@ -263,7 +263,8 @@ impl Sequence<'_> {
     /// Something in a source that is compiled, run or read.
     fn change(&mut self, at: usize) -> Option<(Vec<Change>, String)> {
         // By kind first: of scripts and data there are few, and what is made of them is not made by a compiler.
-        let kind = *self.random.one(&CHANGED)?;
+        let there: Vec<Kind> = CHANGED.into_iter().filter(|kind| !self.files(&[*kind]).is_empty()).collect();
+        let kind = *self.random.one(&there)?;
         let file = self.any_file(&[kind])?;
         if kind == Kind::Data {
             return Some((vec![self.append(&file, &format!("fuzz {at}\n"))], format!("{file}: another line")));
