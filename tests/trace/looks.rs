@@ -602,3 +602,54 @@ int main(void)
     let traced = lab.sh("exec <c; cat /dev/stdin >/dev/null").whole(0);
     assert_eq!(traced.look("c"), Some(Look::Read));
 }
+
+/// A script with what a build does: links, of which one is made, look-ups in vain, a listing, changes, programs.
+const ALL: &str = "cat link/a >own/made; ln -s ../dir own/to; cat own/to/b missing 2>/dev/null; ls dir >own/list; \
+                   test -e absent; test -e dir/a && echo more >>own/made; mv own/made own/moved; /bin/sh -c 'cat dir/b' >own/c";
+
+#[test]
+fn both_are_told_of_one_run_as_of_two() {
+    let lay = || {
+        let lab = Lab::new();
+        lab.write("dir/a", "a\n");
+        lab.write("dir/b", "b\n");
+        fs::create_dir(lab.here.join("own")).unwrap();
+        symlink("dir", lab.here.join("link")).unwrap();
+        lab
+    };
+    let lab = lay();
+    let alone = lab.sh(ALL).whole(0);
+    let here = |path: &Path, top: &Path| path.strip_prefix(top).map(Path::to_owned).ok();
+    let own = |looked: &Looked, top: &Path| -> Vec<(PathBuf, Look)> {
+        looked.paths.iter().filter_map(|(path, look)| Some((here(path, top)?, *look))).collect()
+    };
+    let alone_looked = own(&alone.looked, &lab.here);
+    assert!(alone_looked.contains(&("link/a".into(), Look::Read)), "{alone_looked:?}");
+
+    let lab = lay();
+    let out = lab.dir.path().join("out.json");
+    let words: Vec<OsString> = ["sh", "-c", ALL].map(Into::into).to_vec();
+    let links = lab.here.join("own");
+    let line = trace::wrap_looked(env!("CARGO_BIN_EXE_kbuild-repro").as_ref(), &out, &[&lab.here], &[&links], &words);
+    let mut tracer = Command::new(&line[0]);
+    let output = tracer.args(&line[1..]).current_dir(&lab.here).env("LC_ALL", "C").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let looked = trace::read(&trace::looked_beside(&out)).unwrap();
+    assert_eq!((own(&looked, &lab.here), looked.gaps), (alone_looked, [].into()));
+
+    let (both, top) = (trace::read_all(&out).unwrap(), lab.here.clone());
+    let lab = lay();
+    let (out, _) = lab.run(What::BuildContents, &lab.here, &[&"sh", &"-c", &ALL]);
+    let one = trace::read_all(&out).unwrap();
+    let deeds = |trace: &trace::Trace, top: &Path| {
+        let told = |action: &trace::Action| Some((action.deed, here(trace.path(action.path), top)?));
+        // Whether a directory was opened to be listed is told in two ways, and in which order processes do things is up to them.
+        let mut all: Vec<_> = trace.processes.iter().flat_map(|one| one.actions.iter().filter_map(told)).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(deeds(&both, &top), deeds(&one, &lab.here));
+    let contents =
+        |trace: &trace::Trace| trace.contents.iter().flatten().cloned().collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(contents(&both), contents(&one));
+}
