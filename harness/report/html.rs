@@ -104,7 +104,7 @@ fn pictures(report: &Report, alarms: &[Alarm<'_>], beside: &mut Beside<'_>) -> P
     let mut order: Vec<usize> = (0..report.scenarios.len()).collect();
     // Alarms that are no fault of the build under test, such as demanded ones, come after those that are.
     let first = |at: usize| alarms.iter().position(|alarm| alarm.first().0 == at).unwrap_or(usize::MAX);
-    order.sort_by_key(|at| (report.scenarios[*at].verdict, first(*at), *at));
+    order.sort_by_cached_key(|at| (report.scenarios[*at].verdict, first(*at), *at));
     order.retain(|at| !report.scenarios[*at].builds.is_empty());
     let left = order.len().saturating_sub(PICTURED);
     order.truncate(PICTURED);

@@ -63,6 +63,9 @@ fn owners_are_those_of_the_kernels_own_script() {
             command.args(["scripts/get_maintainer.pl", "--no-git", "--no-git-fallback", "--no-rolestats", "-f", file]);
             let output = command.current_dir(&kernel).output().expect("perl");
             let told = String::from_utf8_lossy(&output.stdout).into_owned();
+            if String::from_utf8_lossy(&output.stderr).contains("Can't locate") {
+                return skipped("get_maintainer.pl takes modules that come with all of Perl, which is not installed");
+            }
             let wanted: BTreeSet<String> = told.lines().map(address).collect();
             assert!(!wanted.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
             let owners = maintainers.of(file).expect("somebody's");
