@@ -23,7 +23,7 @@ pub mod series;
 pub mod source;
 pub mod view;
 
-pub(crate) use change::replace;
+pub(crate) use change::{patch_fault, replace};
 
 pub use lower::{Beside, Lower, LowerFile};
 

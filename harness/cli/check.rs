@@ -7,6 +7,7 @@ use super::load::{self, OnPaper, Ready};
 use super::run::{capture, capture_without_tools};
 use super::toolchain::Shelf;
 use super::{CliError, Format, SelectArgs, Session, doctor};
+use crate::report::terminal::clean;
 use crate::runner::prepared::Store;
 use crate::runner::results::Results;
 use crate::sandbox::scratch::Scratch;
@@ -30,7 +31,7 @@ pub(super) fn list(args: &SelectArgs, session: &mut Session<'_>) -> Result<u8, C
     for ready in &ready {
         let scenario = &ready.loaded.scenario;
         let (id, srctree, tier) = (&ready.found.id, &scenario.tree.srctree, scenario.tier().name());
-        writeln!(session.out, "{id:<width$}  {srctree:<tree$}  {tier:<6}  {}", scenario.title)?;
+        writeln!(session.out, "{id:<width$}  {srctree:<tree$}  {tier:<6}  {}", clean(&scenario.title))?;
     }
     errors.into_result().map_err(CliError::Scenario)?;
     Ok(0)

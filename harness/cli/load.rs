@@ -95,7 +95,10 @@ pub fn scenario_files(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
         )
     };
     if let Some(odd) = odd_name(dir).map_err(|error| unread(error.to_string()))? {
-        return Err(unread(format!("`{}` is no UTF-8", odd.display())));
+        return Err(CliError::usage(
+            format!("the name of the scenario `{}` is no UTF-8", odd.display()),
+            "give it another name",
+        ));
     }
     let paths = DirLower(dir.to_owned()).below("").map_err(|error| unread(error.to_string()))?;
     Ok(paths

@@ -20,8 +20,8 @@ use crate::artifact::record::{Mode, ScenarioRecord};
 use crate::report::review as report;
 use crate::runner::Parts;
 use crate::scenario::Tier;
-use crate::tree::series;
 use crate::tree::source::{CommitRange, Sources};
+use crate::tree::{patch_fault, series};
 use crate::verdict::judge;
 use crate::verdict::review::{Review, Reviewed, review as compare};
 use crate::verdict::wanted::Wanted;
@@ -87,7 +87,7 @@ pub(super) fn review(args: &ReviewArgs, session: &mut Session<'_>) -> Result<u8,
     let host = capture()?;
     let processors = host.cpus;
     let sources = load::sources(&host, args.how.cache.as_deref());
-    let change = change(args, &host.cwd, &sources)?;
+    let change = change(args, &host.cwd, &sources, session)?;
     let sides = sides(args, &host.cwd, &sources, &change)?;
     let quiet = args.how.output.quiet;
     let stages = Stages::new(host, &args.how, args.scenarios.as_deref())?;
@@ -144,7 +144,7 @@ fn stop(session: &Session<'_>) -> Result<(), CliError> {
 }
 
 /// Reads the patches, or looks the commits up.
-fn change(args: &ReviewArgs, cwd: &Path, sources: &Sources) -> Result<Change, CliError> {
+fn change(args: &ReviewArgs, cwd: &Path, sources: &Sources, session: &Session<'_>) -> Result<Change, CliError> {
     if let (Some(repo), Some(range)) = (&args.repo, &args.range) {
         let hint = "`--range A..B`: the commit without the change, and the one with it";
         let Some((good, bad)) = range.split_once("..").filter(|(a, b)| !a.is_empty() && !b.is_empty()) else {
@@ -163,8 +163,14 @@ fn change(args: &ReviewArgs, cwd: &Path, sources: &Sources) -> Result<Change, Cl
     let mut patches = Vec::new();
     for path in &args.patch {
         let unread = |why: &str| CliError::usage(format!("`{}`: {why}", path.display()), "--patch FILE, or `-`");
-        let bytes = super::new::bounded(path, cwd).map_err(|error| unread(&error.to_string()))?;
-        patches.extend(series::read(&bytes).map_err(unread)?);
+        let bytes = super::new::bounded(path, cwd, session).map_err(|error| unread(&error.to_string()))?;
+        let read = series::read(&bytes).map_err(unread)?;
+        // Before anything is built without it.
+        if let Some((patch, why)) = read.iter().find_map(|patch| Some((patch, patch_fault(&patch.diff)?))) {
+            let which = if patch.subject.is_empty() { "the patch" } else { patch.subject.as_str() };
+            return Err(unread(&format!("{which} {why}")));
+        }
+        patches.extend(read);
     }
     Ok(Change::Patches(patches))
 }

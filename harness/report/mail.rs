@@ -68,6 +68,11 @@ impl Mail<'_> {
         self.line("");
         self.done();
         self.expected_and_seen();
+        if self.finding.standing == crate::verdict::Standing::Latent {
+            self.paragraph(
+                "No build that was made comes to it: the step was run again by itself. It shows where a rule runs it on its own output.",
+            );
+        }
         self.others();
         self.cause();
         self.steps();

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Report, ScenarioReport, exit_code, worst};
 use crate::artifact::record::{ShardCell, ShardRecord};
 use crate::tree::source::tools::PLACE;
+use crate::verdict::history::MERGED;
 
 /// How many names a message has.
 const NAMED: usize = 5;
@@ -192,7 +193,7 @@ fn together(parts: &[Part]) -> Merged {
         findings: Vec::new(),
         since: None,
     };
-    report.run = format!("{}-merged", reports().map(|it| it.run.as_str()).next().unwrap_or("lost"));
+    report.run = format!("{}{MERGED}", reports().map(|it| it.run.as_str()).next().unwrap_or("lost"));
     report.started = reports().map(|it| it.started).min().unwrap_or_default();
     let mut hosts: Vec<&str> = Vec::new();
     for other in reports() {

@@ -35,7 +35,9 @@ pub struct Options {
 
 /// Text that came from a build or a file, without what a terminal would obey (console_codes(4)).
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| c.is_control() && c != '\t';
+    // Those that turn the direction of what follows are no control characters (UAX #9).
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let obeyed = |c: char| c.is_control() && c != '\t' || turns(c);
     if !text.contains(obeyed) {
         return Cow::Borrowed(text);
     }

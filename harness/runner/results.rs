@@ -27,7 +27,7 @@ use super::prepared::{Eyes, Manifest};
 use crate::tree::source::sha256;
 
 /// The version of the format; of another one nothing is believed.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Bytes that all results may take together; that of a graft's build takes some 200 thousand.
 const MOST_BYTES: u64 = 512 << 20;
 /// Entries of one key: a bisection goes to and fro between few.
@@ -40,10 +40,16 @@ const EXTENSION: &str = ".json.gz";
 const PARTIAL: &str = ".partial-";
 const LOCKS: &str = "locks";
 
+/// After how long a result is not taken any more. A build can go by what no trace shows, the clock above all: what came out of it
+/// once is asked for again, sooner or later.
+const OLDEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// The first line of an entry.
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
     format: u32,
+    /// When it was kept: seconds since the epoch.
+    made: u64,
     /// In full, for whoever looks.
     key: Value,
     manifest: Manifest,
@@ -133,12 +139,18 @@ impl Results {
     pub(super) fn keep(&self, key: &ResultKey, manifest: Manifest, kept: &Value) -> io::Result<()> {
         let dir = self.root.join(key.name());
         fs::create_dir_all(&dir)?;
-        let head = serde_json::to_vec(&Head { format: FORMAT, key: key.0.clone(), manifest })?;
+        let id = sha256(&serde_json::to_vec(&manifest)?);
+        let head = serde_json::to_vec(&Head {
+            format: FORMAT,
+            made: seconds(SystemTime::now()),
+            key: key.0.clone(),
+            manifest,
+        })?;
         let kept = serde_json::to_vec(kept)?;
         if (head.len() + kept.len()) as u64 >= LARGEST {
             return Ok(());
         }
-        let path = dir.join(format!("{}{EXTENSION}", &sha256(&head)[..16]));
+        let path = dir.join(format!("{}{EXTENSION}", &id[..16]));
         let partial = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(&dir)?;
         let mut to = GzEncoder::new(BufWriter::new(partial.as_file()), Compression::fast());
         to.write_all(&head)?;
@@ -191,6 +203,10 @@ enum Unread {
     Damaged,
 }
 
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// What was recorded, if the entry is of this key and fits.
 fn read(path: &Path, key: &ResultKey, eyes: &Eyes<'_>) -> Result<Option<Value>, Unread> {
     let broken = |error: io::Error| match error.kind() {
@@ -202,7 +218,9 @@ fn read(path: &Path, key: &ResultKey, eyes: &Eyes<'_>) -> Result<Option<Value>, 
     let mut line = Vec::new();
     from.read_until(b'\n', &mut line).map_err(broken)?;
     let head: Head = serde_json::from_slice(&line).map_err(|_| Unread::Damaged)?;
-    if head.format != FORMAT {
+    // One of the future is of a clock that was wrong.
+    let age = seconds(SystemTime::now()).checked_sub(head.made);
+    if head.format != FORMAT || age.is_none_or(|age| age > OLDEST.as_secs()) {
         return Err(Unread::Damaged);
     }
     if head.key != key.0 || !eyes.shows(&head.manifest) {

@@ -387,6 +387,14 @@ pub(crate) fn replace(bytes: &[u8], old: &str, new: &str, count: usize) -> Resul
     Ok(out)
 }
 
+/// Why a text can be no patch of any tree, as far as it says so itself.
+pub(crate) fn patch_fault(text: &str) -> Option<String> {
+    let git = text.lines().any(|line| line.starts_with("diff --git "));
+    let options = if git { ParseOptions::gitdiff() } else { ParseOptions::unidiff() };
+    let error = PatchSet::parse(text, options).find_map(Result::err)?;
+    Some(format!("is no unified diff: {}", said_once(&error.to_string())))
+}
+
 /// What is wrong with a patch, without the parser's own words before it, of which each of its layers adds some.
 fn said_once(error: &str) -> &str {
     match error.split_once(": ") {

@@ -219,6 +219,9 @@ impl PastCell {
     }
 }
 
+/// How the name of a run ends that was put together of shards.
+pub const MERGED: &str = "-merged";
+
 impl PastRun {
     /// Orders runs: by their start.
     #[must_use]
@@ -226,9 +229,13 @@ impl PastRun {
         (self.started, &self.run)
     }
 
-    /// Tells a run from others of the same name, as containers make them: process 1 of each, in the same second.
+    /// Tells a run from others of the same name, as containers make them: process 1 of each, in the same second. What shards were put
+    /// together to is the same run when they are put together anew, because one came late.
     #[must_use]
     pub fn digest(&self) -> Digest {
+        if self.run.ends_with(MERGED) {
+            return Digest::of(self.run.as_bytes());
+        }
         let mut text = format!("{}\n{}\n{}\n", self.run, self.started, self.host);
         for cell in &self.cells {
             text.push_str(&format!("{}\0{}\n", cell.id, cell.source));
@@ -293,7 +300,8 @@ impl<'r> History<'r> {
     #[must_use]
     pub fn up_to(now: &'r PastRun, past: &'r [PastRun]) -> Self {
         let own = now.digest();
-        let earlier = past.iter().filter(|run| run.order() <= now.order() && run.digest() != own);
+        let itself = |run: &PastRun| run.digest() == own;
+        let earlier = past.iter().filter(|run| run.order() <= now.order() && !itself(run));
         Self::new(earlier.chain(std::iter::once(now)))
     }
 

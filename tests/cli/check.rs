@@ -390,7 +390,7 @@ fn a_scenario_that_cannot_be_listed_is_missed() {
     let name = std::ffi::OsStr::from_bytes(b"odd-\xff.toml");
     std::fs::write(lab.path("scenarios/t").join(name), MINI).expect("written");
     for command in ["check", "list", "run"] {
-        lab.run(&[command]).exits(3).says(&["cannot list the scenarios", "is no UTF-8"]);
+        lab.run(&[command]).exits(2).says(&["the name of the scenario", "is no UTF-8", "another name"]);
     }
 }
 

@@ -93,3 +93,20 @@ fn what_is_asked_wrongly_is_said() {
     lab.run(&["review", "--patch", "one.patch", "t/mini"]).exits(2).says(&["no patch is for"]);
     lab.run(&["review", "--repo", "repo", "--range", "main", "t/dep"]).exits(2).says(&["no range of commits"]);
 }
+
+#[test]
+fn a_patch_that_is_none_is_told_before_anything_is_built_and_a_pipe_can_be_given_up() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let lab = Lab::new();
+    lab.scenario("one", "[tree]\nsrctree = \"../../tree\"\nkind = \"make\"\n").write("tree/Makefile", "all:\n");
+    lab.write("bad.patch", "--- a/Makefile\n+++ b/Makefile\n@@ -99999999999999999999,1 +1 @@\n-all:\n+all: x\n");
+    lab.run(&["review", "--patch", "bad.patch", "t/one"]).exits(2).says(&["`bad.patch`", "is no unified diff"]);
+    // Nobody ever writes to it.
+    let fifo = lab.path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("coreutils").success());
+    let mut child = lab.command(&["review", "--patch", "fifo", "t/one"]).spawn().expect("it starts");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(child.try_wait().expect("asked").is_none(), "it waits");
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it is there");
+    assert!(!child.wait().expect("it ends").success());
+}

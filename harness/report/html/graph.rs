@@ -80,7 +80,11 @@ impl<'s> Around<'s> {
         let mut inputs: Vec<&str> = step.inputs.iter().map(|content| &*content.path).collect();
         let mut guilty: BTreeSet<&str> = BTreeSet::new();
         match cause.fault {
-            Fault::Skipped => guilty.extend(cause.way.last().map(String::as_str)),
+            Fault::Skipped => {
+                // Of a source that the step reads itself there is no way: the words name it.
+                let named = || cause.why.split('`').skip(1).step_by(2).find(|path| inputs.contains(path));
+                guilty.extend(cause.way.last().map(String::as_str).or_else(named));
+            }
             Fault::OwnOutput => {
                 let own = step.in_place.iter().map(String::as_str);
                 let target = cause.target.iter().map(String::as_str);
@@ -177,7 +181,9 @@ impl<'s> Around<'s> {
         let heads = ["made by", "reads", "the step", "makes", "read by"];
         let back = self.outputs.iter().position(|path| self.guilty.contains(path));
         let legend = match cause.fault {
-            Fault::Skipped => "Dashed: it had changed, and make did not run the step.",
+            Fault::Skipped if edges.iter().any(|edge| edge.class.contains("missing")) => {
+                "Dashed: it had changed, and make did not run the step."
+            }
             Fault::Order => "Dashed: it was not there yet; make knows no order between the two.",
             Fault::OwnOutput => "Bold: the step reads what it had made itself.",
             Fault::Irreproducible | Fault::OtherCommand => "Bold: what came out otherwise.",

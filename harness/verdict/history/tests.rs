@@ -277,3 +277,17 @@ fn it_is_written_and_read() {
     let text = serde_json::to_string(&run).expect("written");
     assert_eq!(serde_json::from_str::<PastRun>(&text).expect("read"), run);
 }
+
+#[test]
+fn shards_that_are_put_together_anew_are_one_run() {
+    let merged = |cells: Vec<PastCell>, host: &str| PastRun {
+        run: format!("night-3{MERGED}"),
+        host: host.into(),
+        ..night(3, cells)
+    };
+    let part = merged(vec![cell("a", &[])], "one");
+    let whole = merged(vec![cell("a", &[]), cell("b", &[])], "one; two");
+    assert_eq!(part.digest(), whole.digest());
+    let past = [night(2, vec![cell("a", &[])]), part];
+    assert_eq!(History::up_to(&whole, &past).runs().count(), 2, "the night before, and itself");
+}
