@@ -149,7 +149,13 @@ fn lines(told: &Told) -> Vec<String> {
         lines.push(String::new());
     }
     lines.extend(notes.fixes.as_ref().map(|fixes| format!("  {fixes}")));
-    if let (Some(_), [first, ..]) = (&notes.fixes, notes.after.as_slice()) {
+    // What is about the scenario itself is no maintainer's.
+    let of_build = |id: &&String| {
+        !["expect.", "known.", "snapshot.", "noop.ran@", "rebuild.needless@", "build."]
+            .iter()
+            .any(|name| id.starts_with(name))
+    };
+    if let (Some(_), Some(first)) = (&notes.fixes, notes.after.first().filter(of_build)) {
         let dir = crate::runner::shown(&[format!("{record}/after")]);
         lines.push(format!("  mail: kbuild-repro report {dir} --mail '{first}'"));
     }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The key is what is known before a build reads anything: configuration, environment, command lines, places, the prepared
-//! tree it starts from. The entries below it differ in what the build looked at ([`Manifest`]); one is taken if everything
+//! tree it starts from. The entries below it differ in what the build looked at (a manifest); one is taken if everything
 //! still shows the same. It holds digests of what was built and no files: whatever differs from a result that was taken is
 //! built anew before it is told, and what does not differ is there already.
 //!
