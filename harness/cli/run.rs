@@ -580,7 +580,7 @@ impl<'a> Run<'a> {
     ) -> Judgement {
         record.fixes.clone_from(&self.fixes);
         let mut judgement = verdict::judge(record, accepted);
-        record.owners = verdict::owners(&judgement.findings, &|path| Some(job.lower.read(path).ok()??.bytes.to_vec()));
+        record.owners = verdict::owners(&judgement.findings, &|path| Some(job.lower.read(path).ok()??.bytes));
         for finding in &mut judgement.findings {
             verdict::owned(finding, &record.owners);
         }

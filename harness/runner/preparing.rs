@@ -1,6 +1,7 @@
 //! Getting a prepared state for a clean build: looking for one, waiting for whoever makes it, making it.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Instant, SystemTime};
@@ -203,9 +204,24 @@ impl Runner<'_> {
             Ok(prepared) => return Ok(ready(prepared)),
             Err(why) => why,
         };
+        // Without one every clean build prepares itself.
+        let claim = self.claimed(instance, &|| store.claim(&key))?;
+        // Whoever had the claim may have made it.
+        Ok(match look() {
+            Ok(prepared) => ready(prepared),
+            Err(why) => Start::Make { key, claim, why: before.or(why) },
+        })
+    }
+
+    /// Waits for a claim as long as somebody else has it; `None` where the cache cannot be written.
+    pub(super) fn claimed<C>(
+        &self,
+        instance: &str,
+        claim: &dyn Fn() -> io::Result<Option<C>>,
+    ) -> Result<Option<C>, RunError> {
         let (since, mut told) = (Instant::now(), false);
-        let claim = loop {
-            match store.claim(&key) {
+        loop {
+            match claim() {
                 Ok(None) if self.stopped() => return Err(self.interrupted()),
                 Ok(None) => {
                     if !told && since.elapsed() > PATIENCE {
@@ -214,16 +230,10 @@ impl Runner<'_> {
                     }
                     thread::sleep(TICK);
                 }
-                Ok(claim) => break claim,
-                // A cache that cannot be written: every clean build prepares itself.
-                Err(_) => break None,
+                Ok(claim) => return Ok(claim),
+                Err(_) => return Ok(None),
             }
-        };
-        // Whoever had the claim may have made it.
-        Ok(match look() {
-            Ok(prepared) => ready(prepared),
-            Err(why) => Start::Make { key, claim, why: before.or(why) },
-        })
+        }
     }
 
     /// Makes the state that a clean build starts from.

@@ -9,13 +9,12 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::thread;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use serde_json::json;
 
 use super::command::Maker;
-use super::execute::{PATIENCE, RunError, Runner, TICK, lock};
+use super::execute::{RunError, Runner, lock};
 use super::instance::{Instance, Source};
 use super::prepared::{Manifest, Prepared};
 use super::preparing::Start;
@@ -76,22 +75,7 @@ impl Runner<'_> {
         }
         // The same build is one of the same sources, which the key does not have.
         let name = sha256(format!("{} {} {:?}", key.0, lower.display(), state.files).as_bytes());
-        let (since, mut told) = (Instant::now(), false);
-        let claim = loop {
-            match results.claim(&name) {
-                Ok(None) if self.stopped() => return Err(self.interrupted()),
-                Ok(None) => {
-                    if !told && since.elapsed() > PATIENCE {
-                        told = true;
-                        self.observer.event(Event::Awaiting(chain.instance.clone()));
-                    }
-                    thread::sleep(TICK);
-                }
-                Ok(Some(claim)) => break claim,
-                // A cache that cannot be written.
-                Err(_) => return Ok(Reuse::No),
-            }
-        };
+        let Some(claim) = self.claimed(&chain.instance, &|| results.claim(&name))? else { return Ok(Reuse::No) };
         // Whoever had the claim may have made it.
         Ok(if taken() { take() } else { Reuse::Keep(Keeping { key, _claim: claim }) })
     }

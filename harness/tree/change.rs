@@ -279,14 +279,12 @@ impl Planner<'_> {
             }
         };
         let name = if inline { "the patch".to_owned() } else { format!("`{patch}`") };
-        let git = text.lines().any(|line| line.starts_with("diff --git "));
-        let options = if git { ParseOptions::gitdiff() } else { ParseOptions::unidiff() };
         let (mut files, errors) = (0, self.errors.0.len());
-        for file in PatchSet::parse(&text, options) {
+        for file in parsed(&text) {
             files += 1;
             let applied = match &file {
                 Ok(file) => self.apply(file, state, ops),
-                Err(error) => Err(format!("is no unified diff: {}", said_once(&error.to_string()))),
+                Err(error) => Err(no_diff(error)),
             };
             if let Err(why) = applied {
                 let mut problem = Problem::at_key(self.document, at, format!("{name} {why}"));
@@ -389,10 +387,17 @@ pub(crate) fn replace(bytes: &[u8], old: &str, new: &str, count: usize) -> Resul
 
 /// Why a text can be no patch of any tree, as far as it says so itself.
 pub(crate) fn patch_fault(text: &str) -> Option<String> {
+    parsed(text).find_map(Result::err).map(|error| no_diff(&error))
+}
+
+/// The files of a patch.
+fn parsed(text: &str) -> PatchSet<'_, str> {
     let git = text.lines().any(|line| line.starts_with("diff --git "));
-    let options = if git { ParseOptions::gitdiff() } else { ParseOptions::unidiff() };
-    let error = PatchSet::parse(text, options).find_map(Result::err)?;
-    Some(format!("is no unified diff: {}", said_once(&error.to_string())))
+    PatchSet::parse(text, if git { ParseOptions::gitdiff() } else { ParseOptions::unidiff() })
+}
+
+fn no_diff(error: &dyn std::error::Error) -> String {
+    format!("is no unified diff: {}", said_once(&error.to_string()))
 }
 
 /// What is wrong with a patch, without the parser's own words before it, of which each of its layers adds some.

@@ -300,8 +300,7 @@ impl<'r> History<'r> {
     #[must_use]
     pub fn up_to(now: &'r PastRun, past: &'r [PastRun]) -> Self {
         let own = now.digest();
-        let itself = |run: &PastRun| run.digest() == own;
-        let earlier = past.iter().filter(|run| run.order() <= now.order() && !itself(run));
+        let earlier = past.iter().filter(|run| run.order() <= now.order() && run.digest() != own);
         Self::new(earlier.chain(std::iter::once(now)))
     }
 
