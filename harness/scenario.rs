@@ -24,6 +24,7 @@ mod interrupt;
 mod matrix;
 mod schema;
 mod toolchain;
+mod versions;
 
 pub(crate) use check::path_fault;
 pub use document::{Document, Key, Loader};
@@ -37,7 +38,8 @@ pub use interrupt::{Fault, Interrupt, Moment, Signal, Whom};
 pub use matrix::{Cell, Dimension, Except, Matrix, Part, SYSTEM, names_a_tool, told_apart, unfit};
 pub use schema::json_schema;
 pub(crate) use schema::nearest;
-pub use toolchain::{Compiler, Toolchain, Wanted, version_fits};
+pub use toolchain::{Compiler, Toolchain, Wanted};
+pub use versions::{VersionRange, version_fits, version_is_among};
 
 /// A scenario, and where each of its keys was written.
 #[derive(Debug, Clone)]
@@ -423,10 +425,10 @@ pub struct ExpectFinding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub at_least: Option<u32>,
-    /// Kernel releases it appears on, e.g. `["6.1", "6.12"]`; all if left out.
+    /// Kernel releases it appears on, e.g. `["6.1", "6.12"]` or `[">= 6.9, < 6.13"]`; all if left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernels: Vec<String>,
-    /// Tool versions it appears with, e.g. `{ pahole = "1.24" }`; all if left out.
+    /// Tool versions it appears with, e.g. `{ pahole = "1.24" }` or `{ pahole = "< 1.28" }`; all if left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, String>,
 }
@@ -446,10 +448,10 @@ pub struct Known {
     /// The edit after which it appears; any build if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edit: Option<String>,
-    /// Kernel releases it is known on, e.g. `["6.1", "6.12"]`; all if left out.
+    /// Kernel releases it is known on, e.g. `["6.1", "6.12"]` or `[">= 6.9, < 6.13"]`; all if left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernels: Vec<String>,
-    /// Tool versions it is known with, e.g. `{ pahole = "1.24" }`; all if left out.
+    /// Tool versions it is known with, e.g. `{ pahole = "1.24" }` or `{ pahole = "< 1.28" }`; all if left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, String>,
     /// Why it is tolerated.

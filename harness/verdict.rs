@@ -31,7 +31,7 @@ pub mod trees;
 pub mod wanted;
 mod work;
 
-pub use compare::pattern_matches;
+pub use compare::{is_ignored, pattern_matches};
 pub use guilt::{Cause, Fault};
 pub use owners::{owned, owners};
 pub use snapshots::{Accepted, snapshot_path, tools, unreferenced, variant_name};

@@ -94,37 +94,33 @@ pub fn scenario_files(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
             "make all below it readable, or name the files that are wanted",
         )
     };
-    if let Some(odd) = odd_name(dir).map_err(|error| unread(error.to_string()))? {
+    let mut files = Vec::new();
+    toml_files(dir, &mut files).map_err(unread)?;
+    files.retain(|path| !["trees", "configs"].iter().any(|other| path.starts_with(dir.join(other))));
+    files.retain(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_')));
+    if let Some(odd) = files.iter().find(|path| path.to_str().is_none()) {
         return Err(CliError::usage(
             format!("the name of the scenario `{}` is no UTF-8", odd.display()),
             "give it another name",
         ));
     }
-    let paths = DirLower(dir.to_owned()).below("").map_err(|error| unread(error.to_string()))?;
-    Ok(paths
-        .into_iter()
-        .filter(|path| path.ends_with(".toml") && !path.starts_with("trees/") && !path.starts_with("configs/"))
-        .filter(|path| !path.rsplit('/').next().unwrap_or("").starts_with('_'))
-        .map(|path| dir.join(path))
-        .collect())
+    files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    Ok(files)
 }
 
-/// A scenario file whose name cannot be written.
-fn odd_name(dir: &Path) -> std::io::Result<Option<PathBuf>> {
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
+/// Adds the files below a directory that are called like scenarios.
+fn toml_files(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{error}: `{}`", dir.display());
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
         let path = entry.path();
-        let found = match entry.file_type()?.is_dir() {
-            true => odd_name(&path)
-                .map_err(|error| std::io::Error::new(error.kind(), format!("{error}: `{}`", path.display())))?,
-            false => (entry.file_name().to_str().is_none() && path.extension().is_some_and(|it| it == "toml"))
-                .then_some(path),
-        };
-        if found.is_some() {
-            return Ok(found);
+        if entry.file_type().map_err(failed)?.is_dir() {
+            toml_files(&path, files)?;
+        } else if path.extension().is_some_and(|it| it == "toml") {
+            files.push(path);
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 /// Names in the record of a run that no scenario can have.

@@ -166,7 +166,7 @@ impl OutputArgs {
         if let Some(other) = self.reports.iter().find(|wanted| !matches!(wanted.kind, Kind::Text | Kind::Json)) {
             return Err(CliError::usage(
                 format!("`{}` is for reports of runs; this answer is text or json", other.kind.name()),
-                "each stage leaves a run in the directory that `records:` names: `kbuild-repro judge DIR/STAGE --report ...`",
+                "of a run, or of a stage in the directory that `records:` names: `kbuild-repro judge DIR --report ...`",
             ));
         }
         self.check()

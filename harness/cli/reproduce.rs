@@ -29,7 +29,7 @@ const LOG: usize = 1 << 20;
 
 /// Whether there is something to write: a finding of class wrong, whatever the scenario says of it.
 pub(super) fn wanted(judgement: &Judgement) -> bool {
-    judgement.findings.iter().any(|finding| reproducer::no_mail(finding).is_none())
+    judgement.findings.iter().any(|finding| reproducer::no_mail(finding.name).is_none())
 }
 
 /// Writes what goes beside the findings, runs the scripts, and puts what came of it in the record.
@@ -45,7 +45,7 @@ pub(super) fn findings(
     let text = serde_json::to_vec(recipe)?;
     write_atomically(&dir.join(RECIPE), &text).map_err(io::Error::other)?;
     let own = |finding: &&Finding| {
-        reproducer::no_mail(finding).is_none()
+        reproducer::no_mail(finding.name).is_none()
             && (how.confirm || !matches!(finding.standing, Standing::Known { .. } | Standing::Latent))
     };
     let chosen: Vec<&Finding> = judgement.findings.iter().filter(own).collect();

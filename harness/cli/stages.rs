@@ -29,8 +29,8 @@ pub(super) struct Stages<'a> {
 
 /// What becomes of a scenario that is through.
 enum Done {
-    /// This is said of it, in place of a verdict; without it, it is judged as always.
-    As(Option<&'static str>),
+    /// This is said of it, in place of a verdict.
+    As(&'static str),
     /// It is judged as always, and this trailer goes with its findings.
     Closely(Option<String>),
 }
@@ -64,7 +64,7 @@ impl<'a> Stages<'a> {
         ready: Vec<Ready>,
         session: &mut Session<'_>,
     ) -> Result<Report, CliError> {
-        self.run_as(self.how.clone(), name, Done::As(done), parts, ready, session)
+        self.run_as(self.how.clone(), name, done.map_or(Done::Closely(None), Done::As), parts, ready, session)
     }
 
     /// The same, of which nothing is said where it is not asked for: one of very many.
@@ -75,7 +75,7 @@ impl<'a> Stages<'a> {
         ready: Vec<Ready>,
         session: &mut Session<'_>,
     ) -> Result<Report, CliError> {
-        self.run_as(self.quietly(), name, Done::As(Some("done")), parts, ready, session)
+        self.run_as(self.quietly(), name, Done::As("done"), parts, ready, session)
     }
 
     /// The same, of which all counts: findings have their mails, and reproducers are run. `fixes` is for these the trailer of
@@ -100,7 +100,7 @@ impl<'a> Stages<'a> {
     ) -> Result<Report, CliError> {
         let mut how = HowArgs { no_trace: true, ..self.how.clone() };
         how.output.quiet = true;
-        self.run_as(how, name, Done::As(Some("done")), parts, ready, session)
+        self.run_as(how, name, Done::As("done"), parts, ready, session)
     }
 
     /// How what is one of very many is run.
@@ -125,7 +125,7 @@ impl<'a> Stages<'a> {
         let mut run = Run::new(self.host.clone(), &how, self.scenarios, parts, None)?;
         run.args = std::env::args().skip(1).collect();
         match done {
-            Done::As(word) => run.stage = word,
+            Done::As(word) => run.stage = Some(word),
             Done::Closely(fixes) => run.fixes = fixes,
         }
         run.all(ready, true, session)

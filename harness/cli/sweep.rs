@@ -25,7 +25,7 @@ use crate::runner::Parts;
 use crate::scenario::{Change, Edit, Expect, Fault, Interrupt, Moment, Signal, Tier, Whom};
 use crate::verdict::random::mixed;
 use crate::verdict::sweep::{LISTED, Outcome, Point, Sweep, Ways, differing, outcome, points, recipes};
-use crate::verdict::{ATTENTION, Finding, Standing, Verdict, pattern_matches};
+use crate::verdict::{ATTENTION, Finding, Standing, Verdict, is_ignored};
 
 /// What a build is swept after where the scenario has no edits.
 const FROM_CLEAN: &str = "make-clean";
@@ -263,11 +263,8 @@ fn begin(
     let Some(steps) = record.traces.get(&id) else {
         return nothing("the build was not traced; see `kbuild-repro doctor`".into());
     };
-    let ignored = |path: &str| {
-        let ignore = &ready.loaded.scenario.compare.ignore;
-        ignore.iter().any(|ignore| pattern_matches(&ignore.artifact, path))
-    };
-    if oracle.artifacts.iter().all(|artifact| ignored(&artifact.path)) {
+    let ignore = &ready.loaded.scenario.compare.ignore;
+    if oracle.artifacts.iter().all(|artifact| is_ignored(ignore, &artifact.path)) {
         return nothing("no artifact was compared: `[compare]` names none that the build makes".into());
     }
     // What leaves everything as it is cannot be left half done.

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::reproducer::no_mail;
 use super::terminal::clean;
+use crate::scenario::FindingName;
 use crate::verdict::Finding;
 use crate::verdict::bisect::{Bisection, Outcome, State};
 
@@ -150,12 +152,12 @@ fn lines(told: &Told) -> Vec<String> {
     }
     lines.extend(notes.fixes.as_ref().map(|fixes| format!("  {fixes}")));
     // What is about the scenario itself is no maintainer's.
-    let of_build = |id: &&String| {
-        !["expect.", "known.", "snapshot.", "noop.ran@", "rebuild.needless@", "build."]
-            .iter()
-            .any(|name| id.starts_with(name))
+    let has_mail = |id: &&String| {
+        let name = id.split('@').next();
+        let known = FindingName::ALL.iter().find(|known| Some(known.name()) == name);
+        known.is_some_and(|name| no_mail(*name).is_none())
     };
-    if let (Some(_), Some(first)) = (&notes.fixes, notes.after.first().filter(of_build)) {
+    if let (Some(_), Some(first)) = (&notes.fixes, notes.after.first().filter(has_mail)) {
         let dir = crate::runner::shown(&[format!("{record}/after")]);
         lines.push(format!("  mail: kbuild-repro report {dir} --mail '{first}'"));
     }

@@ -25,7 +25,7 @@ fn recipe_of(record: &ScenarioRecord) -> Recipe {
 
 fn findings(record: &ScenarioRecord) -> Vec<Finding> {
     let findings = judge(record, &Accepted::default()).findings;
-    findings.into_iter().filter(|finding| super::reproducer::no_mail(finding).is_none()).collect()
+    findings.into_iter().filter(|finding| super::reproducer::no_mail(finding.name).is_none()).collect()
 }
 
 fn mail_of(record: &ScenarioRecord) -> String {

@@ -33,7 +33,7 @@ pub fn mail(
     findings: &[Finding],
     finding: &Finding,
 ) -> Result<String, String> {
-    if let Some(why) = no_mail(finding) {
+    if let Some(why) = no_mail(finding.name) {
         return Err(why.into());
     }
     let alike = |other: &Finding| match (&other.cause, &finding.cause) {

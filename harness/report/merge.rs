@@ -193,8 +193,10 @@ fn together(parts: &[Part]) -> Merged {
         findings: Vec::new(),
         since: None,
     };
-    report.run = format!("{}{MERGED}", reports().map(|it| it.run.as_str()).next().unwrap_or("lost"));
-    report.started = reports().map(|it| it.started).min().unwrap_or_default();
+    // Named by the one that began first: a shard that is lost and run again begins later, and the run stays the same.
+    let first = reports().min_by_key(|it| (it.started, &it.run));
+    report.run = format!("{}{MERGED}", first.map_or("lost", |it| it.run.as_str()));
+    report.started = first.map_or(0, |it| it.started);
     let mut hosts: Vec<&str> = Vec::new();
     for other in reports() {
         if !hosts.contains(&other.host.as_str()) {

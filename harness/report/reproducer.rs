@@ -27,10 +27,10 @@ pub const STATUS_SEEN: i32 = 1;
 /// Its exit status where it is not.
 pub const STATUS_NOT_SEEN: i32 = 0;
 
-/// Why there is no mail about a finding, if there is none.
+/// Why there is no mail about findings of a name, if there is none.
 #[must_use]
-pub fn no_mail(finding: &Finding) -> Option<&'static str> {
-    match finding.name {
+pub fn no_mail(name: FindingName) -> Option<&'static str> {
+    match name {
         FindingName::ExpectUnmet | FindingName::KnownStale => Some("it is about what the scenario says"),
         FindingName::SnapshotChanged | FindingName::SnapshotMissing | FindingName::SnapshotUnreferenced => {
             Some("it is about an accepted snapshot")
@@ -53,7 +53,7 @@ pub fn no_script(finding: &Finding) -> Option<&'static str> {
         FindingName::BtfInvalid | FindingName::BtfBaseMismatch if finding.against.is_none() => {
             Some("every clean build has it, and make and sha256sum do not show it; `btf check` and `boot` do")
         }
-        _ => no_mail(finding),
+        name => no_mail(name),
     }
 }
 

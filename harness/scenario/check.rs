@@ -101,6 +101,7 @@ impl Checker<'_> {
         self.matrix(scenario);
         self.edits(scenario);
         self.expectations(scenario);
+        self.versions_meant(scenario);
         if let Some(snapshots) = &scenario.snapshots {
             for (n, path) in snapshots.btf.iter().enumerate() {
                 self.path(&key_path!["snapshots", "btf", n], path);

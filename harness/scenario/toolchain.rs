@@ -1,9 +1,11 @@
-//! `[toolchain]`: the tools a scenario chooses, and how versions are matched.
+//! `[toolchain]`: the tools a scenario chooses.
 
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::versions::is_version;
 
 /// Tools that the build is to be made with, where another than the system's matters. What the system does not have is
 /// unpacked from Debian's archive, beside the system and never into it.
@@ -90,17 +92,6 @@ impl Toolchain {
     }
 }
 
-/// Whether a version is the one asked for: `6.12` names 6.12 and every 6.12.x.
-#[must_use]
-pub fn version_fits(wanted: &str, have: &str) -> bool {
-    have == wanted || have.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(['.', '-']))
-}
-
-/// Whether a text can be a tool's version: numbers with dots between.
-pub(super) fn is_version(text: &str) -> bool {
-    text.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
-}
-
 /// Whether a text can choose a tool: by its version, or by the absolute path of the program.
 pub(super) fn is_choice(text: &str) -> bool {
     let is_path = |path: &str| super::path_fault(path).is_none();
@@ -110,12 +101,6 @@ pub(super) fn is_choice(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_release_names_its_stable_versions_and_no_other() {
-        assert!(version_fits("6.12", "6.12.117") && version_fits("6.12", "6.12") && version_fits("6.12", "6.12-rc1"));
-        assert!(!version_fits("6.1", "6.12.117") && !version_fits("6.12.1", "6.12"));
-    }
 
     #[test]
     fn versions_are_numbers_with_dots() {
@@ -139,6 +124,9 @@ mod tests {
         assert!(told("[toolchain]\ncompiler = \"clan\"").contains("did you mean `clang`? possible: gcc, clang"));
         assert!(told("[toolchain]\npahole = \"v1.30\"").starts_with("`v1.30` is no version of pahole"));
         assert!(told("[toolchain]\npahole = 1.30").contains("must be a string"));
+        let entry = |meant: &str| told(&format!("[[known]]\nfinding = \"rebuild.stale\"\nwhy = \"w\"\n{meant}"));
+        assert!(entry("kernels = [\"v6.12\"]").starts_with("`v6.12` is no version; numbers with dots"));
+        assert!(entry("tools = { pahole = \"<= 1.28\" }").starts_with("`<= 1.28` is no version"));
         let both = told("[toolchain]\nmake = \"4.4\"\n[make]\nprogram = \"gmake\"");
         assert_eq!(both, "`make.program` names another make; leave one of the two out");
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::lower::{Lower, LowerFile, graft_files, graft_x86_files};
 use super::source::KernelVersion;
-use crate::scenario::{GraftArch, Tool};
+use crate::scenario::{GraftArch, Tool, VersionRange};
 
 /// Where the differences are described.
 const VERSIONS: &str = "versions.toml";
@@ -44,7 +44,7 @@ struct Versions {
 #[serde(deny_unknown_fields)]
 struct Need {
     id: String,
-    kernels: Range,
+    kernels: VersionRange,
     #[serde(rename = "where")]
     probe: Option<Probe>,
     why: String,
@@ -71,44 +71,10 @@ pub struct Requires {
     pub why: String,
 }
 
-/// Comparisons of a release, all of which must hold: `>= 6.9, < 6.13`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-struct Range(Vec<(bool, [u32; 3])>);
-
-impl TryFrom<String> for Range {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let one = |part: &str| {
-            let part = part.trim();
-            let (from, release) = match (part.strip_prefix(">="), part.strip_prefix('<')) {
-                (Some(release), _) => (true, release),
-                (None, Some(release)) => (false, release),
-                _ => return None,
-            };
-            let mut numbers = [0; 3];
-            let parts: Vec<&str> = release.trim().split('.').collect();
-            for (at, part) in parts.iter().enumerate() {
-                *numbers.get_mut(at)? = part.parse().ok()?;
-            }
-            (parts.len() > 1).then_some((from, numbers))
-        };
-        let all: Option<Vec<_>> = text.split(',').map(one).collect();
-        all.map(Self).ok_or_else(|| format!("`{text}` is no range of releases such as `>= 6.9, < 6.13`"))
-    }
-}
-
-impl Range {
-    /// Whether a release is within; its release candidates count as it.
-    fn holds(&self, version: &KernelVersion) -> bool {
-        let have = [version.version, version.patchlevel, version.sublevel];
-        self.0.iter().all(|(from, release)| if *from { have >= *release } else { have < *release })
-    }
-}
-
 impl Need {
     fn applies(&self, kernel: &dyn Lower, version: Option<&KernelVersion>) -> bool {
-        let Some(probe) = &self.probe else { return version.is_some_and(|version| self.kernels.holds(version)) };
+        let within = |have: &KernelVersion| self.kernels.holds(&[have.version, have.patchlevel, have.sublevel]);
+        let Some(probe) = &self.probe else { return version.is_some_and(within) };
         let text = text(kernel, &probe.file);
         let has = |wanted: &String| text.as_ref().is_some_and(|text| text.contains(wanted.as_str()));
         probe.holds.as_ref().is_none_or(has) && !probe.lacks.as_ref().is_some_and(has)
@@ -242,21 +208,6 @@ mod tests {
         let mut all = BTreeMap::from([("Makefile", makefile)]);
         all.extend(files.iter().map(|(path, text)| (*path, (*text).to_owned())));
         Kernel(all)
-    }
-
-    #[test]
-    fn ranges() {
-        let range = |text: &str| Range::try_from(text.to_owned());
-        let within = |text: &str, version: &str| {
-            let (major, minor) = version.split_once('.').expect("two numbers");
-            let makefile = format!("VERSION = {major}\nPATCHLEVEL = {minor}\nSUBLEVEL = 9\n");
-            range(text).expect(text).holds(&KernelVersion::from_makefile(&makefile).expect("a version"))
-        };
-        assert!(within("< 6.13", "6.12") && !within("< 6.13", "6.13") && within("< 6.13", "5.4"));
-        assert!(within(">= 6.9, < 6.13", "6.12") && !within(">= 6.9, < 6.13", "6.1"));
-        for wrong in ["6.9", "= 6.9", "< 6", "< six.1", "", ">= 6.9,", "< 1.2.3.4"] {
-            assert!(range(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{ATTENTION, Finding, Standing};
 use crate::artifact::record::{BuildRecord, Mode, Role, ScenarioRecord, Status};
 use crate::artifact::{Artifact, diff_parts};
 use crate::runner::MOST_VARIED;
-use crate::scenario::{Edit, FindingName, LATER, Moment, nearest};
+use crate::scenario::{Edit, FindingName, Ignore, LATER, Moment, nearest};
 use crate::trace::{Kind, Step, kbuild, live_name};
 
 mod btf;
@@ -127,8 +127,10 @@ pub(super) fn in_tree(told: &str) -> &str {
     told.split_once('/').map_or(told, |(_, path)| path)
 }
 
-fn ignored(record: &ScenarioRecord, path: &str) -> bool {
-    record.scenario.compare.ignore.iter().any(|ignore| pattern_matches(&ignore.artifact, path))
+/// Whether a scenario has an artifact left out of comparisons.
+#[must_use]
+pub fn is_ignored(ignore: &[Ignore], path: &str) -> bool {
+    ignore.iter().any(|ignore| pattern_matches(&ignore.artifact, path))
 }
 
 /// An artifact of two builds, where they have it: its path, and of each.
@@ -139,7 +141,7 @@ fn pairs<'a>(record: &'a ScenarioRecord, a: &'a BuildRecord, b: &'a BuildRecord)
     let mut paths: Vec<&str> = a.artifacts.iter().chain(&b.artifacts).map(|artifact| artifact.path.as_str()).collect();
     paths.sort_unstable();
     paths.dedup();
-    paths.retain(|path| !ignored(record, path));
+    paths.retain(|path| !is_ignored(&record.scenario.compare.ignore, path));
     paths.into_iter().map(|path| (path, a.artifact(path), b.artifact(path))).collect()
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::compare::pattern_matches;
+use super::compare::{is_ignored, pattern_matches};
 use crate::artifact::record::BuildRecord;
 use crate::artifact::steps::Steps;
 use crate::scenario::{Fault, Ignore, Interrupt, Moment, Signal, Whom};
@@ -145,13 +145,12 @@ pub fn points(steps: &Steps, ways: &Ways, wanted: &dyn Fn(&Step) -> bool) -> Vec
 /// The artifacts in which a build differs from a clean one.
 #[must_use]
 pub fn differing(build: &BuildRecord, oracle: &BuildRecord, ignore: &[Ignore]) -> BTreeSet<String> {
-    let ignored = |path: &str| ignore.iter().any(|ignore| pattern_matches(&ignore.artifact, path));
     let other = |path: &str| {
         let (have, want) = (build.artifact(path), oracle.artifact(path));
         have.map(|it| (it.sha256, it.mode)) != want.map(|it| (it.sha256, it.mode))
     };
     let paths = oracle.artifacts.iter().map(|artifact| artifact.path.as_str());
-    paths.filter(|path| !ignored(path) && other(path)).map(str::to_owned).collect()
+    paths.filter(|path| !is_ignored(ignore, path) && other(path)).map(str::to_owned).collect()
 }
 
 /// What came of an interruption: of the build that was interrupted and the next one, against a clean one.

@@ -412,6 +412,10 @@ fn what_is_known_passes_where_it_is_known() {
         ("tools = { pahole = \"1.24\" }\n", true),
         ("tools = { pahole = \"1.2\" }\n", false),
         ("tools = { ld = \"2\" }\n", false),
+        ("kernels = [\">= 6.1, < 6.13\"]\n", true),
+        ("kernels = [\"< 6.12\"]\n", false),
+        ("tools = { pahole = \"< 1.28\" }\n", true),
+        ("tools = { pahole = \">= 1.28\" }\n", false),
         ("target = \"b.ko\"\nwhen = \"sometimes\"\n", false),
         ("edit = \"edit-1\"\n", true),
     ] {

@@ -1,5 +1,6 @@
 //! `[toolchain]` and `[matrix]`: what a scenario is built with.
 
+use super::super::versions::means_versions;
 use super::super::{Dimension, Matrix, Scenario, names_a_tool, toolchain, unfit};
 use super::Checker;
 use crate::key_path;
@@ -27,6 +28,25 @@ impl Checker<'_> {
                 "`make.program` names another make",
                 "leave one of the two out",
             );
+        }
+    }
+
+    /// Of which kernels and tools an entry speaks: what is no version would never be met, and nobody would miss the entry.
+    pub(super) fn versions_meant(&mut self, scenario: &Scenario) {
+        let expected = scenario.expect.finding.iter().enumerate();
+        let expected = expected.map(|(n, e)| (key_path!["expect", "finding", n].to_vec(), &e.kernels, &e.tools));
+        let known = scenario.known.iter().enumerate();
+        let known = known.map(|(n, k)| (key_path!["known", n].to_vec(), &k.kernels, &k.tools));
+        for (entry, kernels, tools) in expected.chain(known) {
+            let kernels = kernels.iter().enumerate().map(|(n, text)| (key_path!["kernels", n].to_vec(), text));
+            let tools = tools.iter().map(|(name, text)| (key_path!["tools", name.as_str()].to_vec(), text));
+            for (key, text) in kernels.chain(tools).filter(|(_, text)| !means_versions(text)) {
+                self.fault(
+                    &[&entry[..], &key].concat(),
+                    format!("`{text}` is no version"),
+                    "numbers with dots between, as many as matter, e.g. `6.12`; or a range, `< 6.13` or `>= 6.9, < 6.13`",
+                );
+            }
         }
     }
 

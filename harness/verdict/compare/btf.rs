@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{ATTENTION, Comparison, finding, ignored};
+use super::{ATTENTION, Comparison, finding, is_ignored};
 use crate::artifact::record::{BuildRecord, ScenarioRecord};
 use crate::artifact::{Artifact, BtfFacts, diff_parts, module_name};
 use crate::runner::boot::Load;
@@ -64,7 +64,7 @@ impl Comparison {
     ) -> bool {
         let sections = |artifact: &Artifact| artifact.btf.as_ref().map_or(0, |btf| btf.sections);
         let count = sections(artifact);
-        if count < 2 || ignored(record, &artifact.path) {
+        if count < 2 || is_ignored(&record.scenario.compare.ignore, &artifact.path) {
             return false;
         }
         // A module that a clean build gives two is reported once, there.
@@ -87,7 +87,9 @@ impl Comparison {
         clean: Option<(&BuildRecord, &Artifact)>,
         control: Option<&BuildRecord>,
     ) -> bool {
-        let Some(btf) = have.btf.as_ref().filter(|_| !ignored(record, &have.path)) else { return false };
+        let Some(btf) = have.btf.as_ref().filter(|_| !is_ignored(&record.scenario.compare.ignore, &have.path)) else {
+            return false;
+        };
         let btf = &self.by_the_kernel(build, have, btf);
         let first = control.and_then(|control| control.artifact(&have.path)?.btf.as_ref());
         // What is wrong in the first clean build is reported once, there.
