@@ -35,7 +35,7 @@ pub(crate) use experiment::{HOST_NAME, OBJ, SRC, UMASK};
 pub use finding::{Class, FindingName};
 pub use graft::{GRAFT, GRAFT_KERNEL, GraftArch};
 pub use interrupt::{Fault, Interrupt, Moment, Signal, Whom};
-pub use matrix::{Cell, Dimension, Except, Matrix, Part, SYSTEM, names_a_tool, told_apart, unfit};
+pub use matrix::{Cell, Dimension, Except, Matrix, Part, SYSTEM, names_a_tool, told_apart, unfit, without_tools};
 pub use schema::json_schema;
 pub(crate) use schema::nearest;
 pub use toolchain::{Compiler, Toolchain, Wanted};

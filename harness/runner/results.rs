@@ -304,9 +304,10 @@ mod tests {
         let find = || with_eyes(sources.path(), |eyes, _| results.find(&key, eyes));
         for damage in [
             |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2),
+            // Its checksum (RFC 1952, section 2.2: the last eight bytes are CRC32 and length).
             |bytes: &mut Vec<u8>| {
-                let middle = bytes.len() / 2;
-                bytes[middle] ^= 1;
+                let sum = bytes.len() - 8;
+                bytes[sum] ^= 1;
             },
         ] {
             with_eyes(sources.path(), |_, manifest| results.keep(&key, manifest, &json!("kept"))).expect("kept");
@@ -318,6 +319,18 @@ mod tests {
             assert_eq!(find(), None);
             assert!(!path.exists(), "nobody can use it");
         }
+        // Wherever else a bit is another it is not believed either, but may look like a result of other sources.
+        with_eyes(sources.path(), |_, manifest| results.keep(&key, manifest, &json!("kept"))).expect("kept");
+        let (_, _, path) = results.all().remove(0);
+        let whole = fs::read(&path).expect("read");
+        for at in 10..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).expect("written");
+            let found = find();
+            assert!(found.is_none() || found == Some(json!("kept")), "byte {at}");
+        }
+        let _ = fs::remove_file(&path);
         fs::write(cache.path().join("results").join(key.name()).join(".partial-abc"), "half").expect("written");
         assert_eq!(find(), None);
     }

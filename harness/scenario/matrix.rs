@@ -297,6 +297,15 @@ fn labels(values: &[String], words: &dyn Fn(&str) -> Vec<String>) -> Vec<String>
     told_apart(all.into_iter().map(|words| safe(words.last().map_or("", String::as_str))).collect())
 }
 
+/// The id of a cell up to its kernel, which comes first: `x` of `x@pahole=1.30`, `x@6.12` of `x@6.12,pahole=1.30`.
+#[must_use]
+pub fn without_tools(id: &str) -> &str {
+    let Some((scenario, cell)) = id.rsplit_once('@') else { return id };
+    let first = cell.split(',').next().unwrap_or_default();
+    let is_tool = first.contains('=') || first == SYSTEM || first == Compiler::Clang.name();
+    if is_tool { scenario } else { &id[..scenario.len() + '@'.len_utf8() + first.len()] }
+}
+
 /// The names, with a number behind each that is there already. None becomes one that another has by itself.
 #[must_use]
 pub fn told_apart(names: Vec<String>) -> Vec<String> {
@@ -362,6 +371,21 @@ fn safe(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_without_tools() {
+        for (id, without) in [
+            ("btf/x", "btf/x"),
+            ("btf/x@system", "btf/x"),
+            ("btf/x@pahole=1.30", "btf/x"),
+            ("btf/x@make=4.4,clang,jobs=2", "btf/x"),
+            ("btf/x@clang", "btf/x"),
+            ("btf/x@6.12", "btf/x@6.12"),
+            ("btf/x@6.12,pahole=1.30", "btf/x@6.12"),
+        ] {
+            assert_eq!(without_tools(id), without, "{id}");
+        }
+    }
 
     fn scenario(text: &str) -> Scenario {
         let text = format!("title = \"t\"\n{text}");

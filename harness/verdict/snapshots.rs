@@ -7,7 +7,7 @@ use super::compare::Comparison;
 use super::{Finding, Standing};
 use crate::artifact::record::{ScenarioRecord, ToolRecord};
 use crate::artifact::snapshot::{normalized, text_diff};
-use crate::scenario::FindingName;
+use crate::scenario::{FindingName, without_tools};
 
 /// How many digits of a program's digest tell it from another.
 const DIGITS: usize = 12;
@@ -45,11 +45,12 @@ fn other_tools(accepted: &str, now: &str) -> Vec<String> {
     changed.collect()
 }
 
-/// Where the snapshot of an artifact is, below the snapshot directory.
+/// Where the snapshot of an artifact is, below the snapshot directory. Its tools are in the variant's name, and not in the
+/// scenario's: a version that a cell of a matrix names may be the system's elsewhere.
 #[must_use]
 pub fn snapshot_path(scenario: &str, variant: &str, artifact: &str) -> PathBuf {
     // One file a snapshot in one directory a variant: `/` in an artifact's path is not a directory there.
-    [scenario, variant, &format!("{}.snap", artifact.replace('/', "__"))].iter().collect()
+    [without_tools(scenario), variant, &format!("{}.snap", artifact.replace('/', "__"))].iter().collect()
 }
 
 /// The directory of a variant: `gcc-12,pahole-1.24`.
