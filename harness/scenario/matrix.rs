@@ -303,7 +303,7 @@ pub fn without_tools(id: &str) -> &str {
     let Some((scenario, cell)) = id.rsplit_once('@') else { return id };
     let first = cell.split(',').next().unwrap_or_default();
     let is_tool = first.contains('=') || first == SYSTEM || first == Compiler::Clang.name();
-    if is_tool { scenario } else { &id[..scenario.len() + '@'.len_utf8() + first.len()] }
+    if is_tool { scenario } else { &id[..id.len() - cell.len() + first.len()] }
 }
 
 /// The names, with a number behind each that is there already. None becomes one that another has by itself.

@@ -43,16 +43,18 @@ impl VersionRange {
     /// Whether a version is within, by its numbers; those that are not there are 0.
     #[must_use]
     pub fn holds(&self, version: &[u32]) -> bool {
-        let order = |bound: &[u32]| {
-            let at = |numbers: &[u32], n: usize| numbers.get(n).copied().unwrap_or_default();
-            let longest = version.len().max(bound.len());
-            (0..longest).map(|n| at(version, n).cmp(&at(bound, n))).find(|order| order.is_ne())
-        };
+        let have = without_zeros(version);
         self.0.iter().all(|(bound, numbers)| match bound {
-            Bound::From => order(numbers).is_none_or(std::cmp::Ordering::is_gt),
-            Bound::Below => order(numbers).is_some_and(std::cmp::Ordering::is_lt),
+            Bound::From => have >= without_zeros(numbers),
+            Bound::Below => have < without_zeros(numbers),
         })
     }
+}
+
+/// The numbers of a version but for zeros at its end: 6.9 is 6.9.0.
+fn without_zeros(numbers: &[u32]) -> &[u32] {
+    let end = numbers.iter().rposition(|number| *number != 0).map_or(0, |last| last + 1);
+    &numbers[..end]
 }
 
 /// Whether a version is the one asked for: `6.12` names 6.12 and every 6.12.x.
@@ -61,17 +63,14 @@ pub fn version_fits(wanted: &str, have: &str) -> bool {
     have == wanted || have.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(['.', '-']))
 }
 
-/// Whether a version is among those that are meant: `6.12`, or a [`VersionRange`]. A release candidate counts as its release.
+/// Whether a version is among those that are meant. A name as `6.12` is that of its key, the part that lists go by; within a
+/// [`VersionRange`] the whole version is, of which a release candidate counts as its release.
 #[must_use]
-pub fn version_is_among(meant: &str, have: &str) -> bool {
-    match meant.parse::<VersionRange>() {
-        Ok(range) => {
-            let end = have.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(have.len());
-            let numbers: Vec<u32> = have[..end].split('.').map_while(|part| part.parse().ok()).collect();
-            !numbers.is_empty() && range.holds(&numbers)
-        }
-        Err(_) => version_fits(meant, have),
-    }
+pub fn version_is_among(meant: &str, key: &str, whole: &str) -> bool {
+    let Ok(range) = meant.parse::<VersionRange>() else { return version_fits(meant, key) };
+    let end = whole.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(whole.len());
+    let numbers: Vec<u32> = whole[..end].split('.').map_while(|part| part.parse().ok()).collect();
+    !numbers.is_empty() && range.holds(&numbers)
 }
 
 /// Whether a text can be a tool's version: numbers with dots between.
@@ -99,12 +98,12 @@ mod tests {
     fn ranges_go_by_numbers() {
         for (meant, within, without) in [
             ("< 6.13", &["6.12.117", "5.4", "6.9-rc1"][..], &["6.13", "6.13.0-rc1", "7.0", "git", ""][..]),
-            (">= 6.9, < 6.13", &["6.9", "6.9.0", "6.12.117-1~deb12u1"], &["6.1", "6.13", "7.0"]),
+            (">= 6.9, < 6.13", &["6.9", "6.9.0", "6.12.117-1~deb12u1"], &["6.1", "6.8.12", "6.13", "6.13.0", "7.0"]),
             (">=13", &["13", "13.2.0"], &["12.9"]),
             ("<1.28", &["1.24"], &["1.28", "1.30"]),
             ("6.12", &["6.12", "6.12.117"], &["6.1", "6.13"]),
         ] {
-            let among = |have: &&&str| version_is_among(meant, have);
+            let among = |have: &&&str| version_is_among(meant, have, have);
             assert_eq!(within.iter().filter(among).count(), within.len(), "{meant}");
             assert_eq!(without.iter().filter(among).count(), 0, "{meant}");
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::compare::{Comparison, any_clean_worked, pattern_matches};
 use super::{Finding, Standing};
-use crate::artifact::record::{Ended, ScenarioRecord, ToolRecord};
-use crate::scenario::{Class, ExpectFinding, FindingName, Known, VersionRange, When, version_is_among};
+use crate::artifact::record::{Ended, ScenarioRecord};
+use crate::scenario::{Class, ExpectFinding, FindingName, Known, When, version_is_among};
 
 /// Where a finding stands that is about no build in particular.
 const NO_BUILD: &str = "all";
@@ -164,12 +164,9 @@ fn is_known_here(record: &ScenarioRecord, known: &Known) -> bool {
 /// Whether an entry with these speaks of this kernel and these tools.
 fn applies(record: &ScenarioRecord, kernels: &[String], tools: &BTreeMap<String, String>) -> bool {
     let kernel = kernels.is_empty()
-        || record.kernel.as_deref().is_some_and(|have| kernels.iter().any(|meant| version_is_among(meant, have)));
-    // Of a version its key is told; what is within a range the whole version says.
+        || record.kernel.as_deref().is_some_and(|have| kernels.iter().any(|meant| version_is_among(meant, have, have)));
     let tools = tools.iter().all(|(name, meant)| {
-        let is_range = meant.parse::<VersionRange>().is_ok();
-        let of = |tool: &ToolRecord| version_is_among(meant, if is_range { &tool.version } else { &tool.key });
-        record.toolchain.iter().any(|tool| tool.name == *name && of(tool))
+        record.toolchain.iter().any(|tool| tool.name == *name && version_is_among(meant, &tool.key, &tool.version))
     });
     kernel && tools
 }
