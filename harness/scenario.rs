@@ -38,7 +38,7 @@ pub use interrupt::{Fault, Interrupt, Moment, Signal, Whom};
 pub use matrix::{Cell, Dimension, Except, Matrix, Part, SYSTEM, names_a_tool, told_apart, unfit, without_tools};
 pub use schema::json_schema;
 pub(crate) use schema::nearest;
-pub use toolchain::{Compiler, Toolchain, Wanted};
+pub use toolchain::{Compiler, TOOL_NAMES, Toolchain, Wanted};
 pub use versions::{VersionRange, version_fits, version_is_among};
 
 /// A scenario, and where each of its keys was written.

@@ -153,7 +153,7 @@ pub(super) fn bisect(args: &BisectArgs, session: &mut Session<'_>) -> Result<u8,
     let select = SelectArgs { what: vec![args.what.clone()], tier: Vec::new(), scenarios: args.scenarios.clone() };
     let sources = load::sources(&host, args.how.cache.as_deref());
     let asked = ask(args, &host.cwd)?;
-    let mut over = args.matrix.matrix(&host.cwd)?;
+    let mut over = args.matrix.matrix(&host)?;
     asked.fill(&mut over);
     let found = load::select(&select, &host.cwd)?;
     let (ready, _) = load::read_over(found, &over, &sources)?;

@@ -320,10 +320,19 @@ impl Host {
     }
 
     /// The version that a program says when it is started with these arguments.
-    pub(crate) fn version_of(&self, program: &Path, args: &[&str]) -> Option<String> {
+    fn version_of(&self, program: &Path, args: &[&str]) -> Option<String> {
+        version_in(&self.said_by(program, args)?).map(str::to_owned)
+    }
+
+    /// The version that a program of the user's says, if it says it as the tool `name` does: another program has one too.
+    pub(super) fn version_of_own(&self, name: &str, program: &Path) -> Option<String> {
+        let said = self.said_by(program, &["--version"])?;
+        version_in(&said).filter(|_| says_as(name, &said)).map(str::to_owned)
+    }
+
+    fn said_by(&self, program: &Path, args: &[&str]) -> Option<String> {
         let out = self.command(program).args(args).output().ok()?;
-        let all = [out.stdout, out.stderr].concat();
-        version_in(&String::from_utf8_lossy(&all)).map(str::to_owned)
+        Some(String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
     }
 
     fn probe(&self, tool: &Tool) -> Option<ToolInfo> {
@@ -461,6 +470,16 @@ fn version_in(output: &str) -> Option<&str> {
     None
 }
 
+/// Whether a version message is that of a tool: `GNU Make 4.4.1` and what follows, or `v1.30` alone, which is all that
+/// pahole says (dwarves' `dwarves_print_version`).
+fn says_as(name: &str, said: &str) -> bool {
+    match name {
+        "make" => said.contains("GNU Make"),
+        "pahole" => said.trim().strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())),
+        _ => true,
+    }
+}
+
 /// The value of a C macro, without quotes.
 fn macro_in(text: &str, name: &str) -> Option<String> {
     text.lines().find_map(|line| {
@@ -513,6 +532,14 @@ pub(super) mod tests {
             .arg(text)
             .status();
         assert!(done.expect("sh").success());
+    }
+
+    #[test]
+    fn another_program_is_told_from_the_tool() {
+        assert!(says_as("pahole", "v1.30\n") && says_as("make", "GNU Make 4.4.1\nBuilt for x86_64-pc-linux-gnu\n"));
+        assert!(
+            !says_as("pahole", "true (GNU coreutils) 9.1\n") && !says_as("make", "v1.30\n") && !says_as("pahole", "")
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use clap::Args;
 
+use super::host::Host;
 use super::load::{self, MatrixArgs, Ready};
 use super::progress::note;
 use super::run::capture;
@@ -88,7 +89,7 @@ pub(super) fn review(args: &ReviewArgs, session: &mut Session<'_>) -> Result<u8,
     let processors = host.cpus;
     let sources = load::sources(&host, args.how.cache.as_deref());
     let change = change(args, &host.cwd, &sources, session)?;
-    let sides = sides(args, &host.cwd, &sources, &change)?;
+    let sides = sides(args, &host, &sources, &change)?;
     let quiet = args.how.output.quiet;
     let stages = Stages::new(host, &args.how, args.scenarios.as_deref())?;
     let [before, after]: [Vec<Ready>; 2] = sides;
@@ -176,10 +177,10 @@ fn change(args: &ReviewArgs, cwd: &Path, sources: &Sources, session: &Session<'_
 }
 
 /// The scenarios on both sides, raw: what they list was written for one of them.
-fn sides(args: &ReviewArgs, cwd: &Path, sources: &Sources, change: &Change) -> Result<[Vec<Ready>; 2], CliError> {
+fn sides(args: &ReviewArgs, host: &Host, sources: &Sources, change: &Change) -> Result<[Vec<Ready>; 2], CliError> {
     let select = SelectArgs { what: args.what.clone(), tier: Vec::new(), scenarios: args.scenarios.clone() };
-    let over = args.matrix.matrix(cwd)?;
-    let found = load::select(&select, cwd)?;
+    let over = args.matrix.matrix(host)?;
+    let found = load::select(&select, &host.cwd)?;
     let (mut before, _) = load::read_over(found, &over, sources)?;
     if args.what.is_empty() {
         let is_quick = |ready: &Ready| ready.loaded.scenario.is_graft() && ready.loaded.scenario.tier() == Tier::Graft;

@@ -87,7 +87,7 @@ fn reported(
     let host = capture()?;
     let found = load::select(&args.select, &host.cwd)?;
     let tiers = &args.select.tier;
-    let over = args.matrix.matrix(&host.cwd)?;
+    let over = args.matrix.matrix(&host)?;
     let (mut ready, unfit) = load::read_over(found, &over, &load::sources(&host, args.how.cache.as_deref()))?;
     if !args.how.output.quiet {
         ready::tell_left_out(unfit);
@@ -203,6 +203,18 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Where trees are built. What TMPDIR names is there, or it is a file system that is not mounted.
+    fn scratch_base(&self) -> Result<PathBuf, CliError> {
+        let dir = self.how.scratch.as_ref().map_or(self.host.paths.scratch.clone(), |dir| self.host.cwd.join(dir));
+        let made = match &self.how.scratch {
+            Some(_) => fs::create_dir_all(&dir),
+            None => fs::metadata(&dir).map(drop),
+        };
+        let hint = "--scratch DIR (or TMPDIR) names a directory that can be written to";
+        made.map_err(|error| CliError::host(format!("cannot use `{}` as scratch: {error}", dir.display()), hint))?;
+        Ok(dir)
+    }
+
     /// Runs the scenarios and makes the report.
     pub(crate) fn all(
         &mut self,
@@ -221,11 +233,7 @@ impl<'a> Run<'a> {
         if self.how.bootstrap {
             self.bootstrap(&needs)?;
         }
-        let scratch_base =
-            self.how.scratch.as_ref().map_or(self.host.paths.scratch.clone(), |dir| self.host.cwd.join(dir));
-        fs::create_dir_all(&scratch_base).map_err(|error| {
-            CliError::host(format!("cannot use `{}` as scratch: {error}", scratch_base.display()), "--scratch DIR")
-        })?;
+        let scratch_base = self.scratch_base()?;
         if let Some(tree) = ready.iter().find_map(|ready| holds(ready, &scratch_base)) {
             return Err(CliError::usage(
                 format!(

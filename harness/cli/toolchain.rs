@@ -83,7 +83,7 @@ impl Shelf {
         if let Some(unpacked) = self.seen.get(&key) {
             return Ok(unpacked.clone());
         }
-        let version = host.version_of(program, &["--version"]).unwrap_or_default();
+        let version = host.version_of_own(name, program).unwrap_or_default();
         let unpacked = self.tools.own(name, &version, program)?;
         self.seen.insert(key, unpacked.clone());
         Ok(unpacked)

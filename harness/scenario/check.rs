@@ -120,6 +120,10 @@ impl Checker<'_> {
                     "name what matters to the bytes, e.g. `variants = [{ pahole = \"1.24\", gcc = \"12\" }]`",
                 );
             }
+            let variants = snapshots.variants.iter().enumerate();
+            for (n, name) in variants.flat_map(|(n, variant)| variant.keys().map(move |name| (n, name))) {
+                self.tool_name(&key_path!["snapshots", "variants", n, name.as_str()], name);
+            }
         }
     }
 

@@ -92,6 +92,44 @@ impl Toolchain {
     }
 }
 
+/// The tools of which a record has the version, as `tools` and `variants` may name them; of a library it is a header.
+pub const TOOL_NAMES: &[&str] = &[
+    "make",
+    "gcc",
+    "ld",
+    "nm",
+    "objcopy",
+    "ar",
+    "awk",
+    "sed",
+    "stdio.h",
+    "pahole",
+    "flex",
+    "bison",
+    "bc",
+    "perl",
+    "python3",
+    "gelf.h",
+    "zlib.h",
+    "openssl",
+    "openssl/opensslv.h",
+    "cpio",
+    "depmod",
+    "rsync",
+    "tar",
+    "xz",
+    "gzip",
+    "bzip2",
+    "zstd",
+    "dpkg-deb",
+    "apt-get",
+    "curl",
+    "git",
+    "clang",
+    "ld.lld",
+    "sudo",
+];
+
 /// Whether a text can choose a tool: by its version, or by the absolute path of the program.
 pub(super) fn is_choice(text: &str) -> bool {
     let is_path = |path: &str| super::path_fault(path).is_none();
@@ -127,6 +165,13 @@ mod tests {
         let entry = |meant: &str| told(&format!("[[known]]\nfinding = \"rebuild.stale\"\nwhy = \"w\"\n{meant}"));
         assert!(entry("kernels = [\"v6.12\"]").starts_with("`v6.12` is no version; numbers with dots"));
         assert!(entry("tools = { pahole = \"<= 1.28\" }").starts_with("`<= 1.28` is no version"));
+        let of_tool = entry("tools = { gc = \"12\" }");
+        assert!(
+            of_tool.starts_with("no version of `gc` is recorded; did you mean `gcc`? there are: make, "),
+            "{of_tool}"
+        );
+        let variant = told("[snapshots]\nbtf = [\"a.ko\"]\nvariants = [{ phole = \"1.24\" }]");
+        assert!(variant.starts_with("no version of `phole` is recorded; did you mean `pahole`?"), "{variant}");
         let both = told("[toolchain]\nmake = \"4.4\"\n[make]\nprogram = \"gmake\"");
         assert_eq!(both, "`make.program` names another make; leave one of the two out");
     }

@@ -56,6 +56,15 @@ fn scratch_space_in_the_tree_itself_is_refused() {
 }
 
 #[test]
+fn a_directory_for_temporary_files_that_is_not_there_is_not_made() {
+    let lab = lab(GOOD);
+    let mut command = lab.command(&["noop", "--", "make", "-C", "tree"]);
+    command.env_remove("KBUILD_REPRO_SCRATCH").env("TMPDIR", lab.path("disk/tmp"));
+    Ran::of(command.output().expect("it starts")).exits(3).says(&["No such file or directory", "--scratch DIR"]);
+    assert!(!lab.path("disk").exists(), "it may be a disk that is not mounted");
+}
+
+#[test]
 fn a_good_tree_is_good_and_is_not_touched() {
     if !has_make() {
         return;

@@ -101,6 +101,18 @@ fn two_programs_by_their_paths_are_a_baseline_and_a_candidate() {
 }
 
 #[test]
+fn a_program_that_is_another_tool_is_not_taken_for_it() {
+    let lab = lab();
+    lab.scenario("plain", TREE);
+    let answer = "`--version` does not answer as pahole does";
+    let named = lab.run(&["run", "plain", "--pahole", "/bin/true"]).exits(2);
+    named.says(&["`/usr/bin/true` is no pahole: ", answer]);
+    // A scenario can be of another machine.
+    lab.scenario("elsewhere", &format!("{TREE}[toolchain]\npahole = \"/bin/true\"\n"));
+    lab.run(&["run", "t/elsewhere"]).exits(4).reports(&["t/elsewhere: skipped", answer]);
+}
+
+#[test]
 fn what_is_demanded_and_tolerated_goes_by_the_tools_of_the_cell() {
     let lab = lab();
     let (base, next) = (lab.path("base/build/pahole"), lab.path("next/build/pahole"));

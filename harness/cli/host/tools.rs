@@ -198,3 +198,14 @@ pub const TOOLS: &[Tool] = &[
     optional(Tool { key: 1, ..tool("ld.lld", same("lld"), VERSION, "links, with LLVM=1", &[]) }),
     optional(tool("sudo", same("sudo"), VERSION, "installs packages for an ordinary user", &[])),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenarios_know_the_names_of_all_tools() {
+        let names: Vec<_> = TOOLS.iter().map(|tool| tool.name).collect();
+        assert_eq!(names, crate::scenario::TOOL_NAMES);
+    }
+}

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{Found, Ready, read_one, source};
 use crate::cli::CliError;
+use crate::cli::host::Host;
 use crate::runner::shown;
 use crate::scenario::{Cell, Compiler, Dimension, Errors, Loaded, Matrix, SYSTEM, nearest, unfit};
 use crate::tree::source::SourceSpec;
@@ -51,11 +52,24 @@ fn option(dimension: Dimension) -> &'static str {
 }
 
 impl MatrixArgs {
-    /// The lists, with paths that hold wherever they are read.
+    /// The lists, on this host.
     ///
     /// # Errors
-    /// What is neither a kernel nor a tool.
-    pub(crate) fn matrix(&self, cwd: &Path) -> Result<Matrix, CliError> {
+    /// What is neither a kernel nor a tool, and a program that is another one.
+    pub(crate) fn matrix(&self, host: &Host) -> Result<Matrix, CliError> {
+        let matrix = self.lists(&host.cwd)?;
+        let programs = |name, values| std::iter::repeat(name).zip::<&Vec<String>>(values);
+        for (name, value) in programs("pahole", &matrix.pahole).chain(programs("make", &matrix.make)) {
+            if value.starts_with('/') && host.version_of_own(name, Path::new(value)).is_none() {
+                let what = format!("`{value}` is no {name}: `--version` does not answer as {name} does");
+                return Err(CliError::usage(what, format!("`--{name}` takes versions and paths of programs")));
+            }
+        }
+        Ok(matrix)
+    }
+
+    /// The lists, with paths that hold wherever they are read.
+    fn lists(&self, cwd: &Path) -> Result<Matrix, CliError> {
         let Self { kernel, pahole, make, compiler, make_jobs } = self;
         Ok(Matrix {
             kernel: once(kernel.iter().map(|text| kernel_of(text, cwd)).collect::<Result<_, _>>()?),
@@ -289,7 +303,7 @@ mod tests {
         let args = |kernel: &str, pahole: &str| {
             let list = |text: &str| text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
             let args = MatrixArgs { kernel: list(kernel), pahole: list(pahole), ..MatrixArgs::default() };
-            args.matrix(Path::new("/here")).map_err(|error| error.to_string())
+            args.lists(Path::new("/here")).map_err(|error| error.to_string())
         };
         let kernels = args("6.12,debian:7.3,./linux,git:l@v7.0", "").expect("kernels").kernel;
         assert_eq!(kernels, ["debian:6.12", "debian:7.3", "/here/./linux", "git:/here/l@v7.0"]);
@@ -303,7 +317,7 @@ mod tests {
     fn what_a_list_has_twice_is_one_cell() {
         let kernel = ["6.12", "7.3", "debian:6.12"].map(str::to_owned).to_vec();
         let args = MatrixArgs { kernel, make_jobs: vec![1, 4, 1], ..MatrixArgs::default() };
-        let matrix = args.matrix(Path::new("/here")).expect("lists");
+        let matrix = args.lists(Path::new("/here")).expect("lists");
         assert_eq!((matrix.kernel, matrix.jobs), (vec!["debian:6.12".into(), "debian:7.3".into()], vec![1, 4]));
     }
 

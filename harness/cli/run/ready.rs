@@ -105,8 +105,8 @@ impl Run<'_> {
         // A shard can have nothing to do; it is a part of the whole all the same.
         if work.is_empty() && self.shard.is_none() {
             return Err(CliError::Nothing {
-                message: "what the selected scenarios need is not in the cache".into(),
-                hint: Some("name a scenario, or `--tier graft`, and it is fetched".into()),
+                message: "what the selected scenarios need is not there".into(),
+                hint: Some("name a scenario, or `--tier graft`, and what can be fetched is".into()),
             });
         }
         Ok(work)

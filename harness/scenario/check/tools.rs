@@ -1,7 +1,7 @@
 //! `[toolchain]` and `[matrix]`: what a scenario is built with.
 
 use super::super::versions::means_versions;
-use super::super::{Dimension, Matrix, Scenario, names_a_tool, toolchain, unfit};
+use super::super::{Dimension, Key, Matrix, Scenario, TOOL_NAMES, names_a_tool, nearest, toolchain, unfit};
 use super::Checker;
 use crate::key_path;
 
@@ -38,6 +38,9 @@ impl Checker<'_> {
         let known = scenario.known.iter().enumerate();
         let known = known.map(|(n, k)| (key_path!["known", n].to_vec(), &k.kernels, &k.tools));
         for (entry, kernels, tools) in expected.chain(known) {
+            for name in tools.keys() {
+                self.tool_name(&[&entry[..], &key_path!["tools", name.as_str()]].concat(), name);
+            }
             let kernels = kernels.iter().enumerate().map(|(n, text)| (key_path!["kernels", n].to_vec(), text));
             let tools = tools.iter().map(|(name, text)| (key_path!["tools", name.as_str()].to_vec(), text));
             for (key, text) in kernels.chain(tools).filter(|(_, text)| !means_versions(text)) {
@@ -47,6 +50,15 @@ impl Checker<'_> {
                     "numbers with dots between, as many as matter, e.g. `6.12`; or a range, `< 6.13` or `>= 6.9, < 6.13`",
                 );
             }
+        }
+    }
+
+    /// A tool that nothing is recorded of is as one of another version.
+    pub(super) fn tool_name(&mut self, at: &[Key], name: &str) {
+        if !TOOL_NAMES.contains(&name) {
+            let near = nearest(name, TOOL_NAMES.iter().copied()).map(|near| format!("did you mean `{near}`? "));
+            let hint = format!("{}there are: {}", near.unwrap_or_default(), TOOL_NAMES.join(", "));
+            self.fault(at, format!("no version of `{name}` is recorded"), hint);
         }
     }
 

@@ -39,7 +39,7 @@ impl Tools {
             return Err(not("it cannot be started".into()));
         }
         if version.is_empty() {
-            return Err(not("it does not say its version".into()));
+            return Err(not(format!("`--version` does not answer as {name} does")));
         }
         let libraries = self.own_libraries(program)?;
         let root = self.root.join(OWN);
@@ -201,7 +201,7 @@ mod tests {
         let said =
             |version: &str, path: &Path| tools(cache.path()).own("pahole", version, path).unwrap_err().to_string();
         let there = script(cache.path(), "v1.31");
-        assert!(said("", &there).contains("does not say its version"));
+        assert!(said("", &there).contains("does not answer as pahole does"));
         assert!(said("1.31", Path::new("/nowhere/pahole")).contains("No such file"));
         assert!(said("1.31", cache.path()).contains("cannot be started"));
     }
