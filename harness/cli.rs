@@ -33,6 +33,7 @@ mod merge;
 mod new;
 mod output;
 mod past;
+mod patch_file;
 mod progress;
 mod replay;
 mod report;

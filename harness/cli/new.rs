@@ -3,19 +3,14 @@
 //! What is written is text for people to go on with, so it is put together here and not by a serializer, which has no comments; it
 //! is read back and tried on its tree before anybody sees it.
 
-use std::io::{ErrorKind, Read as _};
-use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 
 use clap::Args;
-use rustix::event::{PollFd, PollFlags};
 
 use super::load::{self, FileLoader, Found, OnPaper, Ready};
 use super::progress::note;
 use super::run::capture_without_tools;
-use super::{CliError, Session};
+use super::{CliError, Session, patch_file};
 use crate::scenario::{Cell, parse};
 use crate::tree::source::{GitChange, SourceSpec, Sources};
 
@@ -259,53 +254,9 @@ fn of_patch(patch: &str, from: &str) -> Result<(Vec<String>, Vec<String>), CliEr
 
 fn read(path: &Path, cwd: &Path, session: &Session<'_>) -> Result<String, CliError> {
     let unread = |error| CliError::usage(format!("cannot read `{}`: {error}", path.display()), "--patch FILE, or `-`");
-    let bytes = bounded(path, cwd, session).map_err(unread)?;
+    let bytes = patch_file::bytes(path, cwd, session).map_err(unread)?;
     String::from_utf8(bytes).map_err(|_| unread(std::io::Error::other("it is no UTF-8 text")))
 }
-
-/// The largest patch that is read, in bytes: all of one release of the kernel after the other takes 70 million.
-const LARGEST: u64 = 256 << 20;
-
-/// How long a pipe is waited for at a time: a signal ends the waiting.
-const PATIENCE: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-
-/// A file, or standard input, that is no larger than a patch can be. Who writes to a pipe may never come.
-pub(super) fn bounded(path: &Path, cwd: &Path, session: &Session<'_>) -> std::io::Result<Vec<u8>> {
-    let mut file: Box<dyn Source> = if path == Path::new("-") {
-        Box::new(std::io::stdin())
-    } else {
-        let path = cwd.join(path);
-        let kind = std::fs::metadata(&path)?.file_type();
-        if kind.is_dir() || kind.is_block_device() || kind.is_char_device() {
-            return Err(std::io::Error::other("it is no file"));
-        }
-        Box::new(std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?)
-    };
-    let (mut bytes, mut part) = (Vec::new(), vec![0; 1 << 16]);
-    loop {
-        let ready = rustix::event::poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&PATIENCE));
-        if session.cancel.load(Ordering::Relaxed) {
-            return Err(std::io::Error::other("stopped while it was waited for"));
-        }
-        if matches!(ready, Ok(0) | Err(rustix::io::Errno::INTR)) {
-            continue;
-        }
-        match file.read(&mut part) {
-            Ok(0) => return Ok(bytes),
-            Ok(length) => bytes.extend(&part[..length]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(error) => return Err(error),
-        }
-        if bytes.len() as u64 > LARGEST {
-            return Err(std::io::Error::other(format!("it has more than {} MiB", LARGEST >> 20)));
-        }
-    }
-}
-
-/// What can be read and waited for.
-trait Source: std::io::Read + AsFd {}
-
-impl<T: std::io::Read + AsFd> Source for T {}
 
 /// Text as TOML has it (<https://toml.io/en/v1.0.0#string>): lines as they are, where they can be.
 fn string(text: &str) -> String {

@@ -16,7 +16,7 @@ use super::load::{self, MatrixArgs, Ready};
 use super::progress::note;
 use super::run::capture;
 use super::stages::{Stages, on_commit, without_kernels};
-use super::{CliError, HowArgs, SelectArgs, Session};
+use super::{CliError, HowArgs, SelectArgs, Session, patch_file};
 use crate::artifact::record::{Mode, ScenarioRecord};
 use crate::report::review as report;
 use crate::runner::Parts;
@@ -164,7 +164,7 @@ fn change(args: &ReviewArgs, cwd: &Path, sources: &Sources, session: &Session<'_
     let mut patches = Vec::new();
     for path in &args.patch {
         let unread = |why: &str| CliError::usage(format!("`{}`: {why}", path.display()), "--patch FILE, or `-`");
-        let bytes = super::new::bounded(path, cwd, session).map_err(|error| unread(&error.to_string()))?;
+        let bytes = patch_file::bytes(path, cwd, session).map_err(|error| unread(&error.to_string()))?;
         let read = series::read(&bytes).map_err(unread)?;
         // Before anything is built without it.
         if let Some((patch, why)) = read.iter().find_map(|patch| Some((patch, patch_fault(&patch.diff)?))) {
