@@ -41,7 +41,9 @@ pub(super) fn lines(fuzz: &Fuzz) -> Vec<String> {
 }
 
 fn found(found: &Found) -> Vec<String> {
-    let about: Vec<&str> = found.about.iter().map(String::as_str).collect();
+    // A build as a whole has no name of its own.
+    let about: Vec<&str> = found.about.iter().map(String::as_str).filter(|about| !about.is_empty()).collect();
+    let about = if about.is_empty() { String::new() } else { format!(" {}", about.join(", ")) };
     let named: Vec<String> = found.sequences.iter().take(NAMED).map(ToString::to_string).collect();
     let more = if found.sequences.len() > NAMED { ", …" } else { "" };
     let seen = match found.sequences.len() {
@@ -56,7 +58,7 @@ fn found(found: &Found) -> Vec<String> {
             format!("; {left} of {} left, by {}", number(of as u64, "edit"), number(found.runs as u64, "run"))
         }
     };
-    let mut lines = vec![format!("{} {} — {seen}{left}", found.finding, about.join(", "))];
+    let mut lines = vec![format!("{}{about} — {seen}{left}", found.finding)];
     lines.extend(found.file.as_ref().map(|file| format!("  kbuild-repro run {file}")));
     lines
 }

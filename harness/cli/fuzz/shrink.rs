@@ -10,10 +10,10 @@ use crate::cli::SelectArgs;
 use crate::cli::load::{self, Ready};
 use crate::cli::progress::note;
 use crate::runner::Parts;
-use crate::scenario::{Change, Class, Edit, ExpectFinding, FindingName, Scenario, True};
+use crate::scenario::{Change, Class, Edit, ExpectFinding, FindingName, Scenario};
 use crate::tree::kconfig::Type;
 use crate::tree::source::SourceSpec;
-use crate::verdict::fuzz::shrink::minimise;
+use crate::verdict::fuzz::shrink::{minimise, simpler};
 use crate::verdict::fuzz::{Found, Shown, groups};
 use crate::verdict::{ATTENTION, Finding, Standing, Verdict};
 
@@ -227,29 +227,6 @@ impl Shrinking<'_, '_, '_> {
     }
 }
 
-/// What an edit can be made, in the order of what is liked best.
-fn simpler(edit: &Edit) -> Vec<Edit> {
-    let mut simpler = Vec::new();
-    let alone = |change: Change| Edit { change, also: Vec::new(), ..edit.clone() };
-    let file = edit.change.file.clone().filter(|_| !edit.change.is_object() && edit.change.touch.is_none());
-    if let Some(file) = file {
-        simpler.push(alone(Change { file: Some(file), touch: Some(True), ..Change::default() }));
-    }
-    if edit.interrupt.is_some() {
-        simpler.push(Edit { interrupt: None, ..edit.clone() });
-    }
-    let changes: Vec<&Change> = edit.changes_of().collect();
-    if changes.len() > 1 {
-        for left_out in 0..changes.len() {
-            let mut kept =
-                changes.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, change)| (*change).clone());
-            let first = kept.next().unwrap_or_default();
-            simpler.push(Edit { change: first, also: kept.collect(), ..edit.clone() });
-        }
-    }
-    simpler
-}
-
 /// What happens to a file in one change, in a few words.
 fn words(edit: &Edit) -> String {
     let one = |change: &Change| {
@@ -292,7 +269,8 @@ fn keep(
     let about = found.about.first().cloned().unwrap_or_default();
     let edits: Vec<String> = scenario.edit.iter().map(words).collect();
     let after = if edits.is_empty() { String::new() } else { format!(", after: {}", edits.join("; then ")) };
-    scenario.title = format!("{}: {about}{after}", found.finding).replace('\n', " ");
+    let what = if about.is_empty() { String::new() } else { format!(": {about}") };
+    scenario.title = format!("{}{what}{after}", found.finding).replace('\n', " ");
     scenario.why = Some(why(whole, work, found, &original));
     scenario.extends = Default::default();
     scenario.matrix = Default::default();
@@ -454,18 +432,6 @@ mod tests {
         assert_eq!(
             tidied(text),
             "title = \"t\"\n\n[tree]\nsrctree = \"mini\"\n\n[[edit]]\nid = \"a\"\n\n[[expect.finding]]\nfinding = \"x\"\n"
-        );
-    }
-
-    #[test]
-    fn a_change_becomes_a_touch_and_several_become_fewer() {
-        let file = |name: &str| Change { file: Some(name.into()), append: Some("x".into()), ..Change::default() };
-        let edit = Edit { change: file("a"), also: vec![file("b")], ..Edit::default() };
-        let told: Vec<String> = simpler(&edit).iter().map(words).collect();
-        assert_eq!(told, ["a is touched", "b changes", "a changes"]);
-        assert!(
-            simpler(&Edit { change: Change { undo: Some("a".into()), ..Change::default() }, ..Edit::default() })
-                .is_empty()
         );
     }
 }

@@ -1,5 +1,7 @@
 //! Delta debugging: what is left when everything is taken away that a failure does not need.
 
+use crate::scenario::{Change, Edit, Interrupt, Moment, True};
+
 /// Tries several lists of items: which of them, if one, still shows it.
 pub type Try<'t, T, E> = dyn FnMut(&[Vec<T>]) -> Result<Option<usize>, E> + 't;
 
@@ -37,9 +39,51 @@ pub fn minimise<T: Clone, E>(mut items: Vec<T>, test: &mut Try<'_, T, E>) -> Res
     Ok(items)
 }
 
+/// What an edit can be made, in the order of what is liked best.
+#[must_use]
+pub fn simpler(edit: &Edit) -> Vec<Edit> {
+    let mut simpler = Vec::new();
+    let alone = |change: Change| Edit { change, also: Vec::new(), ..edit.clone() };
+    let file = edit.change.file.clone().filter(|_| !edit.change.is_object() && edit.change.touch.is_none());
+    if let Some(file) = file {
+        simpler.push(alone(Change { file: Some(file), touch: Some(True), ..Change::default() }));
+    }
+    if let Some(interrupt) = &edit.interrupt {
+        let forms = std::iter::once(None).chain(plainer(interrupt).into_iter().map(Some));
+        simpler.extend(forms.map(|interrupt| Edit { interrupt, ..edit.clone() }));
+    }
+    let changes: Vec<&Change> = edit.changes_of().collect();
+    if changes.len() > 1 {
+        for left_out in 0..changes.len() {
+            let mut kept =
+                changes.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, change)| (*change).clone());
+            let first = kept.next().unwrap_or_default();
+            simpler.push(Edit { change: first, also: kept.collect(), ..edit.clone() });
+        }
+    }
+    simpler
+}
+
+/// An interruption at the same step of which the same comes each time: everything is killed after it, or before it. After a signal to
+/// some processes, or one that is handled, the others go on for a while.
+fn plainer(interrupt: &Interrupt) -> Vec<Interrupt> {
+    if interrupt.fault.is_some() || interrupt.memory.is_some() {
+        return Vec::new();
+    }
+    let plain = |when| {
+        let Interrupt { step, nth, .. } = interrupt.clone();
+        Interrupt { step, nth, when, ..Interrupt::default() }
+    };
+    let forms = [plain(Some(Moment::After)), plain(None)];
+    let better = forms.iter().position(|form| form == interrupt).unwrap_or(forms.len());
+    let first = interrupt.nth.map(|_| Interrupt { nth: None, ..interrupt.clone() });
+    forms.into_iter().take(better).chain(first).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::{Signal, Whom};
 
     /// Minimises the numbers below `all`; gives what is left and how many trials it took.
     fn left(all: usize, shows: &dyn Fn(&[usize]) -> bool) -> (Vec<usize>, usize) {
@@ -73,5 +117,30 @@ mod tests {
     #[test]
     fn an_error_ends_it() {
         assert_eq!(minimise(vec![1, 2, 3], &mut |_: &[Vec<i32>]| Err::<Option<usize>, _>("no time")), Err("no time"));
+    }
+
+    #[test]
+    fn a_change_becomes_a_touch_and_several_become_fewer() {
+        let file = |name: &str| Change { file: Some(name.into()), append: Some("x".into()), ..Change::default() };
+        let edit = Edit { change: file("a"), also: vec![file("b")], ..Edit::default() };
+        let touch = Change { file: Some("a".into()), touch: Some(True), ..Change::default() };
+        let left = |change: Change| Edit { change, ..Edit::default() };
+        assert_eq!(simpler(&edit), [left(touch), left(file("b")), left(file("a"))]);
+        assert!(simpler(&left(Change { undo: Some("a".into()), ..Change::default() })).is_empty());
+    }
+
+    #[test]
+    fn an_interruption_goes_or_becomes_one_that_does_the_same_each_time() {
+        let at = |when, signal, to, nth| {
+            let interrupt = Interrupt { step: "*.ko".into(), nth, when, signal, to, ..Interrupt::default() };
+            Edit { interrupt: Some(interrupt), ..Edit::default() }
+        };
+        let none = Edit::default();
+        let (after, before) = (at(Some(Moment::After), None, None, Some(2)), at(None, None, None, Some(2)));
+        let loose = at(None, Some(Signal::Int), Some(Whom::Make), Some(2));
+        let first = at(None, Some(Signal::Int), Some(Whom::Make), None);
+        assert_eq!(simpler(&loose), [none.clone(), after.clone(), before.clone(), first]);
+        assert_eq!(simpler(&before), [none.clone(), after.clone(), at(None, None, None, None)]);
+        assert_eq!(simpler(&at(Some(Moment::After), None, None, None)), [none]);
     }
 }

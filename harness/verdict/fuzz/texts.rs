@@ -145,16 +145,23 @@ pub fn strings(text: &str) -> Vec<Replaced> {
         .collect()
 }
 
-/// The plain numbers that a header defines.
+/// The numbers that a header defines (C11, 6.4.4.1), each by itself.
 #[must_use]
 pub fn constants(text: &str) -> Vec<&str> {
     let one = |line: &'_ str| -> Option<usize> {
         let mut words = line.strip_prefix("#define ")?.split_whitespace();
         let name = words.next().filter(|name| !name.contains('('))?;
         let value = words.next()?;
-        (words.next().is_none() && value.bytes().all(|byte| byte.is_ascii_digit())).then_some(name.len())
+        (words.next().is_none() && is_number(value)).then_some(name.len())
     };
     text.lines().filter_map(|line| one(line).map(|length| &line["#define ".len()..][..length])).collect()
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = text.trim_end_matches(['u', 'U', 'l', 'L']);
+    let hex = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+    let all = |digits: &str, fits: fn(&u8) -> bool| !digits.is_empty() && digits.bytes().all(|byte| fits(&byte));
+    hex.map_or_else(|| all(digits, u8::is_ascii_digit), |digits| all(digits, u8::is_ascii_hexdigit))
 }
 
 /// What a C file or header includes, with the lines: `#include <linux/hash.h>`, `linux/hash.h`.
@@ -343,7 +350,7 @@ mod tests {
             told(strings("\tprintk(\"up\");\nMODULE_LICENSE(\"MIT\");\n")),
             ["`printk(\"up\");` becomes `printk(\"upx\");`"]
         );
-        assert_eq!(constants("#define A 1\n#define B(x) 1\n#define C 0x1\n#define D\n"), ["A"]);
+        assert_eq!(constants("#define A 1\n#define B(x) 1\n#define C 0x1fu\n#define D\n#define E x\n"), ["A", "C"]);
         assert_eq!(
             includes("#include <a/b.h>\n#include \"c.h\"\n#include X\n"),
             [("#include <a/b.h>", "a/b.h"), ("#include \"c.h\"", "c.h")]
