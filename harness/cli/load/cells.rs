@@ -58,11 +58,12 @@ impl MatrixArgs {
     /// What is neither a kernel nor a tool, and a program that is another one.
     pub(crate) fn matrix(&self, host: &Host) -> Result<Matrix, CliError> {
         let matrix = self.lists(&host.cwd)?;
-        let programs = |name, values| std::iter::repeat(name).zip::<&Vec<String>>(values);
-        for (name, value) in programs("pahole", &matrix.pahole).chain(programs("make", &matrix.make)) {
-            if value.starts_with('/') && host.version_of_own(name, Path::new(value)).is_none() {
-                let what = format!("`{value}` is no {name}: `--version` does not answer as {name} does");
-                return Err(CliError::usage(what, format!("`--{name}` takes versions and paths of programs")));
+        for (name, values) in [("pahole", &matrix.pahole), ("make", &matrix.make)] {
+            for program in values.iter().filter(|value| value.starts_with('/')) {
+                if host.version_of_own(name, Path::new(program)).is_none() {
+                    let what = format!("`{program}` is no {name}: `--version` does not answer as {name} does");
+                    return Err(CliError::usage(what, format!("`--{name}` takes versions and paths of programs")));
+                }
             }
         }
         Ok(matrix)
